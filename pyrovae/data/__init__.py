@@ -1,0 +1,6 @@
+"""Data sets, split into training, validation and test rows."""
+
+from pyrovae.data.load import load_data
+from pyrovae.data.splits import DataSplits
+
+__all__ = ["DataSplits", "load_data"]

@@ -1,0 +1,117 @@
+"""Checks that turn a user's arrays into tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+
+SHAPES = "(N, D) for a table, (N, H, W) or (N, C, H, W) with 1 or 3 channels for images"
+
+
+def to_tensors(arrays: Mapping[str, Array]) -> tuple[dict[str, Tensor], str]:
+    """Check arrays of one data set and make them float32 tensors of one layout.
+
+    Args:
+        arrays: The arrays under the words by which an error names them, e.g. "faces.npz, array 'train'".
+
+    Returns:
+        The tensors, shape (rows, *data_shape), under the same keys, and what their values are.
+
+    Raises:
+        ValueError: If an array is not numeric, empty, of an unknown layout or not finite, or if the arrays
+            do not fit together.
+    """
+    for title, array in arrays.items():
+        _check_type(title, array)
+        _check_shape(title, array.shape)
+    (first_title, first), *others = arrays.items()
+    for title, array in others:
+        if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
+            raise ValueError(
+                f"{title} has rows of shape {array.shape[1:]} and dtype {array.dtype}, but {first_title} has "
+                f"{first.shape[1:]} and {first.dtype}; all splits need rows of one shape and one dtype."
+            )
+    tensors = {title: _to_tensor(title, array) for title, array in arrays.items()}
+    if first.dtype == np.bool_:
+        return tensors, "booleans as 0 and 1"
+    # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
+    if first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values()):
+        return {title: tensor / 255 for title, tensor in tensors.items()}, "uint8 / 255 in [0, 1]"
+    return tensors, "values as stored"
+
+
+def to_labels(title: str, labels: Array, rows: int) -> Tensor:
+    """Check labels and make them an int64 tensor of shape (rows,).
+
+    Args:
+        title: How an error names the labels.
+        labels: Whole numbers, shape (rows,).
+        rows: Number of rows they belong to.
+
+    Raises:
+        ValueError: If the labels are not one whole number for every row.
+    """
+    if labels.shape != (rows,):
+        raise ValueError(
+            f"{title} has shape {labels.shape}, but there are {rows} rows; give one label for every row, "
+            f"shape ({rows},), or leave the labels out."
+        )
+    whole = labels.dtype.kind in "bui" or (
+        labels.dtype.kind == "f" and bool(np.isfinite(labels).all()) and bool((labels == labels.round()).all())
+    )
+    if not whole:
+        raise ValueError(
+            f"{title} holds {labels.dtype} values that are not whole numbers; "
+            "number the classes from 0, or leave the labels out."
+        )
+    return torch.from_numpy(labels.astype(np.int64, order="C"))
+
+
+def _check_type(title: str, array: Array) -> None:
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"{title} holds values of type {array.dtype}; real numbers or booleans are expected, "
+            "so convert it, for example with x.astype('float32')."
+        )
+
+
+def _check_shape(title: str, shape: tuple[int, ...]) -> None:
+    if not 2 <= len(shape) <= 4:
+        raise ValueError(
+            f"{title} has shape {shape}, which is {len(shape)}-dimensional; expected {SHAPES}. "
+            "Reshape it so that the first dimension counts the rows."
+        )
+    if 0 in shape:
+        raise ValueError(f"{title} has shape {shape} and so holds no value; expected {SHAPES}, none of them 0.")
+    if len(shape) == 4 and shape[1] not in (1, 3):
+        if shape[3] in (1, 3):
+            raise ValueError(
+                f"{title} has shape {shape}, channels last; expected channels first, (N, C, H, W). "
+                "Save np.moveaxis(x, -1, 1) instead."
+            )
+        raise ValueError(
+            f"{title} has shape {shape}, so {shape[1]} channels; expected (N, C, H, W) with 1 or 3 channels. "
+            "Keep 1 or 3 channels, or flatten the rows to (N, D)."
+        )
+
+
+def _to_tensor(title: str, array: Array) -> Tensor:
+    # A value too large for float32 becomes infinite here and is reported below.
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32, order="C")
+    broken = ~np.isfinite(values)
+    if broken.any():
+        row, *position = (int(axis[0]) for axis in np.nonzero(broken))
+        raise ValueError(
+            f"{title} holds {int(broken.sum())} values that are NaN, infinite or too large for float32, the "
+            f"first ({array[(row, *position)]}) in row {row} at position {tuple(position)}, both counted "
+            "from 0; remove or replace them."
+        )
+    return torch.from_numpy(values[:, None] if values.ndim == 3 else values)

@@ -1,0 +1,65 @@
+"""Turning intensities in [0, 1] into zeros and ones."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Binarize = Literal["none", "threshold", "static", "dynamic"]
+
+CHOICES: tuple[str, ...] = get_args(Binarize)
+
+
+def draw_bits(intensities: Tensor) -> Tensor:
+    """Draw every value as one Bernoulli trial from torch's global generator.
+
+    Args:
+        intensities: Probabilities of a one, in [0, 1], any shape.
+    """
+    return torch.bernoulli(intensities)
+
+
+def binarize_splits(
+    name: str, train: Tensor, validation: Tensor, test: Tensor, how: Binarize, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Binarise three splits; with "dynamic" the training split stays as it is.
+
+    Args:
+        name: Name of the data, for error messages.
+        train: Values in [0, 1], shape (rows, *data_shape).
+        validation: As `train`.
+        test: As `train`.
+        how: "threshold" (1 where the value is above 0.5), "static", "dynamic" or "none".
+        generator: Random source of the draws.
+
+    Raises:
+        ValueError: If a value lies outside [0, 1].
+    """
+    if how == "none":
+        return train, validation, test
+    lowest = min(float(split.min()) for split in (train, validation, test))
+    highest = max(float(split.max()) for split in (train, validation, test))
+    if lowest < 0 or highest > 1:
+        raise ValueError(
+            f"{name}: binarize={how!r} needs values in [0, 1], but they run from {lowest:g} to {highest:g}; "
+            "scale them to [0, 1] first, or use binarize='none'."
+        )
+    if how == "threshold":
+        return (train > 0.5).float(), (validation > 0.5).float(), (test > 0.5).float()
+    # Held-out rows come first, so that "static" and "dynamic" are judged on the same bits.
+    validation = torch.bernoulli(validation, generator=generator)
+    test = torch.bernoulli(test, generator=generator)
+    if how == "static":
+        train = torch.bernoulli(train, generator=generator)
+    return train, validation, test
+
+
+def binarized_variant(how: Binarize, seed: int) -> str:
+    """Say in a few words how the values were binarised."""
+    return {
+        "threshold": "thresholded at 0.5",
+        "static": f"binarised once, seed {seed}",
+        "dynamic": f"binarised anew at every step; validation and test once, seed {seed}",
+    }[how]

@@ -1,0 +1,110 @@
+"""Reading the user's own arrays: .npy and .npz files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from pyrovae.data.arrays import Array, to_labels, to_tensors
+from pyrovae.data.source import Rows, Source
+
+SPLITS = ("train", "validation", "test")
+VALUE_KEYS = ("data", "x")
+LABEL_KEYS = ("labels", "y")
+
+
+def read_npy(path: Path) -> Source:
+    """Read one array from a .npy file.
+
+    Args:
+        path: An existing file.
+
+    Raises:
+        ValueError: If the file is no array, or its array cannot be used.
+    """
+    with path.open("rb") as file:
+        array = _load(path, file)
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds an archive of arrays, not one array; rename it to end in .npz.")
+    tensors, variant = to_tensors({str(path): array})
+    return Source(path.name, variant, Rows(tensors[str(path)]))
+
+
+def read_npz(path: Path) -> Source:
+    """Read all rows, or splits that are already made, from a .npz file.
+
+    Args:
+        path: An existing file.
+
+    Raises:
+        ValueError: If the file is no archive, its keys are unclear, or its arrays cannot be used.
+    """
+    # Arrays of an archive are read only when asked for, so the file stays open until then.
+    with path.open("rb") as file:
+        archive = _load(path, file)
+        if isinstance(archive, np.ndarray):
+            raise ValueError(f"{path} holds one array, not an archive of arrays; rename it to end in .npy.")
+        chosen = _choose_keys(path, archive.files)
+        arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
+    title = {key: f"{path}, array {key!r}," for key in arrays}
+    tensors, variant = to_tensors({title[key]: arrays[key] for key, _ in chosen.values()})
+    parts: dict[str, Rows] = {}
+    for split, (key, label_key) in chosen.items():
+        values = tensors[title[key]]
+        labels = to_labels(title[label_key], arrays[label_key], len(values)) if label_key else None
+        parts[split] = Rows(values, labels)
+    return Source(path.name, variant, parts["train"], parts.get("validation"), parts.get("test"))
+
+
+def _load(path: Path, file: BinaryIO) -> Array | NpzFile:
+    try:
+        loaded: Array | NpzFile = np.load(file, allow_pickle=False)
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+    return loaded
+
+
+def _member(path: Path, archive: NpzFile, key: str) -> Array:
+    try:
+        member = archive[key]
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    # An archive made by another program can hold files that are no arrays; numpy returns their bytes.
+    return np.asarray(member)
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    # Numpy advises to allow pickles; a pickle can run any code, so that advice is not passed on.
+    reason = "it is empty, cut off, or holds text or Python objects"
+    return ValueError(
+        f"{path} is not a readable {path.suffix} file of numbers: {reason} ({type(error).__name__}). "
+        f"Write it with numpy.save{'z' if path.suffix.lower() == '.npz' else ''} from a numeric array."
+    )
+
+
+def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None]]:
+    """Choose the keys of values and labels for every split; a file that is not split is all "train"."""
+    value_keys = [key for key in VALUE_KEYS if key in keys]
+    label_keys = [key for key in LABEL_KEYS if key in keys]
+    if len(keys) == 1:
+        return {"train": (keys[0], None)}
+    if {"train", "test"}.issubset(keys) and not value_keys and not label_keys:
+        splits = [split for split in SPLITS if split in keys]
+        split_labels = [f"{split}_labels" for split in SPLITS if f"{split}_labels" in keys]
+        if not split_labels:
+            return {split: (split, None) for split in splits}
+        if split_labels == [f"{split}_labels" for split in splits]:
+            return {split: (split, f"{split}_labels") for split in splits}
+    elif len(value_keys) == 1 and len(label_keys) <= 1 and not {"train", "test"}.intersection(keys):
+        return {"train": (value_keys[0], label_keys[0] if label_keys else None)}
+    raise ValueError(
+        f"{path} holds the arrays {', '.join(map(repr, keys)) or '(none)'}, which leaves open what to read. "
+        "Expected one array; or 'data' or 'x', with 'labels' or 'y' if there are labels; or 'train' and "
+        "'test', with 'validation' if there is one, and labels for all of them as 'train_labels', "
+        "'validation_labels' and 'test_labels', or for none. Save the arrays under such names."
+    )

@@ -1,0 +1,134 @@
+"""Loading a data set by name or path."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from pyrovae.data.binarize import CHOICES, Binarize, binarize_splits, binarized_variant, draw_bits
+from pyrovae.data.files import read_npy, read_npz
+from pyrovae.data.images import read_image_folder
+from pyrovae.data.named import NAMES, data_root, read_digits, read_torchvision
+from pyrovae.data.source import Source
+from pyrovae.data.splits import DataSplits, split_rows, support_of
+from pyrovae.data.tables import read_csv
+
+READERS = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
+
+
+def load_data(
+    name_or_path: str | Path,
+    *,
+    root: str | Path | None = None,
+    binarize: Binarize = "none",
+    seed: int = 0,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    download: bool = True,
+) -> DataSplits:
+    """Load a data set and split it into training, validation and test rows.
+
+    The same arguments give the same splits; the global random state stays as it is.
+
+    Args:
+        name_or_path: "digits", "mnist" or "fashion-mnist"; or the path of a .npy, .npz or .csv file or of a
+            folder of images. A name goes before a path; write "./digits" for a folder of that name.
+            Tables have shape (N, D); images (N, H, W) or (N, C, H, W) with 1 or 3 channels, and are divided
+            by 255 if they are uint8 and hold more than 0 and 1. A .npz file holds one array; or "data" or
+            "x" with "labels" or "y"; or "train" and "test" with "validation" and "train_labels" and so on.
+            A .csv file may have a header and a column "label". Folders inside an image folder are classes.
+        root: Folder that holds `MNIST/raw` and `FashionMNIST/raw`; by default the environment variable
+            PYROVAE_DATA_ROOT, else `~/.cache/pyrovae`.
+        binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
+            "static", one Bernoulli draw of every value; "dynamic", training values stay and are drawn anew
+            by `train_transform`, validation and test values are drawn once, the same as with "static".
+        seed: Seed of the split and of the binarisation, a whole number from 0.
+        validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
+            part of the other rows; where a validation set is given too, it does not apply.
+        test_fraction: Part of the rows for test, in (0, 1). It does not apply where a test set is given:
+            for "mnist", "fashion-mnist" and .npz files with "test".
+        download: Fetch the files of "mnist" or "fashion-mnist" if they are not there.
+
+    Returns:
+        The splits, at least one row in each.
+
+    Raises:
+        ValueError: If there is no such data, it cannot be used, or an argument is out of range.
+
+    Example:
+        >>> from pyrovae.data import load_data
+        >>> digits = load_data("digits", binarize="threshold")
+        >>> digits.train.shape
+        torch.Size([1437, 1, 8, 8])
+        >>> digits.support
+        'binary'
+    """
+    _check_arguments(binarize, seed)
+    _check_fraction("validation_fraction", validation_fraction)
+    _check_fraction("test_fraction", test_fraction)
+    source = _read(name_or_path, root, download)
+    if source.test is None and validation_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
+            "training; their sum must be below 1, for example 0.1 and 0.1."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    train, validation, test = split_rows(source, validation_fraction, test_fraction, generator)
+    values = binarize_splits(source.name, train.values, validation.values, test.values, binarize, generator)
+    return DataSplits(
+        *values,
+        train_labels=train.labels,
+        validation_labels=validation.labels,
+        test_labels=test.labels,
+        support=support_of(*values) if binarize == "none" else "binary",
+        name=source.name,
+        variant=source.variant if binarize == "none" else binarized_variant(binarize, seed),
+        seed=seed,
+        train_transform=draw_bits if binarize == "dynamic" else None,
+    )
+
+
+def _check_arguments(binarize: str, seed: int) -> None:
+    if binarize not in CHOICES:
+        raise ValueError(f"binarize={binarize!r} is unknown; use one of {', '.join(map(repr, CHOICES))}.")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed} is out of range; use a whole number from 0 to 2**63 - 1.")
+
+
+def _check_fraction(argument: str, fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(f"{argument}={fraction} is out of range; use a number between 0 and 1, such as 0.1.")
+
+
+def _read(name_or_path: str | Path, root: str | Path | None, download: bool) -> Source:
+    if name_or_path == "digits":
+        return read_digits()
+    if isinstance(name_or_path, str) and name_or_path in NAMES:
+        return read_torchvision(name_or_path, data_root(root), download)
+    path = Path(name_or_path).expanduser()
+    reader = READERS.get(path.suffix.lower())
+    # An empty name is no path, though `Path` takes it for the current folder.
+    if name_or_path and path.is_dir():
+        return read_image_folder(path)
+    if not path.is_file():
+        raise _not_found(str(name_or_path))
+    if reader is None:
+        raise ValueError(
+            f"{path} ends in {path.suffix or 'nothing'!r}, which is not supported; "
+            "expected a file ending in .npy, .npz or .csv, or a folder of images. Convert it to one of these."
+        )
+    return reader(path)
+
+
+def _not_found(given: str) -> ValueError:
+    accepted = (
+        f"Give one of the names {', '.join(NAMES)}, or the path of a .npy, .npz or .csv file or of a folder of images."
+    )
+    path = Path(given)
+    if path.suffix.lower() in READERS or len(path.parts) > 1:
+        return ValueError(f"There is no file or folder {given!r}; check the path. {accepted}")
+    near = difflib.get_close_matches(given.lower(), NAMES, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return ValueError(f"There is no data named {given!r}. {hint}{accepted}")

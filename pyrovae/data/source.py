@@ -1,0 +1,46 @@
+"""What a reader hands over: rows with their labels, not yet split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows that belong together, with their labels.
+
+    Args:
+        values: Float32 values, shape (rows, *data_shape).
+        labels: Int64 labels, shape (rows,), or None.
+    """
+
+    values: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: Tensor) -> Rows:
+        """Return the rows at the given positions."""
+        return Rows(self.values[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as it was read; a part that is None is still to be drawn from `train`.
+
+    Args:
+        name: Short name, e.g. "digits" or the file's name.
+        variant: What the values are, e.g. "intensities / 16 in [0, 1]".
+        train: Rows for training, or all rows.
+        validation: Validation rows the source itself sets apart.
+        test: Test rows the source itself sets apart.
+    """
+
+    name: str
+    variant: str
+    train: Rows
+    validation: Rows | None = None
+    test: Rows | None = None

@@ -1,0 +1,6 @@
+"""Judging a pair of Pyro programs: importance weights, log p(x), and how far to believe it."""
+
+from pyrovae.evaluation.bounds import K_HAT_LIMIT, BoundComparison, compare_bounds
+from pyrovae.evaluation.importance import log_weights
+
+__all__ = ["K_HAT_LIMIT", "BoundComparison", "compare_bounds", "log_weights"]

@@ -1,0 +1,34 @@
+"""The likelihood of binary data."""
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyrovae.likelihoods.shapes import data_dims
+
+
+class Bernoulli(nn.Module):
+    r"""Independent binary values, the decoder giving their log-odds.
+
+    .. math:: p(x \mid z) = \prod_d \mathrm{Bernoulli}(x_d;\ \sigma(f_d(z)))
+
+    It is a density on {0, 1} only: grey values in between are refused (Kingma and Welling, 2014, binarise).
+
+    Args:
+        decoder: network from z ``(*batch, latent_dim)`` to logits ``(*batch, *data_shape)``.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks
+        >>> likelihood = Bernoulli(networks.MLP(2, (1, 8, 8)))
+        >>> likelihood(torch.zeros(5, 2)).event_shape
+        torch.Size([1, 8, 8])
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
+        logits = self.decoder(z)
+        return dist.Bernoulli(logits=logits).to_event(data_dims(logits, z))

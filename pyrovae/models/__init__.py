@@ -1,0 +1,5 @@
+"""Complete models: pairs of Pyro programs."""
+
+from pyrovae.models.vae import VAE
+
+__all__ = ["VAE"]

@@ -1,0 +1,124 @@
+"""The variational autoencoder as a pair of Pyro programs."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class VAE(nn.Module):
+    r"""A variational autoencoder: a Pyro ``model`` and ``guide`` made of a prior, a likelihood and a posterior.
+
+    For each row of data the model draws :math:`z \sim p(z)` and :math:`x \sim p(x \mid z)`; the guide draws
+    :math:`z \sim q(z \mid x)`. Fitting maximises the evidence lower bound
+
+    .. math:: \mathrm{ELBO}(x) = E_{q(z|x)}[\log p(x|z)] - KL(q(z|x)\ \|\ p(z)) \le \log p(x)
+
+    (Kingma and Welling, 2014; Rezende, Mohamed and Wierstra, 2014).
+
+    ======================  =================================  ==========================
+    symbol                  meaning                            name in code
+    ======================  =================================  ==========================
+    :math:`z`               latent variables of a row          site ``"z"``
+    :math:`x`               a row of data                      site ``"x"``
+    :math:`p(z)`            prior                              ``prior()``
+    :math:`p(x|z)`          likelihood                         ``likelihood(z)``
+    :math:`q(z|x)`          approximate posterior              ``posterior(x)``
+    :math:`\log p(x)`       log marginal likelihood, nats      ``compare_bounds(...).log_px``
+    ======================  =================================  ==========================
+
+    Args:
+        prior: module; ``prior()`` has batch shape () and event shape ``(latent_dim,)``.
+        likelihood: module; ``likelihood(z)`` has the batch shape of z and event shape ``data_shape``.
+        posterior: module; ``posterior(x)`` has the batch shape of x and event shape ``(latent_dim,)``.
+
+    Raises:
+        ValueError: the prior is not one distribution over a vector.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Bernoulli(networks.MLP(2, (1, 8, 8))),
+        ...     posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 2 * 2)),
+        ... )
+        >>> vae.sample(5).shape
+        torch.Size([5, 1, 8, 8])
+    """
+
+    def __init__(self, prior: nn.Module, likelihood: nn.Module, posterior: nn.Module) -> None:
+        super().__init__()
+        self.prior = prior
+        self.likelihood = likelihood
+        self.posterior = posterior
+        p_z = prior()
+        if p_z.batch_shape or len(p_z.event_shape) != 1:
+            raise ValueError(
+                f"prior() has batch shape {tuple(p_z.batch_shape)} and event shape {tuple(p_z.event_shape)}; "
+                "expected () and (latent_dim,): use .to_event(1) for independent dimensions"
+            )
+        self.latent_dim: int = p_z.event_shape[0]
+
+    def model(self, x: Tensor) -> Tensor:
+        """The generative program: z from the prior, x from the likelihood, one plate over the rows."""
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", self.prior())
+            p_x = self.decode(z)
+            if p_x.event_shape != x.shape[1:]:
+                raise ValueError(
+                    f"the likelihood is over rows of shape {tuple(p_x.event_shape)}, the data have rows of shape "
+                    f"{tuple(x.shape[1:])}: build the decoder for the shape of the data, or reshape the data"
+                )
+            pyro.sample("x", p_x, obs=x)
+        return z
+
+    def guide(self, x: Tensor) -> Tensor:
+        """The inference program: z from the posterior, one plate over the rows."""
+        with pyro.plate("data", len(x), dim=-1):
+            return pyro.sample("z", self.encode(x))
+
+    def encode(self, x: Tensor) -> dist.TorchDistribution:
+        """q(z|x), one distribution for each row of x ``(*batch, *data_shape)``."""
+        q_z = self.posterior(x)
+        if q_z.event_shape != (self.latent_dim,):
+            raise ValueError(
+                f"the posterior is over {tuple(q_z.event_shape)}, the prior over ({self.latent_dim},): "
+                "give both the same latent_dim (an encoder of DiagonalNormal has 2 * latent_dim outputs)"
+            )
+        return q_z
+
+    def decode(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x|z), one distribution for each z ``(*batch, latent_dim)``."""
+        return self.likelihood(z)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, num_samples: int | None = None) -> Tensor:
+        """The mean of p(x|z), at the mean of q(z|x) or at draws from it.
+
+        Args:
+            x: rows of data ``(rows, *data_shape)``.
+            num_samples: None decodes the posterior mean; a number decodes that many draws of z.
+
+        Returns:
+            ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
+        """
+        q_z = self.encode(x)
+        z = q_z.mean if num_samples is None else q_z.sample((num_samples,))
+        return self.decode(z).mean
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:
+        """New rows of data: z from the prior, then a draw from p(x|z), or its mean.
+
+        The mean looks smoother than a draw; only draws have the distribution of the model.
+
+        Args:
+            num_samples: number of rows.
+            mean: give the mean of p(x|z) in place of a draw.
+
+        Returns:
+            ``(num_samples, *data_shape)``.
+        """
+        p_x = self.decode(self.prior().sample((num_samples,)))
+        return p_x.mean if mean else p_x.sample()

@@ -1,0 +1,47 @@
+"""The mean-field Gaussian posterior."""
+
+import pyro.distributions as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# softplus underflows to zero in float32, and a scale of zero is no distribution.
+_SCALE_FLOOR = 1e-6
+
+
+class DiagonalNormal(nn.Module):
+    r"""A Gaussian q(z|x) with independent dimensions, its parameters given by the encoder.
+
+    .. math:: q(z \mid x) = \prod_d \mathrm{Normal}(z_d;\ \mu_d(x),\ \sigma_d(x))
+
+    The first half of the encoder's output is the mean, softplus of the second half the standard deviation
+    (Kingma and Welling, 2014).
+
+    Args:
+        encoder: network from x ``(*batch, *data_shape)`` to ``(*batch, 2 * latent_dim)``.
+
+    Raises:
+        ValueError: the encoder's output has an odd last dimension.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks
+        >>> posterior = DiagonalNormal(networks.MLP((1, 8, 8), 2 * 10))
+        >>> q = posterior(torch.zeros(5, 1, 8, 8))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([5]), torch.Size([10]))
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
+        output = self.encoder(x)
+        if output.shape[-1] % 2:
+            raise ValueError(
+                f"the encoder gave {output.shape[-1]} numbers for each row; DiagonalNormal needs "
+                "2 * latent_dim of them, a mean and a raw scale for each dimension"
+            )
+        loc, raw_scale = output.chunk(2, dim=-1)
+        return dist.Normal(loc, F.softplus(raw_scale) + _SCALE_FLOOR).to_event(1)

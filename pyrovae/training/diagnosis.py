@@ -1,0 +1,20 @@
+"""Finding where a loss that is not finite comes from."""
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyrovae.programs import Program, sample_sites, trace_pair
+
+
+@torch.no_grad()
+def first_non_finite_site(model: Program, guide: Program, x: Tensor) -> str | None:
+    """Name of the first sample site, guide before model, that is not finite; None if all are."""
+    with pyro.validation_enabled(False):
+        model_trace, guide_trace = trace_pair(model, guide, x)
+        for trace in (guide_trace, model_trace):
+            for name, site in sample_sites(trace).items():
+                log_prob = site["fn"].log_prob(site["value"])
+                if not (torch.isfinite(site["value"]).all() and torch.isfinite(log_prob).all()):
+                    return name
+    return None

@@ -1,0 +1,48 @@
+"""What a fit returns, and how it fails."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+EpochTerms = dict[str, float]
+"""One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What ``fit_svi`` did; the fitted weights are in the model and the guide.
+
+    Attributes:
+        history: for each epoch its terms, means over rows in nats: ``train_elbo``, ``train_reconstruction``,
+            ``train_kl``, the same with ``validation_`` where there are validation rows, ``seconds``. The terms of
+            training are taken while the weights move; those of validation after the epoch.
+        best_epoch: the epoch, counted from 1, whose weights were kept; 0 is the state before training.
+        stopped_early: whether the validation ELBO had stopped rising.
+        params: fitted values of the programs' ``pyro.param`` statements, by name. They stay with the programs:
+            the functions of this package find them there. Weights of modules are in the modules.
+    """
+
+    history: list[EpochTerms]
+    best_epoch: int
+    stopped_early: bool
+    params: dict[str, Tensor]
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the last good weights were put back.
+
+    Attributes:
+        epoch: epoch of the step, counted from 1.
+        step: step within the epoch, counted from 1; None on the validation rows.
+        site: name of the first site whose parameters, value or log-density are not finite.
+        result: what had been fitted until then.
+    """
+
+    def __init__(self, epoch: int, step: int | None, site: str, result: FitResult) -> None:
+        place = f"step {step}" if step is not None else "on the validation rows"
+        super().__init__(
+            f"the loss is not finite at epoch {epoch}, {place}; the first site that is not finite is {site!r}. "
+            f"The weights of epoch {result.best_epoch} were put back. A lower learning rate is the usual repair; "
+            "otherwise look for extreme values in the data"
+        )
+        self.epoch, self.step, self.site, self.result = epoch, step, site, result

@@ -1,0 +1,154 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pyrovae.data import load_data
+
+
+def write(folder, text):
+    path = folder / "table.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def rows(splits):
+    return sorted(tuple(row.tolist()) for part in (splits.train, splits.validation, splits.test) for row in part)
+
+
+EXPECTED = [(1, 2.5), (3, -4), (5, 6), (7, 8e3)]
+BODY = "1,2.5\n3,-4\n5,6\n7,8e3\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BODY,
+        BODY.rstrip("\n"),
+        BODY.replace("\n", "\r\n"),
+        BODY.replace(",", ", "),
+        "width,height\n" + BODY,
+        '"width","height"\n' + BODY,
+        "\ufeffwidth,height\n" + BODY,
+        "\ufeff" + BODY,
+        "0,height\n" + BODY,
+    ],
+)
+def test_header_is_found(tmp_path, text):
+    splits = load_data(write(tmp_path, text))
+    assert rows(splits) == EXPECTED
+    assert splits.data_shape == (2,)
+    assert splits.name == "table.csv"
+    assert splits.variant == "values as stored"
+    assert splits.train_labels is None
+
+
+@pytest.mark.parametrize("column", ["labels", "class", "target"])
+def test_other_columns_are_data(tmp_path, column):
+    splits = load_data(write(tmp_path, f"width,{column}\n" + BODY))
+    assert splits.data_shape == (2,)
+    assert splits.train_labels is None
+
+
+def test_a_column_named_label_holds_the_labels(tmp_path):
+    pd.DataFrame({"a": range(10), "label": range(10, 20), "b": range(20, 30)}).to_csv(
+        tmp_path / "table.csv", index=False
+    )
+    splits = load_data(tmp_path / "table.csv")
+    assert splits.data_shape == (2,)
+    assert splits.support == "count"
+    for part, labels in (
+        (splits.train, splits.train_labels),
+        (splits.validation, splits.validation_labels),
+        (splits.test, splits.test_labels),
+    ):
+        assert labels.dtype == torch.int64
+        assert torch.equal(part, torch.stack([labels - 10, labels + 10], dim=1).float())
+
+
+def test_truth_values_are_zeros_and_ones(tmp_path):
+    splits = load_data(write(tmp_path, "True,False\nFalse,True\nTrue,True\n"))
+    assert rows(splits) == [(0, 1), (1, 0), (1, 1)]
+    assert splits.support == "binary"
+
+
+def test_many_rows_are_read_as_written(tmp_path):
+    values = np.random.default_rng(0).normal(size=(500, 7)).astype(np.float32)
+    pd.DataFrame(values, columns=list("abcdefg")).to_csv(tmp_path / "table.csv", index=False)
+    assert rows(load_data(tmp_path / "table.csv")) == sorted(map(tuple, values.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "column", "wrong"),
+    [
+        ("a,b\n1,2\n3,x\n5,6\n", 3, "b", "holds 'x', which is not a finite number"),
+        ("1,2\n3,x\n5,6\n", 2, "2", "holds 'x', which is not a finite number"),
+        ("a,b\n1,2\n,4\n5,6\n", 3, "a", "is missing"),
+        ("a,b\n1,2\n3\n5,6\n", 3, "b", "is missing"),
+        ("a,b\n1,2\n3,NA\n5,6\n", 3, "b", "is missing"),
+        ("a,b\n1,2\n3,inf\n5,6\n", 3, "b", "holds 'inf', which is not a finite number"),
+        ("a,b\n1,2\n\n5,6\n", 3, "a", "is missing"),
+        ("1,\n3,4\n5,6\n", 1, "2", "is missing"),
+        ("0.5,high\n1,2\n3,4\n", 1, "2", "holds 'high', which is not a finite number"),
+        ("a,label\n1,cat\n2,dog\n3,cat\n", 2, "label", "holds 'cat', which is not a finite number"),
+        ("a;b\n1;2\n3;4\n5;6\n", 2, "a;b", "holds '1;2', which is not a finite number"),
+        ("a,b\nTrue,2\nno,4\nTrue,6\n", 2, "a", "holds 'True', which is not a finite number"),
+    ],
+)
+def test_a_bad_cell_is_named(tmp_path, text, row, column, wrong):
+    match = rf"table.csv: the cell in row {row} \(line of the file\), column '{column}' {re.escape(wrong)}"
+    with pytest.raises(ValueError, match=match):
+        load_data(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "1,2\n3,4,5\n6,7\n"])
+def test_a_file_that_is_no_table(tmp_path, text):
+    with pytest.raises(ValueError, match=r"table.csv cannot be read as a table .*same number of comma-separated"):
+        load_data(write(tmp_path, text))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "table.csv").write_bytes(bytes(range(128, 256)) * 10)
+    with pytest.raises(ValueError, match=r"cannot be read as a table .*expected UTF-8 text"):
+        load_data(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("header", ["a", "a,b,c"])
+def test_a_header_of_another_length(tmp_path, header):
+    named = len(header.split(","))
+    with pytest.raises(ValueError, match=rf"names {named} columns, but the next row has 2; give every column"):
+        load_data(write(tmp_path, f"{header}\n{BODY}"))
+
+
+def test_a_row_index_without_a_name(tmp_path):
+    pd.DataFrame({"a": range(5)}).to_csv(tmp_path / "table.csv")
+    with pytest.raises(ValueError, match=r"column 1 has no name in the header; .*index=False"):
+        load_data(tmp_path / "table.csv")
+
+
+def test_column_numbers_as_the_header_are_not_taken_for_data(tmp_path):
+    pd.DataFrame(np.ones((5, 4))).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(ValueError, match=r"row 1 reads 0, 1, 2 and so on, .*put a row of column names there"):
+        load_data(tmp_path / "table.csv")
+
+
+def test_a_name_given_twice(tmp_path):
+    with pytest.raises(ValueError, match=r"names 'label' twice"):
+        load_data(write(tmp_path, "label,label\n" + BODY))
+
+
+def test_labels_that_are_not_whole_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"column 'label', holds .* not whole numbers"):
+        load_data(write(tmp_path, "a,label\n" + BODY))
+
+
+def test_only_labels(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no value"):
+        load_data(write(tmp_path, "label\n1\n2\n3\n"))
+
+
+def test_too_few_rows(tmp_path):
+    with pytest.raises(ValueError, match=r"table.csv: 1 row cannot be split"):
+        load_data(write(tmp_path, "a,b\n1,2\n"))
