@@ -4,9 +4,9 @@ from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.data import DataSplits, load_data
 from pyrovae.evaluation import BoundComparison, compare_bounds, log_weights
 from pyrovae.models import VAE
+from pyrovae.runs import Run, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
-
-__version__ = "0.1.0"
+from pyrovae.version import __version__
 
 __all__ = [
     "VAE",
@@ -14,12 +14,16 @@ __all__ = [
     "DataSplits",
     "FitResult",
     "NonFiniteLossError",
+    "Run",
+    "__version__",
     "compare_bounds",
     "fit_svi",
     "likelihoods",
+    "load",
     "load_data",
     "log_weights",
     "networks",
     "posteriors",
     "priors",
+    "save",
 ]

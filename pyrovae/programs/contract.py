@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.programs.modules import Program
+from pyrovae.programs.parameters import private_param_store
+from pyrovae.programs.random_state import isolated_rng
 
 # Few rows are enough to see the structure; more than one, so that a row is told from a broadcast dimension.
 _PROBE_ROWS = 3
@@ -209,9 +211,7 @@ def check_support(model: Program, guide: Program, x: Tensor, observed: tuple[str
         sites = sample_sites(trace_pair(model, guide, rows)[0])
     for name in observed:
         site = sites[name]
-        support = site["fn"].support
-        while hasattr(support, "base_constraint"):
-            support = support.base_constraint
+        support = _elementwise(site["fn"].support)
         if constraints.is_dependent(support) or any(
             isinstance(bound, Tensor) and bound.dim() for bound in vars(support).values()
         ):
@@ -222,6 +222,22 @@ def check_support(model: Program, guide: Program, x: Tensor, observed: tuple[str
         )
         if same_shape and torch.equal(site["value"].reshape(rows.shape), rows):
             _check_values(name, site["fn"], support, x)
+
+
+@torch.no_grad()
+def observes_bits(model: Program, guide: Program, x: Tensor) -> bool:
+    """Whether a site that the model observes takes the values 0 and 1 only."""
+    with private_param_store(model, guide), isolated_rng(0, x.device), pyro.validation_enabled(False):
+        sites = sample_sites(trace_pair(model, guide, x[:_PROBE_ROWS])[0])
+    return any(
+        site["is_observed"] and _elementwise(site["fn"].support) is constraints.boolean for site in sites.values()
+    )
+
+
+def _elementwise(support: Any) -> Any:
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
 
 
 def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None:

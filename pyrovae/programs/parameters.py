@@ -76,41 +76,41 @@ def param_values(model: Program, guide: Program, names: set[str]) -> dict[str, T
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors that make a pair of programs what it is: what training changes, and what is saved.
+    """The tensors that make a pair of programs what it is.
 
     Attributes:
-        parameters: what an optimiser moves, by name, unconstrained.
-        buffers: what modules keep beside their parameters, running means for example.
+        tensors: everything that is stored, by name: parameters and buffers of modules, and unconstrained values of
+            ``pyro.param`` statements. Where one module owns both programs, the names are those of its state dict.
+        parameters: what an optimiser moves, each once.
     """
 
-    parameters: dict[str, Tensor]
-    buffers: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    parameters: list[Tensor]
 
     @classmethod
     def of(cls, model: Program, guide: Program, param_names: set[str]) -> "Weights":
         """Those of the owned modules and of the param sites; call it inside ``private_param_store``."""
-        found: dict[int, tuple[str, Tensor]] = {}
-        buffers: dict[int, tuple[str, Tensor]] = {}
-        shared = owned_module(model) is owned_module(guide)
-        for prefix, program in (("model.", model), ("guide.", guide)):
-            module = owned_module(program)
-            if module is not None:
-                for name, parameter in module.named_parameters():
-                    found.setdefault(id(parameter), (name if shared else prefix + name, parameter))
+        tensors: dict[str, Tensor] = {}
+        own = {id(module): module for program in (model, guide) if (module := owned_module(program)) is not None}
+        for prefix, module in zip(("",) if len(own) == 1 else ("model.", "guide."), own.values(), strict=False):
+            tensors |= {prefix + name: value for name, value in module.state_dict(keep_vars=True).items()}
+        weights = {id(tensor) for tensor in tensors.values()}
         for name, unconstrained in pyro.get_param_store().named_parameters():
-            if name in param_names:
-                found.setdefault(id(unconstrained), (f"pyro.param:{name}", unconstrained))
-        for number, module in enumerate(reachable_modules(model, guide)):
+            if name in param_names and id(unconstrained) not in weights:
+                tensors[f"pyro.param:{name}"] = unconstrained
+        closures = [module for module in reachable_modules(model, guide) if id(module) not in own]
+        for number, module in enumerate(closures):
             for name, buffer in module.named_buffers():
-                buffers.setdefault(id(buffer), (f"buffer:{number}.{name}", buffer))
-        return cls({name: tensor for name, tensor in found.values() if tensor.requires_grad}, dict(buffers.values()))
+                tensors[f"closure.{number}.{name}"] = buffer
+        parameters = {id(tensor): tensor for tensor in tensors.values() if tensor.requires_grad}
+        return cls(tensors, list(parameters.values()))
 
     def copy(self) -> dict[str, Tensor]:
-        """Copies of all tensors, to go back to."""
-        return {name: tensor.detach().clone() for name, tensor in (self.parameters | self.buffers).items()}
+        """Copies of all tensors, to store or to go back to."""
+        return {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor]) -> None:
         """Write copies back in place."""
-        for name, tensor in (self.parameters | self.buffers).items():
+        for name, tensor in self.tensors.items():
             tensor.copy_(saved[name])

@@ -155,7 +155,7 @@ class _Loop:
         seed: int,
         progress: bool,
     ) -> FitResult:
-        optimizer = make_optimizer(list(self.weights.parameters.values()))
+        optimizer = make_optimizer(self.weights.parameters)
         # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.
         shuffler = torch.Generator().manual_seed(seed)
         steps = -(-len(train) // batch_size)
@@ -180,7 +180,8 @@ class _Loop:
                         for name in ("train_elbo", "validation_elbo")
                         if name in terms
                     )
-                    + " nats"
+                    + " nats",
+                    refresh=False,
                 )
                 if self.patience is not None and epoch - self.best_epoch >= self.patience:
                     return self._finish(stopped_early=epoch < epochs)

@@ -1,0 +1,78 @@
+"""What a pair of Pyro programs says the data look like: reconstructions and new rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyrovae.programs import (
+    Program,
+    check_rows,
+    inspect_pair,
+    isolated_rng,
+    module_mode,
+    private_param_store,
+    sample_sites,
+    trace_pair,
+)
+
+
+def reconstruct_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> Tensor:
+    """The mean of p(x|z) for each row, at one draw of z from the guide.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``.
+        seed: of the draws.
+
+    Returns:
+        ``(rows, *data_shape)``, of the model's first observed site.
+
+    Raises:
+        ValueError: a pair that breaks the contract, or a likelihood without a mean.
+    """
+    with _evaluating(model, guide, x, seed) as observed:
+        return _mean(sample_sites(trace_pair(model, guide, x)[0])[observed], observed, x)
+
+
+def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """New rows: z from the prior, then the mean of p(x|z), and a draw from it.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: its guide, for the check of the pair.
+        x: rows ``(rows, *data_shape)``; as many new ones are made, of the same shape.
+        seed: of the draws.
+
+    Returns:
+        Means and draws, each ``(rows, *data_shape)``, of the model's first observed site.
+
+    Raises:
+        ValueError: a pair that breaks the contract, or a likelihood without a mean.
+    """
+    with _evaluating(model, guide, x, seed) as observed:
+        site = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))[observed]
+        return _mean(site, observed, x), site["value"].reshape(x.shape)
+
+
+@contextmanager
+def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterator[str]:
+    check_rows(x, "x")
+    with (
+        private_param_store(model, guide),
+        isolated_rng(seed, x.device),
+        module_mode(model, guide, training=False),
+        torch.no_grad(),
+    ):
+        yield inspect_pair(model, guide, x).observed[0]
+
+
+def _mean(site: Any, name: str, x: Tensor) -> Tensor:
+    try:
+        return site["fn"].mean.reshape(x.shape)
+    except NotImplementedError as error:
+        raise ValueError(f"the distribution at site {name!r} has no mean, so there is no picture of it") from error

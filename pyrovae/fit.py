@@ -1,0 +1,232 @@
+"""``python -m pyrovae.fit``: fit a VAE, or a Pyro model of your own, and say how good it is."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyro
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+
+from pyrovae.command_line import (
+    EXIT_BAD_INPUT,
+    EXIT_NON_FINITE,
+    CommandParser,
+    choose_device,
+    claim_folder,
+    print_error,
+)
+from pyrovae.data import NAMES, DataSplits, load_data
+from pyrovae.evaluation import compare_bounds
+from pyrovae.programs import observes_bits, owned_module
+from pyrovae.report import write_run
+from pyrovae.runs import PARTS, Run, build_pair
+from pyrovae.training import NonFiniteLossError, fit_svi
+
+
+def make_parser() -> CommandParser:
+    """The options of the command, each with its reason."""
+    parser = CommandParser(
+        prog="python -m pyrovae.fit",
+        description="Fit a variational autoencoder, or a Pyro model of your own, to a data set; score the test rows by "
+        "ELBO and importance-weighted log p(x); write a run folder.",
+    )
+    add = parser.add_argument
+    add("--config", action="config", help="YAML file of these options; options on the command line go before it")
+
+    add(
+        "--data",
+        default="digits",
+        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, or the path of "
+        "a .npy, .npz or .csv file or of a folder of images",
+    )
+    add(
+        "--data-root",
+        type=str | None,
+        default=None,
+        help="folder with MNIST/raw and FashionMNIST/raw; without it $PYROVAE_DATA_ROOT, else ~/.cache/pyrovae",
+    )
+    add(
+        "--binarize",
+        type=Literal["auto", "none", "threshold", "static", "dynamic"],
+        default="auto",
+        help="how grey values become bits: auto draws them anew at every step (dynamic) for digits, mnist and "
+        "fashion-mnist under a likelihood of bits, as is usual for these sets, and else leaves the data alone",
+    )
+    add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the epoch")
+    add(
+        "--test-fraction",
+        type=OpenUnitInterval,
+        default=0.1,
+        help="part of the rows to score, where the data bring no test rows",
+    )
+
+    parser.add_part("prior", "pyrovae.priors.StandardNormal", "p(z)")
+    parser.add_part(
+        "likelihood",
+        "pyrovae.likelihoods.Bernoulli",
+        "p(x|z); it has to fit the data: Bernoulli for bits, Normal for real values",
+    )
+    parser.add_part("posterior", "pyrovae.posteriors.DiagonalNormal", "q(z|x)")
+    parser.add_part("encoder", "pyrovae.networks.MLP", "network from x to the parameters of q(z|x)")
+    parser.add_part("decoder", "pyrovae.networks.MLP", "network from z to the parameters of p(x|z)")
+    add(
+        "--latent-dim",
+        type=PositiveInt,
+        default=10,
+        help="dimensions of z; those not needed cost little, as their KL goes to zero",
+    )
+    add(
+        "--model",
+        type=str | None,
+        default=None,
+        metavar="PLACE:FACTORY",
+        help="in place of all parts: file.py:factory "
+        "or module:factory, a function that returns (model, guide), two Pyro programs",
+    )
+
+    add(
+        "--objective",
+        type=Literal["TraceMeanField_ELBO", "Trace_ELBO"],
+        default="TraceMeanField_ELBO",
+        help="Pyro's estimator of the ELBO: the first takes the KL in closed form where there is one, so its gradients "
+        "vary less; the second fits guides of any structure",
+    )
+    add("--num-particles", type=PositiveInt, default=1, help="draws of z for each row and step; one is enough for most")
+    add("--epochs", type=PositiveInt, default=200, help="passes over the training rows, at most")
+    add(
+        "--batch-size",
+        type=PositiveInt,
+        default=64,
+        help="rows of a step; more are faster on large data, fewer take more steps",
+    )
+    add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
+    add("--patience", type=PositiveInt, default=20, help="epochs without a better validation ELBO before stopping")
+    add(
+        "--num-samples",
+        type=PositiveInt,
+        default=1000,
+        help="importance draws for each test row; more come closer to log p(x)",
+    )
+    add(
+        "--chunk-size",
+        type=PositiveInt | None,
+        default=None,
+        help="draws scored at once; a small number saves memory and changes nothing else",
+    )
+    add("--seed", type=NonNegativeInt, default=0, help="of the split, the initial weights, shuffling and all draws")
+    add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
+    add("--output-dir", type=str | None, default=None, help="the run folder; without it runs/DATA-TIME")
+    add("--overwrite", action="store_true", help="write into a folder that holds a run already")
+    add("--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status: 0, 2 for bad input, 3 for a loss that is not finite."""
+    parser = make_parser()
+    config = parser.parse_args(arguments).as_dict()
+    config.pop("config")
+    try:
+        if config["model"] is not None:
+            _refuse_parts(config, parser)
+        return _fit(config)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+
+
+def _fit(config: dict[str, Any]) -> int:
+    start = time.perf_counter()
+    device = choose_device(config["device"])
+    data = _load(config, "none" if config["binarize"] == "auto" else config["binarize"])
+    pyro.set_rng_seed(config["seed"])
+    run = Run(*build_pair(config, data.data_shape), config, data.data_shape)
+    for program in (run.model, run.guide):
+        module = owned_module(program)
+        if module is not None:
+            module.to(device)
+    if config["binarize"] == "auto":
+        config["binarize"] = _usual_binarization(config, run, data, device)
+        data = _load(config, config["binarize"])
+    folder = Path(
+        config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    )
+    undo = claim_folder(folder, overwrite=config["overwrite"])
+    seconds = {"prepare": time.perf_counter() - start}
+    print(data.summary(), f"{'device':<12}{device}", sep="\n", flush=True)
+    try:
+        start = time.perf_counter()
+        result = fit_svi(
+            run.model,
+            run.guide,
+            data.train.to(device),
+            validation=data.validation.to(device),
+            train_transform=data.train_transform,
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            lr=config["lr"],
+            objective=config["objective"],
+            num_particles=config["num_particles"],
+            patience=config["patience"],
+            seed=config["seed"],
+            progress=not config["quiet"],
+        )
+    except ValueError:
+        undo()
+        raise
+    except NonFiniteLossError as error:
+        seconds["fit"] = time.perf_counter() - start
+        write_run(folder, run, data, error.result, None, status=str(error), seconds=seconds, device=device)
+        print_error(f"{error}\nrun folder: {folder}")
+        return EXIT_NON_FINITE
+    seconds["fit"] = time.perf_counter() - start
+    start = time.perf_counter()
+    bounds = compare_bounds(
+        run.model,
+        run.guide,
+        data.test.to(device),
+        num_samples=config["num_samples"],
+        chunk_size=config["chunk_size"],
+        seed=config["seed"],
+        progress=not config["quiet"],
+    )
+    seconds["evaluate"] = time.perf_counter() - start
+    write_run(folder, run, data, result, bounds, status="complete", seconds=seconds, device=device)
+    print(
+        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept; "
+        f"test rows:\n{bounds.summary()}\nrun folder: {folder}"
+    )
+    return 0
+
+
+def _load(config: dict[str, Any], binarize: Any) -> DataSplits:
+    return load_data(
+        config["data"],
+        root=config["data_root"],
+        binarize=binarize,
+        seed=config["seed"],
+        validation_fraction=config["validation_fraction"],
+        test_fraction=config["test_fraction"],
+    )
+
+
+def _usual_binarization(config: dict[str, Any], run: Run, data: DataSplits, device: Any) -> str:
+    """Sets of grey images known by name are binarised for likelihoods of bits; a user's own data never unasked."""
+    is_named = config["data"] in NAMES
+    return "dynamic" if is_named and observes_bits(run.model, run.guide, data.train.to(device)) else "none"
+
+
+def _refuse_parts(config: dict[str, Any], parser: CommandParser) -> None:
+    defaults = parser.get_defaults().as_dict()
+    given = [f"--{part}" for part in PARTS if config[part]["class_path"] != defaults[part]["class_path"]]
+    if given:
+        raise ValueError(
+            f"--model brings a complete pair of programs, and {', '.join(given)} would be ignored: drop one"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Storing a fitted pair of programs, and loading it again."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from pyrovae.models import VAE
+from pyrovae.programs import (
+    Program,
+    Weights,
+    inspect_pair,
+    isolated_rng,
+    keep_params,
+    owned_module,
+    private_param_store,
+)
+from pyrovae.runs.parts import build_pair
+from pyrovae.version import __version__
+
+CONFIG_FILE = "config.yaml"
+WEIGHTS_FILE = "weights.pt"
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pair of programs, and the configuration that it was built from.
+
+    Attributes:
+        model: Pyro program of the rows.
+        guide: Pyro program of the latents.
+        config: the command's options, as plain values; ``build_pair`` reads them.
+        data_shape: shape of one row.
+    """
+
+    model: Program
+    guide: Program
+    config: Mapping[str, Any]
+    data_shape: tuple[int, ...]
+
+    @property
+    def vae(self) -> VAE | None:
+        """The VAE that owns the two programs; None for a model of the user's own."""
+        module = owned_module(self.model)
+        return module if isinstance(module, VAE) else None
+
+
+def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None) -> None:
+    """Write the configuration, the weights and a summary of a run.
+
+    ``weights.pt`` is a dictionary of tensors, for a VAE its ``state_dict``, and loads with ``weights_only=True``;
+    ``config.yaml`` is what ``python -m pyrovae.fit --config`` reads; ``summary.json`` says what was done.
+
+    Args:
+        run: the pair and its configuration.
+        folder: where to; it is made if it is not there.
+        summary: what else to say, as plain values.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(dict(run.config), sort_keys=False), encoding="utf-8")
+    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), **(summary or {})}
+    (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
+    with _weights(run) as weights:
+        torch.save(weights.copy(), folder / WEIGHTS_FILE)
+
+
+def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
+    """Build the programs of a stored run and give them their weights.
+
+    Parts and models of the user's own are imported as the configuration says, so load only runs whose code you
+    trust; the weights themselves run no code.
+
+    Args:
+        folder: a run folder, as ``save`` and ``python -m pyrovae.fit`` write it.
+        device: where the weights go.
+
+    Raises:
+        ValueError: no run folder, or weights that do not fit the configuration.
+    """
+    folder = Path(folder)
+    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE, SUMMARY_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} is no run folder: there is no {', '.join(missing)} in it")
+    config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    data_shape = tuple(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["data_shape"])
+    run = Run(*build_pair(config, data_shape), config, data_shape)
+    for program in (run.model, run.guide):
+        module = owned_module(program)
+        if module is not None:
+            module.to(device)
+    saved = torch.load(folder / WEIGHTS_FILE, map_location=device, weights_only=True)
+    with _weights(run, device) as weights:
+        different = [
+            name
+            for name in {**weights.tensors, **saved}
+            if name not in saved or name not in weights.tensors or saved[name].shape != weights.tensors[name].shape
+        ]
+        if different:
+            raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it, first in {different[0]!r}")
+        weights.restore(saved)
+    return run
+
+
+@contextmanager
+def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
+    """The weights of the pair; changed values of ``pyro.param`` statements are kept."""
+    with private_param_store(run.model, run.guide), isolated_rng(0, torch.device(device)):
+        # The statements make themselves known when the programs run.
+        structure = inspect_pair(run.model, run.guide, torch.zeros(1, *run.data_shape, device=device))
+        yield Weights.of(run.model, run.guide, structure.params)
+        keep_params(run.model, set(structure.model_params))
+        keep_params(run.guide, set(structure.guide_params))
+
+
+def _json_safe(value: Any) -> Any:
+    """The same with NaN and infinities as null, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
