@@ -1,5 +1,6 @@
 """``python -m pyrovae.fit``: fit a VAE, or a Pyro model of your own, and say how good it is."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -127,7 +128,8 @@ def make_parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status: 0, 2 for bad input, 3 for a loss that is not finite."""
     parser = make_parser()
-    config = parser.parse_args(arguments).as_dict()
+    # Through JSON, which leaves plain values: the parser's own number types have no place in a file.
+    config = json.loads(json.dumps(parser.parse_args(arguments).as_dict(), default=str))
     config.pop("config")
     try:
         if config["model"] is not None:

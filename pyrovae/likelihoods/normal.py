@@ -69,19 +69,20 @@ class Normal(nn.Module):
         else:
             if not (scale > 0 and isfinite(scale)):
                 raise ValueError(f"scale is {scale}; a standard deviation has to be positive and finite")
-            self.register_buffer("fixed_scale", torch.tensor(float(scale)))
+            # A plain number: a float32 buffer would lose digits that float64 models need.
+            self.fixed_scale = float(scale)
 
     @property
     def scale(self) -> Tensor:
         """The standard deviation now, in the units of the data: shape () or ``data_shape``."""
         if self.scale_kind == "fixed":
-            return self.get_buffer("fixed_scale")
+            return torch.tensor(self.fixed_scale, dtype=torch.float64)
         return self.scale_floor + F.softplus(self.raw_scale)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc = self.decoder(z)
-        return dist.Normal(loc, self.scale).to_event(data_dims(loc, z))
+        return dist.Normal(loc, self.scale.to(loc)).to_event(data_dims(loc, z))
 
     def extra_repr(self) -> str:
         """What the printed module says of the scale."""

@@ -1,0 +1,76 @@
+"""A module imports only from layers above it, and the package loads nothing that it does not need."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pyrovae"
+
+# From top to bottom. What shares a line may not import from one another, except within one folder.
+LAYERS = [
+    {"version"},
+    {"data", "networks"},
+    {"likelihoods", "priors", "posteriors", "programs"},
+    {"models"},
+    {"objectives"},
+    {"training"},
+    {"evaluation"},
+    {"runs"},
+    {"plots"},
+    {"report"},
+    {"command_line"},
+    {"fit"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "pyrovae":
+            rooms |= {alias.name for alias in node.names if alias.name in LEVEL}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyrovae."):
+            rooms.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pyrovae.")}
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
+    return rooms
+
+
+def test_every_module_has_a_layer():
+    rooms = {room(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert rooms == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_come_from_above(path):
+    own = room(path)
+    if own == "__init__":
+        return
+    for other in imported_rooms(path):
+        assert other == own or LEVEL[other] < LEVEL[own], f"{own} imports {other}, which is not above it"
+
+
+def test_training_and_objectives_do_not_know_evaluation():
+    for path in [*PACKAGE.glob("training/*.py"), *PACKAGE.glob("objectives/*.py")]:
+        assert "evaluation" not in imported_rooms(path)
+
+
+def test_import_is_light_and_leaves_global_settings_alone():
+    code = """
+import sys, torch
+before = torch.distributions.Distribution._validate_args
+import pyrovae
+heavy = {"arviz", "arviz_stats", "matplotlib", "pandas", "sklearn", "torchvision", "jsonargparse"} & set(sys.modules)
+assert not heavy, heavy
+assert torch.distributions.Distribution._validate_args == before
+assert torch.get_default_dtype() == torch.float32
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=PACKAGE.parent)

@@ -1,0 +1,85 @@
+import pyro
+import pytest
+import torch
+from problems import bits, small_vae
+from pyro import poutine
+
+from pyrovae import VAE, likelihoods, networks, posteriors, priors
+
+
+def test_model_and_guide_are_the_programs_that_they_say():
+    vae, x = small_vae(), bits(5)
+    guide_trace = poutine.trace(vae.guide).get_trace(x)
+    model_trace = poutine.trace(poutine.replay(vae.model, trace=guide_trace)).get_trace(x)
+    for trace, names in ((guide_trace, {"z"}), (model_trace, {"z", "x"})):
+        sites = {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and n != "data"}
+        assert set(sites) == names
+        for site in sites.values():
+            (frame,) = site["cond_indep_stack"]
+            assert (frame.name, frame.dim, frame.size) == ("data", -1, 5)
+    z = guide_trace.nodes["z"]["value"]
+    guide_trace.compute_log_prob()
+    model_trace.compute_log_prob()
+    torch.testing.assert_close(guide_trace.nodes["z"]["log_prob"], vae.encode(x).log_prob(z))
+    torch.testing.assert_close(model_trace.nodes["z"]["log_prob"], vae.prior().log_prob(z))
+    torch.testing.assert_close(model_trace.nodes["x"]["log_prob"], vae.decode(z).log_prob(x))
+
+
+def test_reconstruct():
+    vae, x = small_vae(), bits(5)
+    mean = torch.sigmoid(vae.likelihood.decoder(vae.encode(x).mean))
+    torch.testing.assert_close(vae.reconstruct(x), mean)
+    many = vae.reconstruct(x, num_samples=4000)
+    assert many.shape == (4000, *x.shape)
+    # Means over 4,000 draws, against the mean over other draws: 5 standard errors of a difference.
+    other = vae.decode(vae.encode(x).sample((4000,))).mean
+    error = ((many.var(0) + other.var(0)) / 4000).sqrt()
+    assert ((many.mean(0) - other.mean(0)).abs() < 5 * error + 1e-6).all()
+    assert not many.requires_grad
+
+
+def test_sample():
+    vae = small_vae()
+    draws, means = vae.sample(20_000), vae.sample(20_000, mean=True)
+    assert draws.shape == means.shape == (20_000, 1, 8, 8)
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    assert ((means > 0) & (means < 1)).all()
+    # 64 pixels at 5 standard errors: a false alarm in about 1 of 25,000 seeds.
+    error = ((draws.var(0) + means.var(0)) / 20_000).sqrt()
+    assert ((draws.mean(0) - means.mean(0)).abs() < 5 * error).all()
+
+
+def test_programs_leave_nothing_in_the_param_store():
+    vae, x = small_vae(), bits(3)
+    vae.model(x)
+    vae.guide(x)
+    assert not pyro.get_param_store().keys()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda vae: vae.model(bits(3, (64,))), r"rows of shape \(64,\): build the decoder"),
+        (lambda vae: vae.guide(bits(3, (64,))), "MLP got an input of shape"),
+        (
+            lambda vae: VAE(priors.StandardNormal(3), vae.likelihood, vae.posterior).guide(bits(3)),
+            r"the posterior is over \(2,\), the prior over \(3,\)",
+        ),
+        (
+            lambda vae: VAE(priors.StandardNormal(3), vae.likelihood, vae.posterior).model(bits(3)),
+            "MLP got an input of shape",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(small_vae())
+
+
+def test_a_prior_without_to_event():
+    class Independent(torch.nn.Module):
+        def forward(self):
+            return pyro.distributions.Normal(torch.zeros(2), 1.0)
+
+    with pytest.raises(ValueError, match=r"batch shape \(2,\).*use .to_event\(1\)"):
+        VAE(Independent(), likelihoods.Bernoulli(networks.MLP(2, 3)), posteriors.DiagonalNormal(networks.MLP(3, 4)))
