@@ -115,8 +115,8 @@ def samples(x: Tensor, means: Tensor, draws: Tensor) -> "Figure":
         for split, colour, label in ((values, _BLUE, "data"), (new, _ORANGE, "model")):
             axes.hist(
                 split[:, dimension].numpy(),
-                30,
-                (low, high) if high > low else None,
+                bins=30,
+                range=(low, high) if high > low else None,
                 density=True,
                 histtype="step",
                 color=colour,

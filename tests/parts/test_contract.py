@@ -143,7 +143,10 @@ def test_a_fixed_scale_keeps_its_digits_in_float64():
         (lambda: likelihoods.Normal(decoder(), scale=0.0), "scale is 0.0; a standard deviation has to be positive"),
         (lambda: likelihoods.Normal(decoder(), scale=-1.0), "positive and finite"),
         (lambda: likelihoods.Normal(decoder(), scale=float("nan")), "positive and finite"),
-        (lambda: likelihoods.Normal(decoder(), scale="each"), "expected a positive number, 'shared' or 'per_dimension'"),
+        (
+            lambda: likelihoods.Normal(decoder(), scale="each"),
+            "expected a positive number, 'shared' or 'per_dimension'",
+        ),
         (lambda: likelihoods.Normal(decoder(), scale="per_dimension"), "without data_shape"),
         (lambda: likelihoods.Normal(decoder(), scale_floor=2.0), "0 < scale_floor < initial_scale"),
         (lambda: posteriors.DiagonalNormal(networks.MLP(4, 5))(torch.zeros(2, 4)), "needs 2 \\* latent_dim"),

@@ -1,0 +1,400 @@
+"""``python -m pyrovae.fit`` as a user runs it: options, files, exit statuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import pyrovae
+from pyrovae import compare_bounds, load, load_data
+from pyrovae.fit import main
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--epochs", "2", "--num-samples", "50", "--quiet"]
+RUN_FILES = {
+    "config.yaml",
+    "weights.pt",
+    "metrics.csv",
+    "evaluation.csv",
+    "reconstructions.png",
+    "samples.png",
+    "learning_curves.png",
+    "summary.json",
+}
+
+
+def run(*arguments: str) -> int:
+    """The command in this process; argparse leaves by SystemExit."""
+    try:
+        return main(list(arguments))
+    except SystemExit as stop:
+        return stop.code
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_the_default_run_in_a_process_of_its_own(tmp_path):
+    """The real thing, shortened: a progress bar on standard error, one table, a run folder of eight files."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pyrovae.fit", "--epochs", "3"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fitting: " in done.stderr
+    assert "scoring: 100%" in done.stderr
+    assert done.stdout.count("nats per row") == 1
+    for text in ("ELBO", "log p(x)", "gap", "k-hat", "1437 train, 180 validation, 180 test"):
+        assert text in done.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("digits-")
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
+    assert f"run folder: runs/{folder.name}" in done.stdout
+
+
+def test_the_files_say_what_was_done(in_tmp, capsys):
+    assert run(*QUICK, "--output-dir", "out", "--seed", "3") == 0
+    folder = in_tmp / "out"
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
+    data = load_data("digits", binarize="dynamic", seed=3)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["data"] == data.provenance()
+    assert summary["status"] == "complete"
+
+    metrics, evaluation = rows_of(folder / "metrics.csv"), rows_of(folder / "evaluation.csv")
+    assert [row["epoch"] for row in metrics] == ["1", "2"]
+    assert len(evaluation) == 180
+    for row in (*metrics, *evaluation):
+        assert (row["data_variant"], row["data_seed"]) == (data.variant, "3")
+        assert row["data_checksum"] == data.checksum
+    assert [int(row["label"]) for row in evaluation] == data.test_labels.tolist()
+    mean = np.mean([float(row["log_px"]) for row in evaluation])
+    assert summary["evaluation"]["nats_per_row"]["log_px"]["mean"] == pytest.approx(mean)
+    assert f"{mean:.3f}" in capsys.readouterr().out
+    for row in evaluation:
+        assert float(row["gap"]) == pytest.approx(float(row["log_px"]) - float(row["elbo"]))
+
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    loaded = load(folder)
+    assert loaded.vae is not None
+    assert weights.keys() == loaded.vae.state_dict().keys()
+    # The stored run gives the stored numbers.
+    bounds = compare_bounds(loaded.model, loaded.guide, data.test, num_samples=50, seed=3)
+    assert bounds.log_px.tolist() == [float(row["log_px"]) for row in evaluation]
+    for name in ("reconstructions.png", "samples.png", "learning_curves.png"):
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 100
+            assert len(set(picture.convert("L").get_flattened_data())) > 10
+
+
+def test_the_same_seed_gives_the_same_numbers(in_tmp):
+    for name in ("a", "b"):
+        assert run(*QUICK, "--output-dir", name, "--seed", "1") == 0
+    a, b = (rows_of(in_tmp / name / "evaluation.csv") for name in ("a", "b"))
+    assert a == b
+
+
+def test_the_resolved_configuration_runs_again(in_tmp):
+    assert run(*QUICK, "--output-dir", "a", "--latent-dim", "4", "--encoder.hidden_dims", "[30]") == 0
+    config = yaml.safe_load((in_tmp / "a" / "config.yaml").read_text())
+    assert config["latent_dim"] == 4
+    assert config["binarize"] == "dynamic"
+    assert config["likelihood"]["class_path"] == "pyrovae.likelihoods.Bernoulli"
+    assert config["encoder"]["init_args"]["hidden_dims"] == [30]
+    assert run("--config", "a/config.yaml", "--output-dir", "b") == 0
+    assert rows_of(in_tmp / "a" / "evaluation.csv") == rows_of(in_tmp / "b" / "evaluation.csv")
+
+
+def test_print_config_can_be_read_back(in_tmp, capsys):
+    assert run("--print_config", "--lr", "0.01") == 0
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text)["lr"] == 0.01
+    (in_tmp / "my.yaml").write_text(text)
+    assert run("--config", "my.yaml", *QUICK, "--output-dir", "out") == 0
+    assert json.loads((in_tmp / "out" / "summary.json").read_text())["status"] == "complete"
+
+
+def test_parts_and_their_arguments_by_name(in_tmp):
+    arguments = ["--likelihood", "Normal", "--likelihood.scale", "per_dimension", "--latent-dim", "3"]
+    networks = ["--encoder", "ConvEncoder", "--encoder.channels", "[4, 8]", "--decoder", "ConvDecoder"]
+    assert run(*QUICK, *arguments, *networks, "--decoder.channels", "[8, 4]", "--output-dir", "out") == 0
+    vae = load("out").vae
+    assert vae.likelihood.scale.shape == (1, 8, 8)
+    assert type(vae.posterior.encoder).__name__ == "ConvEncoder"
+    summary = json.loads((in_tmp / "out" / "summary.json").read_text())
+    # Grey values stay as they are under a likelihood of real values.
+    assert summary["data"]["support"] == "unit_interval"
+
+
+OWN_PARTS = '''
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+
+class MyPrior(nn.Module):
+    """A wide prior."""
+
+    def __init__(self, latent_dim: int, width: float = 2.0):
+        super().__init__()
+        self.log_width = nn.Parameter(torch.full((latent_dim,), width).log())
+
+    def forward(self):
+        return dist.Normal(torch.zeros_like(self.log_width), self.log_width.exp()).to_event(1)
+
+
+class MyPoisson(nn.Module):
+    def __init__(self, decoder: nn.Module):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z):
+        rate = nn.functional.softplus(self.decoder(z)) + 1e-3
+        return dist.Poisson(rate).to_event(rate.dim() - z.dim() + 1)
+'''
+
+
+def test_parts_of_ones_own_by_import_path(in_tmp):
+    (in_tmp / "own_parts.py").write_text(OWN_PARTS)
+    counts = np.random.default_rng(0).poisson(3.0, size=(200, 6))
+    np.save(in_tmp / "counts.npy", counts)
+    arguments = ["--data", "counts.npy", "--likelihood", "own_parts.MyPoisson", "--prior", "own_parts.MyPrior"]
+    assert run(*QUICK, *arguments, "--prior.width", "3.0", "--batch-size", "50", "--output-dir", "out") == 0
+    loaded = load("out")
+    assert loaded.config["prior"]["init_args"] == {"width": 3.0}
+    assert type(loaded.vae.likelihood).__name__ == "MyPoisson"
+    assert {path.name for path in (in_tmp / "out").iterdir()} == RUN_FILES
+    assert all(float(row["log_px"]) < 0 for row in rows_of(in_tmp / "out" / "evaluation.csv"))
+
+
+OWN_MODEL = """
+import pyro, torch
+import pyro.distributions as dist
+from torch import nn
+
+
+def make(data_shape):
+    size = data_shape[0]
+    decoder, encoder = nn.Linear(2, size), nn.Linear(size, 2)
+
+    def model(x):
+        pyro.module("decoder", decoder)
+        noise = pyro.param("noise", torch.tensor(1.0), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("code", dist.Normal(x.new_zeros(2), 1).to_event(1))
+            pyro.sample("obs", dist.Normal(decoder(z), noise).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.module("encoder", encoder)
+        scale = pyro.param("scale", torch.ones(2), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("code", dist.Normal(encoder(x), scale).to_event(1))
+
+    return model, guide
+
+
+def broken():
+    return 3
+"""
+
+
+def test_a_pyro_model_of_ones_own(in_tmp):
+    (in_tmp / "own_model.py").write_text(OWN_MODEL)
+    np.save(in_tmp / "table.npy", np.random.default_rng(0).normal(size=(200, 5)))
+    arguments = ["--data", "table.npy", "--batch-size", "50", "--lr", "0.05"]
+    assert run(*QUICK, *arguments, "--model", "own_model.py:make", "--output-dir", "a") == 0
+    assert run(*QUICK, *arguments, "--model", "own_model:make", "--output-dir", "b") == 0
+    assert {path.name for path in (in_tmp / "a").iterdir()} == RUN_FILES
+    weights = torch.load(in_tmp / "a" / "weights.pt", weights_only=True)
+    assert {"pyro.param:decoder$$$weight", "pyro.param:noise", "pyro.param:scale"} <= weights.keys()
+    evaluation = rows_of(in_tmp / "a" / "evaluation.csv")
+    assert evaluation == rows_of(in_tmp / "b" / "evaluation.csv")
+    loaded = load("a")
+    assert loaded.vae is None
+    test = load_data("table.npy").test
+    bounds = compare_bounds(loaded.model, loaded.guide, test, num_samples=50)
+    assert bounds.log_px.tolist() == [float(row["log_px"]) for row in evaluation]
+
+
+def test_a_likelihood_without_a_mean_leaves_the_pictures_out_and_says_so(in_tmp):
+    (in_tmp / "heavy.py").write_text(
+        "import pyro.distributions as dist\nfrom torch import nn\n\n\n"
+        "class NoMean(dist.Normal):\n"
+        "    @property\n    def mean(self):\n        raise NotImplementedError\n\n\n"
+        "class Heavy(nn.Module):\n"
+        "    def __init__(self, decoder):\n        super().__init__()\n        self.decoder = decoder\n\n"
+        "    def forward(self, z):\n        return NoMean(self.decoder(z), 1.0).to_event(1)\n"
+    )
+    np.save(in_tmp / "table.npy", np.random.default_rng(0).normal(size=(100, 5)))
+    assert run(*QUICK, "--data", "table.npy", "--likelihood", "heavy.Heavy", "--output-dir", "out") == 0
+    assert not (in_tmp / "out" / "samples.png").exists()
+    assert "has no mean" in json.loads((in_tmp / "out" / "summary.json").read_text())["pictures"]
+
+
+def test_an_existing_run_is_never_overwritten_unasked(in_tmp, capsys):
+    assert run(*QUICK, "--output-dir", "out") == 0
+    before = {path.name: path.read_bytes() for path in (in_tmp / "out").iterdir()}
+    (in_tmp / "out" / "notes.txt").write_text("mine")
+    assert run(*QUICK, "--output-dir", "out", "--seed", "1") == 2
+    assert "--output-dir out: it holds files already" in capsys.readouterr().err
+    assert {n: (in_tmp / "out" / n).read_bytes() for n in before} == before
+    assert run(*QUICK, "--output-dir", "out", "--seed", "1", "--overwrite") == 0
+    assert (in_tmp / "out" / "weights.pt").read_bytes() != before["weights.pt"]
+    assert (in_tmp / "out" / "notes.txt").read_text() == "mine"
+
+
+def grey_images(folder):
+    np.save(folder / "grey.npy", np.random.default_rng(0).random((40, 8, 8)).astype("float32"))
+    return ["--data", "grey.npy", "--batch-size", "10"]
+
+
+def array(folder, values):
+    np.save(folder / "x.npy", values)
+    return ["--data", "x.npy", "--batch-size", "10", "--likelihood", "Normal"]
+
+
+def text(folder, name, content):
+    (folder / name).write_text(content)
+    return name
+
+
+def own_model(folder, factory):
+    (folder / "own_model.py").write_text(OWN_MODEL)
+    return ["--model", f"own_model.py:{factory}"]
+
+
+def own_pair(folder, model, guide):
+    (folder / "pair.py").write_text(
+        "import pyro, torch\nimport pyro.distributions as dist\nfrom torch import nn\n\nlayer = nn.Linear(2, 64)\n\n\n"
+        f"def model(x):\n{model}\n\n\ndef guide(x):\n{guide}\n\n\ndef make():\n    return model, guide\n"
+    )
+    return ["--model", "pair.py:make"]
+
+
+SAMPLE = "pyro.sample('{}', dist.Normal(torch.zeros(2), pyro.param('s', torch.ones(2))).to_event(1))"
+OBSERVE = "pyro.sample('x', dist.Bernoulli(logits=layer(z).reshape(-1, 1, 8, 8)).to_event(3), obs=x)"
+PLATED = "    with pyro.plate('data', len(x)):\n        z = "
+
+BAD_INPUT = {
+    "grey pixels under Bernoulli": (grey_images, r"0\.\d+.*binarise the grey values.*--binarize.*such as Normal"),
+    "grey digits under Bernoulli": (lambda _: ["--binarize", "none"], "binarise the grey values"),
+    "NaN": (lambda f: array(f, np.full((20, 3), np.nan)), "60 values that are NaN"),
+    "infinite": (lambda f: array(f, np.array([[1.0, np.inf]] * 20)), "NaN, infinite"),
+    "empty": (lambda f: array(f, np.zeros((0, 3))), "holds no value"),
+    "one row": (lambda f: array(f, np.zeros((1, 3))), "1 row cannot be split"),
+    "no such file": (lambda _: ["--data", "nothing.npy"], "no file or folder 'nothing.npy'"),
+    "no array": (lambda f: ["--data", text(f, "x.npy", "hello")], "x.npy"),
+    "unknown data": (lambda _: ["--data", "mnits"], "Did you mean 'mnist'"),
+    "channels last": (lambda f: array(f, np.zeros((20, 8, 8, 3))), "channels last.*np.moveaxis"),
+    "unknown prior": (lambda _: ["--prior", "Gauss"], "--prior.*Gauss.*expected one of StandardNormal"),
+    "unknown likelihood": (lambda _: ["--likelihood", "Bernuoli"], "expected one of Bernoulli, Normal"),
+    "unknown import path": (lambda _: ["--likelihood", "no_such.Part"], "no_such"),
+    "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),
+    "unknown part option": (lambda _: ["--likelihood.scal", "3"], "scal"),
+    "option out of range": (lambda _: ["--epochs", "0"], "epochs"),
+    "no number": (lambda _: ["--lr", "fast"], "lr"),
+    "bad part argument": (lambda _: ["--likelihood", "Normal", "--likelihood.scale", "-1"], "positive and finite"),
+    "too large a batch": (lambda _: ["--batch-size", "5000"], "batch_size is 5000, more than the 1437"),
+    "no such device": (lambda _: ["--device", "cuda:7"], "--device cuda:7: there is no such device here.*cpu"),
+    "no device at all": (lambda _: ["--device", "abacus"], "--device abacus"),
+    "no such config": (lambda _: ["--config", "none.yaml"], "none.yaml"),
+    "bad config": (lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")], "latent_dmi"),
+    "networks for images on a table": (
+        lambda f: [*array(f, np.zeros((20, 3))), "--encoder", "ConvEncoder"],
+        "--encoder ConvEncoder: .*use MLP",
+    ),
+    "model of no form": (lambda _: ["--model", "own_model.py"], "expected file.py:factory or module:factory"),
+    "model file not there": (lambda _: ["--model", "nothing.py:make"], "no file 'nothing.py'"),
+    "model module not there": (lambda _: ["--model", "nothing_here:make"], "no module 'nothing_here'"),
+    "factory not there": (lambda f: own_model(f, "nothing"), "has no 'nothing'"),
+    "factory of something else": (lambda f: own_model(f, "broken"), r"gave a int; expected a pair \(model, guide\)"),
+    "parts beside a model": (
+        lambda f: [*own_model(f, "make"), "--likelihood", "Normal"],
+        "--likelihood would be ignored",
+    ),
+    "sites that do not match": (
+        lambda f: own_pair(f, f"{PLATED}{SAMPLE.format('z')}\n        {OBSERVE}", f"{PLATED}{SAMPLE.format('w')}"),
+        "only in the model: 'z'; only in the guide: 'w'",
+    ),
+    "a latent outside the plate": (
+        lambda f: own_pair(
+            f,
+            f"    z = {SAMPLE.format('z')}\n    with pyro.plate('data', len(x)):\n        {OBSERVE}",
+            f"    z = {SAMPLE.format('z')}",
+        ),
+        "latent 'z' of the model is outside the data plate",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_error(case, in_tmp, capsys):
+    make, message = BAD_INPUT[case]
+    arguments = make(in_tmp)
+    before = {path for path in in_tmp.rglob("*") if "__pycache__" not in path.parts}
+    assert run(*QUICK, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("error: ") == 1
+    assert "Traceback" not in error
+    assert re.search(message, error, re.DOTALL), error
+    assert {path for path in in_tmp.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(in_tmp, capsys):
+    np.save(in_tmp / "table.npy", np.random.default_rng(0).normal(size=(200, 5)))
+    arguments = ["--data", "table.npy", "--likelihood", "Normal", "--lr", "1e30", "--batch-size", "50"]
+    assert run(*QUICK, *arguments, "--epochs", "50", "--output-dir", "out") == 3
+    error = capsys.readouterr().err
+    assert "error: the loss is not finite at epoch 1, step 2; the first site that is not finite is 'z'" in error
+    assert "run folder: out" in error
+    summary = json.loads((in_tmp / "out" / "summary.json").read_text())
+    assert summary["status"].startswith("the loss is not finite")
+    assert summary["evaluation"] is None
+    loaded = load("out")
+    assert all(torch.isfinite(value).all() for value in loaded.vae.state_dict().values())
+
+
+def test_help_explains_every_option(capsys):
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    for option in ("--data-root", "--likelihood", "--latent-dim", "--print_config", "--output-dir", "--model"):
+        assert option in text
+    assert "torch.nn" not in text
+    assert run("--likelihood.help", "Normal") == 0
+    assert "--likelihood.scale_floor" in capsys.readouterr().out
+
+
+def test_load_refuses_what_is_no_run(in_tmp):
+    with pytest.raises(ValueError, match=r"nowhere is no run folder: there is no config.yaml, weights.pt"):
+        load("nowhere")
+    assert run(*QUICK, "--output-dir", "a") == 0
+    assert run(*QUICK, "--output-dir", "b", "--latent-dim", "3") == 0
+    (in_tmp / "a" / "weights.pt").write_bytes((in_tmp / "b" / "weights.pt").read_bytes())
+    with pytest.raises(ValueError, match=r"weights.pt does not fit config.yaml beside it, first in 'likelihood"):
+        load("a")
+
+
+def test_versions_agree(in_tmp):
+    assert run(*QUICK, "--output-dir", "a") == 0
+    assert json.loads((in_tmp / "a" / "summary.json").read_text())["pyrovae"] == pyrovae.__version__
