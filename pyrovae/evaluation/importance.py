@@ -6,19 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyrovae.evaluation.samplers import Sampler, make_sampler
-from pyrovae.programs import (
-    Program,
-    check_rows,
-    inspect_pair,
-    isolated_rng,
-    module_mode,
-    private_param_store,
-)
+from pyrovae.evaluation.samplers import Sampler, check_positive, open_sampler
+from pyrovae.programs import Program
 
 # Rows and draws are taken in blocks of fixed sizes, so that the draws do not depend on chunk_size. About 2,000
 # evaluations of the decoder at a time stay in the processor's cache.
-_ROWS_PER_BLOCK = 64
+ROWS_PER_BLOCK = 64
 _EVALUATIONS_PER_BLOCK = 2048
 _NUMBERS_PER_BLOCK = 2**21
 
@@ -75,18 +68,9 @@ def importance_blocks(
     model: Program, guide: Program, x: Tensor, num_samples: int, *, chunk_size: int | None, seed: int
 ) -> Iterator[Iterator[Tensor]]:
     """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order."""
-    check_rows(x, "x")
-    for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; expected a positive integer")
-    with (
-        private_param_store(model, guide),
-        isolated_rng(seed, x.device),
-        module_mode(model, guide, training=False),
-        torch.no_grad(),
-    ):
-        sampler = make_sampler(model, guide, x, inspect_pair(model, guide, x))
-        yield (_block_log_weights(sampler, rows, num_samples, chunk_size) for rows in x.split(_ROWS_PER_BLOCK))
+    check_positive(num_samples=num_samples, chunk_size=chunk_size)
+    with open_sampler(model, guide, x, seed=seed) as sampler:
+        yield (_block_log_weights(sampler, rows, num_samples, chunk_size) for rows in x.split(ROWS_PER_BLOCK))
 
 
 def _block_log_weights(sampler: Sampler, rows: Tensor, num_samples: int, chunk_size: int | None) -> Tensor:

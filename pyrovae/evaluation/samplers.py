@@ -1,16 +1,32 @@
 """Many draws for many rows from one call of a Pyro program."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.programs import PairStructure, Program, sample_sites
+from pyrovae.programs import (
+    PairStructure,
+    Program,
+    check_rows,
+    inspect_pair,
+    isolated_rng,
+    module_mode,
+    private_param_store,
+    sample_sites,
+)
 
 Latents = dict[str, Tensor]
 """Values of the latent sites by name, each with a leading dimension of draws."""
+
+
+Site = dict[str, Any]
+"""A sample site of a trace."""
 
 
 class Sampler(ABC):
@@ -22,12 +38,7 @@ class Sampler(ABC):
     def draw(self, rows: Tensor, num_draws: int) -> tuple[Latents, Tensor]:
         """Latents and log q(z|x)."""
         trace = self._trace(self.guide, rows, num_draws)
-        sites = sample_sites(trace)
-        latents = {
-            name: self._unfold(sites[name]["value"], num_draws, event_dim)
-            for name, event_dim in self.structure.latent_event_dims.items()
-        }
-        return latents, self._row_sums(trace, num_draws, len(rows))
+        return self._latents(trace, num_draws), self._row_sums(list(sample_sites(trace).values()), num_draws, len(rows))
 
     def log_joint(self, rows: Tensor, latents: Latents) -> Tensor:
         """log p(x, z)."""
@@ -37,11 +48,37 @@ class Sampler(ABC):
         """log q(z|x)."""
         return self._score(self.guide, rows, latents)
 
+    def draw_prior(self, rows: Tensor, num_draws: int) -> tuple[Latents, Tensor, Tensor]:
+        """Latents from the prior, log p(z) and log p(x|z)."""
+        trace = self._trace(self.model, rows, num_draws)
+        return self._latents(trace, num_draws), *self._model_terms(trace, num_draws, len(rows))
+
+    def log_terms(self, rows: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
+        """Log p(z) and log p(x|z), whose sum is ``log_joint``."""
+        trace, num_draws = self._conditioned(self.model, rows, latents)
+        return self._model_terms(trace, num_draws, len(rows))
+
     def _score(self, program: Program, rows: Tensor, latents: Latents) -> Tensor:
+        trace, num_draws = self._conditioned(program, rows, latents)
+        return self._row_sums(list(sample_sites(trace).values()), num_draws, len(rows))
+
+    def _conditioned(self, program: Program, rows: Tensor, latents: Latents) -> tuple[poutine.Trace, int]:
         num_draws = len(next(iter(latents.values())))
         data = {name: self._fold(latents[name], dim) for name, dim in self.structure.latent_event_dims.items()}
-        trace = self._trace(poutine.condition(program, data=data), rows, num_draws)
-        return self._row_sums(trace, num_draws, len(rows))
+        return self._trace(poutine.condition(program, data=data), rows, num_draws), num_draws
+
+    def _latents(self, trace: poutine.Trace, num_draws: int) -> Latents:
+        sites = sample_sites(trace)
+        return {
+            name: self._unfold(sites[name]["value"], num_draws, event_dim)
+            for name, event_dim in self.structure.latent_event_dims.items()
+        }
+
+    def _model_terms(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> tuple[Tensor, Tensor]:
+        sites = sample_sites(trace)
+        latent = [site for name, site in sites.items() if name in self.structure.latent_event_dims]
+        observed = [site for name, site in sites.items() if name not in self.structure.latent_event_dims]
+        return self._row_sums(latent, num_draws, num_rows), self._row_sums(observed, num_draws, num_rows)
 
     @abstractmethod
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace: ...
@@ -53,7 +90,7 @@ class Sampler(ABC):
     def _unfold(self, value: Tensor, num_draws: int, event_dim: int) -> Tensor: ...
 
     @abstractmethod
-    def _row_sums(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor: ...
+    def _row_sums(self, sites: list[Site], num_draws: int, num_rows: int) -> Tensor: ...
 
 
 class VectorizedSampler(Sampler):
@@ -69,8 +106,8 @@ class VectorizedSampler(Sampler):
     def _unfold(self, value: Tensor, num_draws: int, event_dim: int) -> Tensor:
         return value
 
-    def _row_sums(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
-        return torch.stack([lp.reshape(num_draws, -1, num_rows).sum(1) for lp in _log_probs(trace)]).sum(0)
+    def _row_sums(self, sites: list[Site], num_draws: int, num_rows: int) -> Tensor:
+        return torch.stack([lp.reshape(num_draws, -1, num_rows).sum(1) for lp in _log_probs(sites)]).sum(0)
 
 
 class RepeatedSampler(Sampler):
@@ -87,8 +124,8 @@ class RepeatedSampler(Sampler):
         row_dim = value.dim() - 1 - event_dim
         return value.unflatten(row_dim, (num_draws, -1)).movedim(row_dim, 0)
 
-    def _row_sums(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
-        return torch.stack([lp.reshape(-1, num_draws, num_rows).sum(0) for lp in _log_probs(trace)]).sum(0)
+    def _row_sums(self, sites: list[Site], num_draws: int, num_rows: int) -> Tensor:
+        return torch.stack([lp.reshape(-1, num_draws, num_rows).sum(0) for lp in _log_probs(sites)]).sum(0)
 
 
 def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStructure) -> Sampler:
@@ -116,11 +153,35 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
     return vectorized if agree else repeated
 
 
+@contextmanager
+def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Iterator[Sampler]:
+    """A sampler for a pair, with everything borrowed that it needs and put back afterwards.
+
+    Inside, the programs run in evaluation mode, without gradients, in a param store of their own, and on seeded
+    random generators.
+    """
+    check_rows(x, "x")
+    with (
+        private_param_store(model, guide),
+        isolated_rng(seed, x.device),
+        module_mode(model, guide, training=False),
+        torch.no_grad(),
+    ):
+        yield make_sampler(model, guide, x, inspect_pair(model, guide, x))
+
+
+def check_positive(**numbers: int | None) -> None:
+    """Refuse numbers that are given and no positive integers."""
+    for name, value in numbers.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+
+
 def _scored_trace(program: Program, rows: Tensor) -> poutine.Trace:
     trace = poutine.trace(program).get_trace(rows)
     trace.compute_log_prob()
     return trace
 
 
-def _log_probs(trace: poutine.Trace) -> list[Tensor]:
-    return [site["log_prob"] for site in sample_sites(trace).values()]
+def _log_probs(sites: list[Site]) -> list[Tensor]:
+    return [site["log_prob"] for site in sites]

@@ -26,6 +26,7 @@ class PairStructure:
     Attributes:
         latent_event_dims: names of the latent sites, in the order of the guide, with the number of dimensions of
             one value that are not plates.
+        latent_supports: what values each of them takes.
         model_latents: the same names, in the order of the model.
         observed: names of the observed sites.
         reparameterized: whether every latent of the guide can carry a gradient through its draw.
@@ -35,6 +36,7 @@ class PairStructure:
     """
 
     latent_event_dims: dict[str, int]
+    latent_supports: dict[str, Any]
     model_latents: tuple[str, ...]
     observed: tuple[str, ...]
     reparameterized: bool
@@ -105,6 +107,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
             _check_site(program, name, site, len(rows))
     return PairStructure(
         latent_event_dims={name: guide_sites[name]["fn"].event_dim for name in latents},
+        latent_supports={name: guide_sites[name]["fn"].support for name in latents},
         model_latents=tuple(model_latents),
         observed=tuple(observed),
         reparameterized=all(guide_sites[name]["fn"].has_rsample for name in latents),
