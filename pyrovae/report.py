@@ -92,7 +92,9 @@ def _summary(
                 name: {"mean": mean, "standard_error_rows": rows, "standard_error_draws": draws}
                 for name, (mean, rows, draws) in bounds.means().items()
             },
-            "unreliable_rows": int((~bounds.reliable).sum()),
+            "k_hat_limit": bounds.k_hat_limit,
+            "unreliable_rows": bounds.unreliable_rows.tolist(),
+            "bound_by_draws": dict(zip(map(str, bounds.sweep), bounds.sweep_bounds.mean(1).tolist(), strict=True)),
             "verdict": bounds.verdict(),
         }
     return {

@@ -70,10 +70,11 @@ def importance_blocks(
     """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order."""
     check_positive(num_samples=num_samples, chunk_size=chunk_size)
     with open_sampler(model, guide, x, seed=seed) as sampler:
-        yield (_block_log_weights(sampler, rows, num_samples, chunk_size) for rows in x.split(ROWS_PER_BLOCK))
+        yield (block_log_weights(sampler, rows, num_samples, chunk_size) for rows in x.split(ROWS_PER_BLOCK))
 
 
-def _block_log_weights(sampler: Sampler, rows: Tensor, num_samples: int, chunk_size: int | None) -> Tensor:
+def block_log_weights(sampler: Sampler, rows: Tensor, num_samples: int, chunk_size: int | None) -> Tensor:
+    """Log weights ``(num_samples, rows)`` of one block of rows."""
     evaluations = min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // rows[0].numel())
     draws_per_block = max(1, evaluations // len(rows))
     blocks = []

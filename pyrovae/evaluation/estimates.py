@@ -1,0 +1,73 @@
+"""What a block of importance weights says: estimates, their errors, and how far to believe them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.evaluation.arviz_interface import pareto_smooth
+
+# A log weight is a difference of sums over latents and data, each with rounding errors of its own.
+_ROUNDINGS = 64
+# With fewer groups than this their own spread says less than the spread of the single weights.
+_MIN_GROUPS = 20
+
+
+def estimates(log_w: Tensor, sweep: Sequence[int]) -> dict[str, Tensor]:
+    """The numbers of some rows from their log weights.
+
+    Args:
+        log_w: ``(draws, rows)``.
+        sweep: numbers of draws K to give the K-sample bound for.
+
+    Returns:
+        The columns of ``BoundComparison`` by name, each ``(rows,)`` or ``(len(sweep), rows)``, in float64.
+    """
+    resolution = _ROUNDINGS * torch.finfo(log_w.dtype).eps
+    log_w = log_w.cpu().double()
+    num_samples = len(log_w)
+    elbo, log_px = log_w.mean(0), _log_mean_exp(log_w)
+    # Weights relative to their mean.
+    relative = torch.exp(log_w - log_px)
+    standard_error = _standard_error(relative)
+    bounds, errors = zip(*(_bound(log_w, relative, k) for k in sweep), strict=True)
+    k_hat, smoothed = pareto_smooth(np.ascontiguousarray(log_w.T.numpy()), resolution)
+    return {
+        "elbo": elbo,
+        "elbo_standard_error": _standard_error(log_w),
+        "log_px": log_px,
+        "standard_error": standard_error,
+        "bias": -0.5 * standard_error.square(),
+        "log_px_smoothed": torch.from_numpy(smoothed),
+        "gap": log_px - elbo,
+        "gap_standard_error": _standard_error(relative - log_w),
+        "ess": num_samples / relative.square().mean(0),
+        "k_hat": torch.from_numpy(k_hat),
+        "sweep_bounds": torch.stack(bounds),
+        "sweep_standard_errors": torch.stack(errors),
+    }
+
+
+def _bound(log_w: Tensor, relative: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The K-sample bound as a mean over disjoint groups of K draws, and its standard error."""
+    num_groups = len(log_w) // k
+    groups = log_w[: num_groups * k].reshape(num_groups, k, -1)
+    values = torch.logsumexp(groups, 1) - math.log(k)
+    if num_groups >= _MIN_GROUPS:
+        return values.mean(0), _standard_error(values)
+    return values.mean(0), _spread(relative) / math.sqrt(num_groups * k)
+
+
+def _log_mean_exp(log_w: Tensor) -> Tensor:
+    return torch.logsumexp(log_w, 0) - math.log(len(log_w))
+
+
+def _standard_error(terms: Tensor) -> Tensor:
+    return _spread(terms) / math.sqrt(len(terms))
+
+
+def _spread(terms: Tensor) -> Tensor:
+    """The standard deviation over draws; one draw says nothing of it."""
+    return terms.std(0) if len(terms) > 1 else torch.full_like(terms[0], math.nan)

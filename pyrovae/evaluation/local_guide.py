@@ -1,0 +1,85 @@
+"""A guide with free parameters for each row, in the guide's own family."""
+
+import inspect
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import transform_to
+
+from pyrovae.programs import Program
+
+Offsets = dict[str, Tensor]
+"""Offsets of parameters in unconstrained space, by ``site.parameter``, each with the rows of one block."""
+
+
+class LocalGuide:
+    """A guide whose distributions' parameters are moved by offsets that each row has for itself.
+
+    Where the parameters of a site depend on the rows only, the offsets reach every member of its family; where they
+    also depend on an earlier latent, or a flow follows, every shift of the parameters that the guide gives.
+
+    Args:
+        guide: Pyro program of the latents.
+        latents: names of its latent sites.
+        num_rows: rows of the block.
+    """
+
+    def __init__(self, guide: Program, latents: tuple[str, ...], num_rows: int) -> None:
+        self.guide, self.latents, self.num_rows = guide, latents, num_rows
+        self.offsets: Offsets = {}
+
+    def __call__(self, x: Tensor) -> Any:
+        """Run the guide on the rows, or on several copies of them in order."""
+        with _MoveParameters(self):
+            return self.guide(x)
+
+    def moved(self, fn: Any, name: str) -> Any:
+        """The distribution with its parameters moved."""
+        if isinstance(fn, torch.distributions.Independent):
+            return self.moved(fn.base_dist, name).to_event(fn.reinterpreted_batch_ndims)
+        if isinstance(fn, dist.MaskedDistribution):
+            return self.moved(fn.base_dist, name).mask(fn._mask)
+        if isinstance(fn, torch.distributions.TransformedDistribution):
+            return dist.TransformedDistribution(self.moved(fn.base_dist, name), fn.transforms)
+        if isinstance(fn, torch.distributions.MixtureSameFamily):
+            return dist.MixtureSameFamily(
+                self.moved(fn.mixture_distribution, f"{name}.mixture"),
+                self.moved(fn.component_distribution, f"{name}.component"),
+            )
+        accepted = inspect.signature(type(fn).__init__).parameters
+        names = [key for key in fn.arg_constraints if key in accepted]
+        # Of alternative parameters (probs or logits, covariance or Cholesky factor) those that it was made from.
+        given = [key for key in names if key in vars(fn)] or names
+        return type(fn)(
+            **{key: self._moved(getattr(fn, key), fn.arg_constraints[key], f"{name}.{key}") for key in given}
+        )
+
+    def _moved(self, value: Tensor, constraint: Any, name: str) -> Tensor:
+        to_constrained = transform_to(constraint)
+        unconstrained = to_constrained.inv(value)
+        if name not in self.offsets:
+            self.offsets[name] = torch.zeros_like(unconstrained)
+        return to_constrained(unconstrained + _repeated(self.offsets[name], unconstrained))
+
+
+class _MoveParameters(Messenger):
+    def __init__(self, local: LocalGuide) -> None:
+        super().__init__()
+        self.local = local
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.local.latents:
+            msg["fn"] = self.local.moved(msg["fn"], msg["name"])
+
+
+def _repeated(offset: Tensor, value: Tensor) -> Tensor:
+    """The offsets for rows that stand several times, one copy of the block after the other."""
+    for dim in range(-1, -offset.dim() - 1, -1):
+        if offset.shape[dim] != value.shape[dim]:
+            repeats = [1] * offset.dim()
+            repeats[dim] = value.shape[dim] // offset.shape[dim]
+            return offset.repeat(repeats)
+    return offset

@@ -1,0 +1,147 @@
+"""The K-sample bound for many K, its bias, smoothing, and which rows are believed.
+
+Statistical checks allow 4 standard errors of a mean over many rows: a false alarm in 1 of 16,000 seeds each.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from problems import LinearGaussian, ScaledPosterior, bits, small_vae
+
+from pyrovae import compare_bounds
+from pyrovae.evaluation.arviz_interface import k_hat_limit
+from pyrovae.evaluation.estimates import estimates
+
+PROBS, LOCS, VALUE = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([-2.0, 0.0, 3.0]), 1.3
+
+
+def discrete_model(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(PROBS))
+        pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+
+def uniform_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("k", dist.Categorical(torch.ones(len(x), 3)))
+
+
+def exact_bound(num_samples):
+    """E[log mean w] over all 3^K outcomes."""
+    log_w = PROBS.double().log() + torch.distributions.Normal(LOCS.double(), 1.0).log_prob(torch.tensor(VALUE))
+    log_w = log_w + math.log(3)
+    outcomes = torch.tensor(list(itertools.product(range(3), repeat=num_samples)))
+    return (torch.logsumexp(log_w[outcomes], 1) - math.log(num_samples)).mean().item()
+
+
+def test_bounds_of_a_discrete_latent_by_enumeration():
+    sweep = (1, 2, 3, 5, 8)
+    rows = 500
+    bounds = compare_bounds(discrete_model, uniform_guide, torch.full((rows,), VALUE), num_samples=120, sweep=sweep)
+    exact = [exact_bound(k) for k in sweep]
+    assert exact == sorted(exact)
+    for k, estimate, error, truth in zip(sweep, bounds.sweep_bounds, bounds.sweep_standard_errors, exact, strict=True):
+        spread = estimate.std().item() / math.sqrt(rows)
+        assert abs(estimate.mean().item() - truth) < 4 * spread, k
+        # The reported errors are those of the rows' spread: equal rows, so the ratio is 1 within 15 %.
+        assert error.square().mean().sqrt().item() == pytest.approx(estimate.std().item(), rel=0.15)
+
+
+def test_one_draw_is_the_elbo_and_all_draws_are_log_px():
+    problem = LinearGaussian.random(4, 2, 0)
+    vae = problem.vae(ScaledPosterior(problem))
+    bounds = compare_bounds(vae.model, vae.guide, problem.rows(50), num_samples=300, sweep=[300, 1, 7])
+    assert bounds.sweep == (1, 7, 300)
+    torch.testing.assert_close(bounds.sweep_bounds[0], bounds.elbo)
+    torch.testing.assert_close(bounds.sweep_standard_errors[0], bounds.elbo_standard_error)
+    torch.testing.assert_close(bounds.sweep_bounds[2], bounds.log_px)
+    torch.testing.assert_close(bounds.sweep_standard_errors[2], bounds.standard_error)
+    means = bounds.sweep_bounds.mean(1)
+    assert means[0] < means[1] < means[2]
+
+
+def test_the_usual_numbers_of_draws():
+    vae, x = small_vae(), bits(3)
+    assert compare_bounds(vae.model, vae.guide, x, num_samples=1000).sweep == (1, 10, 100, 1000)
+    assert compare_bounds(vae.model, vae.guide, x, num_samples=70).sweep == (1, 10, 70)
+
+
+@pytest.mark.parametrize("sweep", [[], [0], [101], [1.5]])
+def test_bad_sweeps(sweep):
+    vae = small_vae()
+    with pytest.raises(ValueError, match="expected numbers of draws between 1 and num_samples, 100"):
+        compare_bounds(vae.model, vae.guide, bits(3), num_samples=100, sweep=sweep)
+
+
+def test_the_bias_is_of_the_right_size():
+    """Log-normal weights: log p(x) = s^2 / 2, and to first order in 1/K the bias is -(exp(s^2) - 1) / 2K."""
+    s, num_samples, rows = 0.7, 100, 20_000
+    log_w = s * torch.randn(num_samples, rows, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers = estimates(log_w, [num_samples])
+    bias = (numbers["log_px"] - s**2 / 2).mean().item()
+    error = numbers["log_px"].std().item() / math.sqrt(rows)
+    first_order = -(math.exp(s**2) - 1) / (2 * num_samples)
+    # The next order is 1/K^2, with a coefficient of a few units: 0.0005 at K = 100.
+    assert abs(bias - first_order) < 4 * error + 0.0005
+    assert numbers["bias"].mean().item() == pytest.approx(first_order, rel=0.1)
+
+
+def test_smoothing_lowers_the_spread_of_heavy_weights():
+    """Weights u^-0.6, whose tail index is 0.6 and mean 2.5."""
+    u = torch.rand(1000, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers = estimates(-0.6 * u.log(), [1000])
+    plain, smooth = numbers["log_px"], numbers["log_px_smoothed"]
+    # Estimates of 400 rows: k-hat has a standard error of about 1.6 / sqrt(94) = 0.17 in a row.
+    assert abs(numbers["k_hat"].mean().item() - 0.6) < 0.05
+    assert smooth.std() < plain.std()
+    # And it is closer to the truth, though both are logarithms of noisy means and so too low.
+    assert (smooth - math.log(2.5)).square().mean() < (plain - math.log(2.5)).square().mean()
+
+
+def test_the_guide_with_the_better_elbo_can_be_the_worse_proposal():
+    """Posterior Normal(0, 1): a narrow guide has the smaller KL, and weights of infinite variance."""
+    z = torch.randn(5000, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def numbers(scale):
+        return estimates(-0.5 * (scale * z) ** 2 + 0.5 * z**2 + math.log(scale), [5000])
+
+    narrow, wide = numbers(0.6), numbers(1.8)
+    for guide, scale in ((narrow, 0.6), (wide, 1.8)):
+        assert guide["elbo"].mean().item() == pytest.approx(-0.5 * (scale**2 - 1 - 2 * math.log(scale)), abs=0.01)
+    assert narrow["elbo"].mean() > wide["elbo"].mean() + 0.3
+    assert abs(narrow["k_hat"].mean().item() - 0.64) < 0.1
+    assert (wide["k_hat"] < 0.3).all()
+    assert narrow["ess"].mean() < wide["ess"].mean()
+    assert narrow["log_px"].abs().mean() > wide["log_px"].abs().mean()
+
+
+@pytest.mark.parametrize(("draws", "limit"), [(100, 0.5), (1000, 2 / 3), (2200, 0.7), (100_000, 0.7), (1, -math.inf)])
+def test_the_limit_depends_on_the_number_of_draws(draws, limit):
+    assert k_hat_limit(draws) == pytest.approx(limit, abs=1e-3)
+
+
+def test_rows_not_to_be_believed_are_listed_the_worst_first():
+    problem = LinearGaussian.random(6, 2, 0)
+    vae = problem.vae(ScaledPosterior(problem, widen=0.4, shift=0.5))
+    bounds = compare_bounds(vae.model, vae.guide, problem.rows(40), num_samples=400)
+    rows = bounds.unreliable_rows
+    assert 0 < len(rows) <= 40
+    assert set(rows.tolist()) == {i for i in range(40) if not bounds.k_hat[i] <= k_hat_limit(400)}
+    assert bounds.k_hat[rows].tolist() == sorted(bounds.k_hat[rows].tolist(), reverse=True)
+    assert f"in {len(rows)} of 40 rows" in bounds.verdict()
+
+
+def test_weights_that_are_not_numbers_flag_their_row_only():
+    log_w = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    clean = estimates(log_w, [1, 100])
+    log_w[4, 1] = math.nan
+    broken = estimates(log_w, [1, 100])
+    for name, values in clean.items():
+        np.testing.assert_array_equal(values[..., [0, 2]], broken[name][..., [0, 2]])
+    assert broken["log_px"][1].isnan()
+    assert broken["k_hat"][1].isnan()
