@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -92,12 +92,30 @@ def _explained(message: str, parser: ArgumentParser) -> str:
         options = [option for action in parser._actions for option in action.option_strings]
         near = difflib.get_close_matches(unknown[1], options, n=1)
         return f"unknown option {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "")
-    slot = re.match(r'Parser key "(\w+)"', message)
-    if slot and slot[1] in SLOTS:
-        names = ", ".join(part.__name__ for part in SLOTS[slot[1]].parts)  # type: ignore[attr-defined]
-        reason = message.split(":", 1)[1].strip()
-        return f"--{slot[1]}: {reason} (expected one of {names}, or an import path such as my_module.MyPart)"
-    return message
+    # "key" is an option, and what follows may repeat it.
+    key = re.match(r'Parser key "([\w.]+)": (.*)', message)
+    if key is None:
+        return message
+    option, reason = key[1], key[2]
+    unknown = re.search(r"given class_path '[\w.]*?(\w+)': Option '(\w+)' is not accepted", reason)
+    if unknown:
+        return f"--{option} {unknown[1]} has no argument {unknown[2]!r}: see --{option}.help {unknown[1]}"
+    if option in SLOTS:
+        names = ", ".join(part.__name__ for part in SLOTS[option].parts)  # type: ignore[attr-defined]
+        reason += f" (expected one of {names}, or an import path such as my_module.MyPart)"
+    return f"--{option.replace('_', '-')}: {reason}"
+
+
+def config_first(arguments: Sequence[str] | None) -> list[str]:
+    """The arguments with ``--config FILE`` moved to the front, so that the others prevail wherever they stand."""
+    rest, config = list(sys.argv[1:] if arguments is None else arguments), []
+    for index, argument in enumerate(rest):
+        if argument == "--config" or argument.startswith("--config="):
+            count = 2 if argument == "--config" else 1
+            config = rest[index : index + count]
+            del rest[index : index + count]
+            break
+    return config + rest
 
 
 def print_error(message: str) -> None:

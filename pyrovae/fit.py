@@ -17,11 +17,12 @@ from pyrovae.command_line import (
     CommandParser,
     choose_device,
     claim_folder,
+    config_first,
     print_error,
 )
 from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
-from pyrovae.programs import observes_bits, owned_module
+from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
 from pyrovae.runs import PARTS, Run, build_pair
 from pyrovae.training import NonFiniteLossError, fit_svi
@@ -35,7 +36,7 @@ def make_parser() -> CommandParser:
         "ELBO and importance-weighted log p(x); write a run folder.",
     )
     add = parser.add_argument
-    add("--config", action="config", help="YAML file of these options; options on the command line go before it")
+    add("--config", action="config", help="YAML file of these options; options on the command line prevail over it")
 
     add(
         "--data",
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status: 0, 2 for bad input, 3 for a loss that is not finite."""
     parser = make_parser()
     # Through JSON, which leaves plain values: the parser's own number types have no place in a file.
-    config = json.loads(json.dumps(parser.parse_args(arguments).as_dict(), default=str))
+    config = json.loads(json.dumps(parser.parse_args(config_first(arguments)).as_dict(), default=str))
     config.pop("config")
     try:
         if config["model"] is not None:
@@ -142,17 +143,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fit(config: dict[str, Any]) -> int:
     start = time.perf_counter()
+    if config["seed"] >= 2**32:
+        raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32")
     device = choose_device(config["device"])
     data = _load(config, "none" if config["binarize"] == "auto" else config["binarize"])
     pyro.set_rng_seed(config["seed"])
-    run = Run(*build_pair(config, data.data_shape), config, data.data_shape)
-    for program in (run.model, run.guide):
-        module = owned_module(program)
-        if module is not None:
-            module.to(device)
+    # Leave to overwrite holds for this run, not for the next one that reads its configuration.
+    stored = {**config, "overwrite": False}
+    run = Run(*build_pair(config, data.data_shape), stored, data.data_shape, data.test[:1].to(device))
+    for module in owned_modules(run.model, run.guide):
+        module.to(device)
     if config["binarize"] == "auto":
-        config["binarize"] = _usual_binarization(config, run, data, device)
-        data = _load(config, config["binarize"])
+        stored["binarize"] = _usual_binarization(config, run, data, device)
+        data = _load(config, stored["binarize"])
     folder = Path(
         config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
     )
@@ -223,7 +226,7 @@ def _usual_binarization(config: dict[str, Any], run: Run, data: DataSplits, devi
 
 def _refuse_parts(config: dict[str, Any], parser: CommandParser) -> None:
     defaults = parser.get_defaults().as_dict()
-    given = [f"--{part}" for part in PARTS if config[part]["class_path"] != defaults[part]["class_path"]]
+    given = [f"--{part}" for part in PARTS if config[part] != defaults[part]]
     if given:
         raise ValueError(
             f"--model brings a complete pair of programs, and {', '.join(given)} would be ignored: drop one"

@@ -10,7 +10,7 @@ import torch
 from pyrovae import plots
 from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
-from pyrovae.runs import Run, save
+from pyrovae.runs import Run, save, write_summary
 from pyrovae.training import FitResult
 
 _PICTURE_ROWS = 24
@@ -49,6 +49,8 @@ def write_run(
     # What an overwritten run had and this one will not have must not stay beside it.
     for name in _TABLES_AND_PICTURES:
         (folder / name).unlink(missing_ok=True)
+    # The weights first: whatever fails after them, they are there.
+    save(run, folder, _summary(data, result, bounds, status, seconds, "not drawn yet"))
     provenance = data.provenance()
     columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
@@ -59,7 +61,7 @@ def write_run(
             frame["label"] = data.test_labels.numpy()
         frame.assign(**columns).to_csv(folder / "evaluation.csv")
     pictures = _pictures(folder, run, data, device) if bounds is not None else "not drawn: the fit broke off"
-    save(run, folder, _summary(data, result, bounds, status, seconds, pictures))
+    write_summary(run, folder, _summary(data, result, bounds, status, seconds, pictures))
 
 
 def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device) -> str:
@@ -68,7 +70,7 @@ def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device) ->
     try:
         means = reconstruct_rows(run.model, run.guide, x.to(device)).cpu()
         new_means, draws = sample_rows(run.model, run.guide, x.to(device))
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         return f"not drawn: {error}"
     plots.reconstructions(x, means).savefig(folder / "reconstructions.png")
     plots.samples(x, new_means.cpu(), draws.cpu()).savefig(folder / "samples.png")

@@ -38,7 +38,8 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
     log_mean = _log_mean(log_weights)
     largest = log_weights.max(axis=1)
     usable = np.isfinite(largest)
-    near = resolution * np.maximum(1.0, np.abs(largest))
+    # Where rounding errors are large, ties would be found in any tail.
+    near = np.minimum(resolution * np.maximum(1.0, np.abs(largest)), 0.01)
     with np.errstate(invalid="ignore"):
         ties = (log_weights >= (largest - near)[:, None]).sum(axis=1)
     k_hat[usable & (ties >= 5)] = 0.0

@@ -12,8 +12,7 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.arviz_interface import k_hat_limit
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks
-from pyrovae.evaluation.samplers import check_positive
-from pyrovae.programs import Program
+from pyrovae.programs import Program, check_positive
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import ROWS_PER_BLOCK, block_log_weights
 from pyrovae.evaluation.local_guide import LocalGuide
-from pyrovae.evaluation.samplers import Sampler, check_positive, open_sampler
-from pyrovae.programs import Program
+from pyrovae.evaluation.samplers import Sampler, open_sampler
+from pyrovae.programs import Program, check_positive
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyrovae.evaluation.samplers import Sampler, check_positive, open_sampler
-from pyrovae.programs import Program
+from pyrovae.evaluation.samplers import Sampler, open_sampler
+from pyrovae.programs import Program, check_positive
 
 # Rows and draws are taken in blocks of fixed sizes, so that the draws do not depend on chunk_size. About 2,000
 # evaluations of the decoder at a time stay in the processor's cache.

@@ -11,9 +11,10 @@ from torch import Tensor
 from pyrovae.programs import (
     Program,
     check_rows,
+    evaluation_mode,
     inspect_pair,
     isolated_rng,
-    module_mode,
+    observes,
     private_param_store,
     sample_sites,
     trace_pair,
@@ -30,10 +31,10 @@ def reconstruct_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0
         seed: of the draws.
 
     Returns:
-        ``(rows, *data_shape)``, of the model's first observed site.
+        ``(rows, *data_shape)``, of the site that observes the rows.
 
     Raises:
-        ValueError: a pair that breaks the contract, or a likelihood without a mean.
+        ValueError: a pair that breaks the contract, no site that observes the rows, or a likelihood without a mean.
     """
     with _evaluating(model, guide, x, seed) as observed:
         return _mean(sample_sites(trace_pair(model, guide, x)[0])[observed], observed, x)
@@ -49,10 +50,10 @@ def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> 
         seed: of the draws.
 
     Returns:
-        Means and draws, each ``(rows, *data_shape)``, of the model's first observed site.
+        Means and draws, each ``(rows, *data_shape)``, of the site that observes the rows.
 
     Raises:
-        ValueError: a pair that breaks the contract, or a likelihood without a mean.
+        ValueError: a pair that breaks the contract, no site that observes the rows, or a likelihood without a mean.
     """
     with _evaluating(model, guide, x, seed) as observed:
         site = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))[observed]
@@ -65,10 +66,15 @@ def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterato
     with (
         private_param_store(model, guide),
         isolated_rng(seed, x.device),
-        module_mode(model, guide, training=False),
+        evaluation_mode(model, guide),
         torch.no_grad(),
     ):
-        yield inspect_pair(model, guide, x).observed[0]
+        inspect_pair(model, guide, x)
+        sites = sample_sites(trace_pair(model, guide, x)[0])
+        names = [name for name, site in sites.items() if observes(site, x)]
+        if not names:
+            raise ValueError("no site of the model observes the rows as they are, so there is no picture of them")
+        yield names[0]
 
 
 def _mean(site: Any, name: str, x: Tensor) -> Tensor:

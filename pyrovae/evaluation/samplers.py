@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyro
 import torch
@@ -13,20 +12,18 @@ from torch import Tensor
 from pyrovae.programs import (
     PairStructure,
     Program,
+    Site,
     check_rows,
+    check_support,
+    evaluation_mode,
     inspect_pair,
     isolated_rng,
-    module_mode,
     private_param_store,
     sample_sites,
 )
 
 Latents = dict[str, Tensor]
 """Values of the latent sites by name, each with a leading dimension of draws."""
-
-
-Site = dict[str, Any]
-"""A sample site of a trace."""
 
 
 class Sampler(ABC):
@@ -164,17 +161,12 @@ def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Ite
     with (
         private_param_store(model, guide),
         isolated_rng(seed, x.device),
-        module_mode(model, guide, training=False),
+        evaluation_mode(model, guide),
         torch.no_grad(),
     ):
-        yield make_sampler(model, guide, x, inspect_pair(model, guide, x))
-
-
-def check_positive(**numbers: int | None) -> None:
-    """Refuse numbers that are given and no positive integers."""
-    for name, value in numbers.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        structure = inspect_pair(model, guide, x)
+        check_support(model, guide, x)
+        yield make_sampler(model, guide, x, structure)
 
 
 def _scored_trace(program: Program, rows: Tensor) -> poutine.Trace:

@@ -37,7 +37,7 @@ class BoundObjective:
 
     Args:
         objective: ``"TraceMeanField_ELBO"`` takes the KL in closed form where there is one, so its gradients vary
-            less; ``"Trace_ELBO"`` draws it, and is right for every guide. Or an ELBO object of Pyro's.
+            less; ``"Trace_ELBO"`` draws it, and is right for every guide. Or such an object of Pyro's.
         num_particles: draws of the latents for each row and step; an ELBO object brings its own.
 
     Raises:
@@ -46,6 +46,11 @@ class BoundObjective:
 
     def __init__(self, objective: ObjectiveName | ELBO = "TraceMeanField_ELBO", num_particles: int = 1) -> None:
         if isinstance(objective, ELBO):
+            if type(objective) not in _ESTIMATORS.values():
+                raise ValueError(
+                    f"objective is a {type(objective).__name__}; expected a Trace_ELBO or a TraceMeanField_ELBO, whose "
+                    "value is the ELBO of single draws"
+                )
             # A copy, because its way of tracing is replaced below.
             self.estimator: Any = copy.copy(objective)
         elif objective in _ESTIMATORS:
@@ -54,8 +59,8 @@ class BoundObjective:
             self.estimator = _ESTIMATORS[objective](num_particles=num_particles)
         else:
             raise ValueError(
-                f"objective is {objective!r}; expected 'TraceMeanField_ELBO', 'Trace_ELBO' or an ELBO object of "
-                "pyro.infer"
+                f"objective is {objective!r}; expected 'TraceMeanField_ELBO', 'Trace_ELBO' or an object of "
+                "these classes of pyro.infer"
             )
         self._reconstruction: list[Tensor] = []
         get_trace = self.estimator._get_trace
@@ -95,5 +100,6 @@ class BoundObjective:
         self._reconstruction.clear()
         loss = torch.as_tensor(self.estimator.differentiable_loss(model, guide, x))
         elbo = -loss.detach()
-        reconstruction = torch.stack([torch.as_tensor(r) for r in self._reconstruction]).mean()
+        # A particle for each trace, or all of them in one.
+        reconstruction = torch.stack(self._reconstruction).sum() / self.estimator.num_particles
         return BoundTerms(loss, elbo, reconstruction, reconstruction - elbo)

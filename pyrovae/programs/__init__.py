@@ -1,32 +1,31 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
-from pyrovae.programs.contract import (
-    PairStructure,
-    check_rows,
-    check_support,
-    inspect_pair,
-    observes_bits,
-    sample_sites,
-    trace_pair,
-)
-from pyrovae.programs.modules import Program, module_mode, owned_module
+from pyrovae.programs.checks import check_positive, check_rows
+from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
+from pyrovae.programs.modules import Program, evaluation_mode, owned_module, owned_modules, training_mode
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.support import check_support, observes, observes_bits
 
 __all__ = [
     "PairStructure",
     "Program",
+    "Site",
     "Weights",
+    "check_positive",
     "check_rows",
     "check_support",
+    "evaluation_mode",
     "inspect_pair",
     "isolated_rng",
     "keep_params",
-    "module_mode",
+    "observes",
     "observes_bits",
     "owned_module",
+    "owned_modules",
     "param_values",
     "private_param_store",
     "sample_sites",
     "trace_pair",
+    "training_mode",
 ]

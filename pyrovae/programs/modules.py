@@ -1,52 +1,80 @@
-"""Finding the modules behind a Pyro program."""
+"""Finding the modules behind a Pyro program, and running them in one mode."""
 
 import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 Program = Callable[[Tensor], Any]
 """A Pyro program over a batch of rows: a model or a guide."""
 
 
-def owner(program: Program) -> Any:
-    """The object that a program belongs to: of a bound method its instance, else the program itself."""
-    while isinstance(program, functools.partial):
-        program = program.func
-    return getattr(program, "__self__", program)
-
-
 def owned_module(program: Program) -> nn.Module | None:
     """The module whose parameters a program trains without saying so, if there is one."""
-    found = owner(program)
-    return found if isinstance(found, nn.Module) else None
+    while isinstance(program, functools.partial):
+        program = program.func
+    owner = getattr(program, "__self__", program)
+    return owner if isinstance(owner, nn.Module) else None
 
 
-def reachable_modules(*programs: Program) -> list[nn.Module]:
-    """The modules that the programs own, and those that a function refers to by name or by closure."""
-    found: list[nn.Module] = []
-    for program in programs:
-        program_owner = owner(program)
-        candidates = [program_owner]
-        if inspect.isfunction(program_owner):
-            names = inspect.getclosurevars(program_owner)
-            candidates += [*names.nonlocals.values(), *names.globals.values()]
-        found += [value for value in candidates if isinstance(value, nn.Module)]
-    return list({id(module): module for module in found}.values())
+def owned_modules(model: Program, guide: Program) -> list[nn.Module]:
+    """The modules that own the two programs, each once."""
+    found = (owned_module(program) for program in (model, guide))
+    return list({id(module): module for module in found if module is not None}.values())
 
 
 @contextmanager
-def module_mode(*programs: Program, training: bool) -> Iterator[None]:
-    """Put the modules of the programs in training or evaluation mode, and back afterwards."""
-    modules = {id(part): part for module in reachable_modules(*programs) for part in module.modules()}
-    before = [(part, part.training) for part in modules.values()]
+def called_modules() -> Iterator[list[nn.Module]]:
+    """The modules that are called inside, in order of their first call."""
+    found: dict[int, nn.Module] = {}
+
+    def note(module: nn.Module, _: Any) -> None:
+        found.setdefault(id(module), module)
+
+    handle = register_module_forward_pre_hook(note)
+    modules: list[nn.Module] = []
     try:
-        for part, _ in before:
-            part.training = training
+        yield modules
+    finally:
+        handle.remove()
+        modules += found.values()
+
+
+@contextmanager
+def evaluation_mode(model: Program, guide: Program) -> Iterator[None]:
+    """Run all modules of the programs in evaluation mode, wherever the programs keep them; back afterwards."""
+    was_training: dict[int, nn.Module] = {}
+
+    def evaluate(module: nn.Module, _: Any = None) -> None:
+        if module.training:
+            was_training[id(module)] = module
+            module.training = False
+
+    for module in owned_modules(model, guide):
+        for part in module.modules():
+            evaluate(part)
+    # A program may hold modules in closures, dictionaries or objects: they are met when they are called.
+    handle = register_module_forward_pre_hook(evaluate)
+    try:
         yield
     finally:
-        for part, was_training in before:
-            part.training = was_training
+        handle.remove()
+        for module in was_training.values():
+            module.training = True
+
+
+@contextmanager
+def training_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put modules and all below them in training mode, and back afterwards."""
+    parts = {id(part): part for module in modules for part in module.modules()}
+    was_evaluating = [part for part in parts.values() if not part.training]
+    for part in was_evaluating:
+        part.training = True
+    try:
+        yield
+    finally:
+        for part in was_evaluating:
+            part.training = False

@@ -1,77 +1,117 @@
 """Parameters of Pyro programs, kept with the programs and out of the global param store.
 
-Pyro's param store is one dictionary for the whole process: a second model whose ``pyro.module`` names match the
-first is never trained there. Here every pair of programs runs in a store of its own. Weights live in their
-modules as always; values of ``pyro.param`` statements are kept with the function that makes the statement.
+Pyro's param store is one dictionary for the whole process: a second model whose ``pyro.module`` names match the first
+is never trained there. Here every pair of programs runs in a store of its own. Weights live in their modules as always;
+values of ``pyro.param`` statements are kept with the function, or the object, whose statement it is.
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pyro
 import torch
 from pyro.params.param_store import StateDict
-from torch import Tensor
+from torch import Tensor, nn
 
-from pyrovae.programs.modules import Program, owned_module, owner, reachable_modules
+from pyrovae.programs.contract import PairStructure
+from pyrovae.programs.modules import Program, owned_modules
 
 # pyro.module joins the names of module and parameter by this.
 _MODULE_DIVIDER = "$$$"
 
-_kept: WeakKeyDictionary[Any, StateDict] = WeakKeyDictionary()
+# What a tensor was when it was last seen: it and its number of changes in place.
+_Seen = tuple[int, int]
 
 
-def _module_names(program: Program) -> set[str]:
-    """Names under which the parameters of the owned module may stand in a param store."""
-    module = owned_module(program)
-    return set() if module is None else {n.removesuffix("_unconstrained") for n, _ in module.named_parameters()}
+@dataclass(frozen=True)
+class _Kept:
+    """The unconstrained value of a ``pyro.param`` statement, and what the caller's store then had under its name."""
+
+    value: Tensor
+    constraint: Any
+    seen: _Seen | None
 
 
-def _is_weight(name: str, module_names: set[str]) -> bool:
-    """Whether a name in a param store is that of a module's weight, not of a ``pyro.param`` statement."""
-    return _MODULE_DIVIDER in name or any(name == own or name.endswith("." + own) for own in module_names)
+_kept: dict[int, dict[str, _Kept]] = {}
+
+
+def _holder(program: Program) -> Any:
+    """The object that a program's values are kept with: a bound method's instance, else the program itself."""
+    return program if isinstance(program, partial) else getattr(program, "__self__", program)
+
+
+def _state() -> StateDict:
+    return pyro.get_param_store().get_state()
+
+
+def _seen(state: StateDict, name: str) -> _Seen | None:
+    value = state["params"].get(name)
+    return None if value is None else (id(value), value._version)
 
 
 @contextmanager
-def private_param_store(model: Program, guide: Program) -> Iterator[None]:
+def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
     """Run Pyro with a param store of this pair's own, and leave the caller's as it is.
 
-    It starts from the values kept with the two programs, else from what the caller's store has of their
-    ``pyro.param`` names. Weights of modules are never taken from a store: the module itself has them.
+    A value comes from what is kept with the programs; from the caller's store where that has none, or changed after
+    it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
+    caller's store.
     """
-    store = pyro.get_param_store()
-    module_names = _module_names(model) | _module_names(guide)
-    state: StateDict = {"params": {}, "constraints": {}}
-    for source in (store.get_state(), *(_kept[owner(p)] for p in (guide, model) if owner(p) in _kept)):
-        for name, value in source["params"].items():
-            if not _is_weight(name, module_names):
-                # A copy, or training would change the source.
-                state["params"][name] = value.detach().clone().requires_grad_()
-                state["constraints"][name] = source["constraints"][name]
-    with store.scope(state):
-        yield
+    outside = _state()
+    inside: StateDict = {"params": {}, "constraints": {}}
+    for name, value in outside["params"].items():
+        if _MODULE_DIVIDER not in name and not isinstance(value, nn.Parameter):
+            inside["params"][name] = value
+            inside["constraints"][name] = outside["constraints"][name]
+    for program in (guide, model):
+        for name, kept in _kept.get(id(_holder(program)), {}).items():
+            if name not in outside["params"] or kept.seen == _seen(outside, name):
+                inside["params"][name], inside["constraints"][name] = kept.value, kept.constraint
+    # Copies, or training would change the source.
+    inside["params"] = {name: value.detach().clone().requires_grad_() for name, value in inside["params"].items()}
+    with pyro.get_param_store().scope(inside):
+        yield outside
 
 
-def keep_params(program: Program, names: set[str]) -> None:
-    """Keep the present values of these ``pyro.param`` statements with the program that makes them."""
-    module_names = _module_names(program)
-    own_names = {name for name in names if not _is_weight(name, module_names)}
-    if own_names:
-        state = pyro.get_param_store().get_state()
-        _kept[owner(program)] = {
-            "params": {name: state["params"][name] for name in own_names},
-            "constraints": {name: state["constraints"][name] for name in own_names},
+def keep_params(model: Program, guide: Program, structure: PairStructure, outside: StateDict) -> None:
+    """Keep the present values of the pair's ``pyro.param`` statements; call it inside ``private_param_store``.
+
+    Args:
+        model: Pyro program of the rows.
+        guide: Pyro program of the latents.
+        structure: what ``inspect_pair`` found.
+        outside: the caller's store, which ``private_param_store`` gives.
+    """
+    state = _state()
+    own = _own_statements(model, guide, structure)
+    for program, names in ((model, structure.model_params), (guide, structure.guide_params)):
+        values = {
+            name: _Kept(state["params"][name], state["constraints"][name], _seen(outside, name))
+            for name in names
+            if name in own
         }
+        if values:
+            holder = _holder(program)
+            if id(holder) not in _kept:
+                weakref.finalize(holder, _kept.pop, id(holder), None)
+            _kept[id(holder)] = _kept.get(id(holder), {}) | values
 
 
-def param_values(model: Program, guide: Program, names: set[str]) -> dict[str, Tensor]:
-    """Constrained values of the pair's ``pyro.param`` statements in the present store, by name."""
+def _own_statements(model: Program, guide: Program, structure: PairStructure) -> set[str]:
+    """Names of the ``pyro.param`` statements: of the param sites those that are no weights of modules."""
+    weights = {id(p) for module in (*owned_modules(model, guide), *structure.modules) for p in module.parameters()}
+    params = _state()["params"]
+    return {name for name in structure.params if _MODULE_DIVIDER not in name and id(params[name]) not in weights}
+
+
+def param_values(model: Program, guide: Program, structure: PairStructure) -> dict[str, Tensor]:
+    """Constrained values of the pair's ``pyro.param`` statements, by name; call it inside ``private_param_store``."""
     store = pyro.get_param_store()
-    module_names = _module_names(model) | _module_names(guide)
-    return {name: store[name].detach().clone() for name in sorted(names) if not _is_weight(name, module_names)}
+    return {name: store[name].detach().clone() for name in sorted(_own_statements(model, guide, structure))}
 
 
 @dataclass(frozen=True)
@@ -88,21 +128,37 @@ class Weights:
     parameters: list[Tensor]
 
     @classmethod
-    def of(cls, model: Program, guide: Program, param_names: set[str]) -> "Weights":
-        """Those of the owned modules and of the param sites; call it inside ``private_param_store``."""
+    def of(cls, model: Program, guide: Program, structure: PairStructure) -> "Weights":
+        """Those of the owned modules, of the param sites and of called modules' buffers.
+
+        Call it inside ``private_param_store``.
+
+        Raises:
+            ValueError: a module that is called has weights to train that none of these has.
+        """
         tensors: dict[str, Tensor] = {}
-        own = {id(module): module for program in (model, guide) if (module := owned_module(program)) is not None}
-        for prefix, module in zip(("",) if len(own) == 1 else ("model.", "guide."), own.values(), strict=False):
+        own = owned_modules(model, guide)
+        for prefix, module in zip(("",) if len(own) == 1 else ("model.", "guide."), own, strict=False):
             tensors |= {prefix + name: value for name, value in module.state_dict(keep_vars=True).items()}
-        weights = {id(tensor) for tensor in tensors.values()}
+        known = {id(tensor) for tensor in tensors.values()}
         for name, unconstrained in pyro.get_param_store().named_parameters():
-            if name in param_names and id(unconstrained) not in weights:
+            if name in structure.params and id(unconstrained) not in known:
                 tensors[f"pyro.param:{name}"] = unconstrained
-        closures = [module for module in reachable_modules(model, guide) if id(module) not in own]
-        for number, module in enumerate(closures):
-            for name, buffer in module.named_buffers():
-                tensors[f"closure.{number}.{name}"] = buffer
+                known.add(id(unconstrained))
+        parts_of_own = {id(part) for module in own for part in module.modules()}
+        others = [module for module in structure.modules if id(module) not in parts_of_own]
+        for number, module in enumerate(others):
+            for name, buffer in module.named_buffers(recurse=False):
+                tensors[f"module.{number}.{name}"] = buffer
         parameters = {id(tensor): tensor for tensor in tensors.values() if tensor.requires_grad}
+        for module in others:
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.requires_grad and id(parameter) not in parameters:
+                    raise ValueError(
+                        f"a {type(module).__name__} that the programs call has trainable weights ({name!r}) that would "
+                        "not be trained: register it by pyro.module in the program, give the nn.Module or its bound "
+                        "method as the program, or call requires_grad_(False) on it to leave it as it is"
+                    )
         return cls(tensors, list(parameters.values()))
 
     def copy(self) -> dict[str, Tensor]:
@@ -114,3 +170,7 @@ class Weights:
         """Write copies back in place."""
         for name, tensor in self.tensors.items():
             tensor.copy_(saved[name])
+
+    def finite(self) -> bool:
+        """Whether all parameters are finite."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters)

@@ -4,7 +4,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +48,22 @@ def build_pair(config: Mapping[str, Any], data_shape: tuple[int, ...]) -> tuple[
 
 def _build(config: Mapping[str, Any], slot: str, known: dict[str, Any]) -> nn.Module:
     module_name, _, class_name = config[slot]["class_path"].rpartition(".")
-    part = getattr(importlib.import_module(module_name), class_name)
-    arguments = {**config[slot].get("init_args", {}), **_accepted(part, known)}
+    with _users_errors(f"--{slot} {class_name}"):
+        part = getattr(importlib.import_module(module_name), class_name)
+        return part(**{**config[slot].get("init_args", {}), **_accepted(part, known)})
+
+
+@contextmanager
+def _users_errors(what: str) -> Iterator[None]:
+    """Errors of code that the user brought, as one line that says where they came from."""
     try:
-        return part(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"--{slot} {class_name}: {error}") from error
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = "" if len(frames) < 2 else f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+        raise ValueError(f"{what}: {type(error).__name__}{place}: {error}") from error
 
 
 def _accepted(function: Any, known: dict[str, Any]) -> dict[str, Any]:
@@ -64,10 +76,11 @@ def _pair_from_factory(path: str, known: dict[str, Any]) -> tuple[Program, Progr
     place, separator, name = path.rpartition(":")
     if not separator:
         raise ValueError(f"--model is {path!r}; expected file.py:factory or module:factory")
-    factory = getattr(_import(place), name, None)
-    if factory is None:
-        raise ValueError(f"--model {path}: {place} has no {name!r}")
-    pair = factory(**_accepted(factory, known))
+    with _users_errors(f"--model {path}"):
+        factory = getattr(_import(place), name, None)
+        if factory is None:
+            raise ValueError(f"{place} has no {name!r}")
+        pair = factory(**_accepted(factory, known))
     if isinstance(pair, tuple) and len(pair) == 2 and all(map(callable, pair)):
         return pair[0], pair[1]
     if callable(getattr(pair, "model", None)) and callable(getattr(pair, "guide", None)):
@@ -83,10 +96,10 @@ def _import(place: str) -> Any:
         try:
             return importlib.import_module(place)
         except ModuleNotFoundError as error:
-            raise ValueError(f"--model: there is no module {place!r} ({error}); give a file as file.py:name") from error
+            raise ValueError(f"there is no module {place!r} ({error}); give a file as file.py:name") from error
     path = Path(place).resolve()
     if not path.is_file():
-        raise ValueError(f"--model: there is no file {place!r}")
+        raise ValueError(f"there is no file {place!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

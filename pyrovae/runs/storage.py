@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from pyrovae.models import VAE
 from pyrovae.programs import (
     Program,
     Weights,
+    evaluation_mode,
     inspect_pair,
     isolated_rng,
     keep_params,
     owned_module,
+    owned_modules,
     private_param_store,
 )
 from pyrovae.runs.parts import build_pair
@@ -27,6 +30,8 @@ from pyrovae.version import __version__
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.pt"
 SUMMARY_FILE = "summary.json"
+_STATEMENT = "pyro.param:"
+_EXAMPLE = "example"
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,15 @@ class Run:
         guide: Pyro program of the latents.
         config: the command's options, as plain values; ``build_pair`` reads them.
         data_shape: shape of one row.
+        example: some rows ``(rows, *data_shape)`` that the programs can run on; needed to store ``pyro.param``
+            statements, which make themselves known when they run.
     """
 
     model: Program
     guide: Program
     config: Mapping[str, Any]
     data_shape: tuple[int, ...]
+    example: Tensor | None = None
 
     @property
     def vae(self) -> VAE | None:
@@ -66,10 +74,18 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(dict(run.config), sort_keys=False), encoding="utf-8")
-    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), **(summary or {})}
-    (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
+    write_summary(run, folder, summary or {})
     with _weights(run) as weights:
-        torch.save(weights.copy(), folder / WEIGHTS_FILE)
+        tensors = weights.copy()
+    if run.example is not None and any(name.startswith(_STATEMENT) for name in tensors):
+        tensors[_EXAMPLE] = run.example[:1].detach().clone()
+    torch.save(tensors, folder / WEIGHTS_FILE)
+
+
+def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json`` again, with the version and the shape of a row added."""
+    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), **summary}
+    (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
@@ -91,12 +107,11 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
         raise ValueError(f"{folder} is no run folder: there is no {', '.join(missing)} in it")
     config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     data_shape = tuple(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["data_shape"])
-    run = Run(*build_pair(config, data_shape), config, data_shape)
-    for program in (run.model, run.guide):
-        module = owned_module(program)
-        if module is not None:
-            module.to(device)
     saved = torch.load(folder / WEIGHTS_FILE, map_location=device, weights_only=True)
+    with isolated_rng(0, torch.device("cpu")):
+        run = Run(*build_pair(config, data_shape), config, data_shape, saved.pop(_EXAMPLE, None))
+    for module in owned_modules(run.model, run.guide):
+        module.to(device)
     with _weights(run, device) as weights:
         different = [
             name
@@ -112,12 +127,15 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
 @contextmanager
 def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
     """The weights of the pair; changed values of ``pyro.param`` statements are kept."""
-    with private_param_store(run.model, run.guide), isolated_rng(0, torch.device(device)):
-        # The statements make themselves known when the programs run.
-        structure = inspect_pair(run.model, run.guide, torch.zeros(1, *run.data_shape, device=device))
-        yield Weights.of(run.model, run.guide, structure.params)
-        keep_params(run.model, set(structure.model_params))
-        keep_params(run.guide, set(structure.guide_params))
+    example = torch.zeros(1, *run.data_shape, device=device) if run.example is None else run.example
+    with (
+        private_param_store(run.model, run.guide) as outside,
+        isolated_rng(0, torch.device(device)),
+        evaluation_mode(run.model, run.guide),
+    ):
+        structure = inspect_pair(run.model, run.guide, example)
+        yield Weights.of(run.model, run.guide, structure)
+        keep_params(run.model, run.guide, structure, outside)
 
 
 def _json_safe(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -16,15 +17,17 @@ from pyrovae.programs import (
     PairStructure,
     Program,
     Weights,
+    check_positive,
     check_rows,
     check_support,
+    evaluation_mode,
     inspect_pair,
     isolated_rng,
     keep_params,
-    module_mode,
-    owned_module,
+    owned_modules,
     param_values,
     private_param_store,
+    training_mode,
 )
 from pyrovae.training.diagnosis import first_non_finite_site
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
@@ -55,7 +58,8 @@ def fit_svi(
 
     Parameters are found by themselves: those of an ``nn.Module`` given as program or owning the bound method, and
     what ``pyro.module`` and ``pyro.param`` touch. They never pass through the global param store, so models of
-    equal names do not meet. The rows are moved to the device of the parameters once.
+    equal names do not meet. The rows are moved to the device of the parameters once. Whatever ends a fit, an error or
+    an interrupt, the best weights so far are put back.
 
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
@@ -104,20 +108,30 @@ def fit_svi(
     validation = None if validation is None else validation.to(device)
 
     with ExitStack() as stack:
-        stack.enter_context(private_param_store(model, guide))
+        outside = stack.enter_context(private_param_store(model, guide))
         stack.enter_context(isolated_rng(seed, device))
         stack.enter_context(warnings.catch_warnings())
         # A loss that is not finite stops the fit with an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        with module_mode(model, guide, training=False):
-            first_rows = train[:3] if train_transform is None else train_transform(train[:3])
+        first_rows = train[:5] if train_transform is None else train_transform(train[:5])
+        with evaluation_mode(model, guide):
             structure = inspect_pair(model, guide, first_rows)
             bound.check(structure)
-            check_support(model, guide, train if train_transform is None else first_rows, structure.observed)
+            check_support(model, guide, train if train_transform is None else first_rows)
             if validation is not None:
-                check_support(model, guide, validation, structure.observed)
-        loop = _Loop(model, guide, bound, structure, patience, train_transform)
-        return loop.run(train, validation, epochs, batch_size, optimizer or (lambda p: _adam(p, lr)), seed, progress)
+                check_support(model, guide, validation)
+        loop = _Loop(model, guide, bound, structure, outside, patience, train_transform)
+        make_optimizer = optimizer or (lambda parameters: _adam(parameters, lr))
+        try:
+            with training_mode(loop.modules):
+                # A program may differ in training, by a scale of its own for example.
+                inspect_pair(model, guide, first_rows)
+            loop.weights.restore(loop.best_weights)
+            return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress)
+        except BaseException:
+            # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
+            loop.keep_best()
+            raise
 
 
 class _Loop:
@@ -129,12 +143,14 @@ class _Loop:
         guide: Program,
         bound: BoundObjective,
         structure: PairStructure,
+        outside: StateDict,
         patience: int | None,
         train_transform: Callable[[Tensor], Tensor] | None,
     ) -> None:
-        self.model, self.guide, self.bound, self.structure = model, guide, bound, structure
+        self.model, self.guide, self.bound, self.structure, self.outside = model, guide, bound, structure, outside
         self.patience, self.train_transform = patience, train_transform
-        self.weights = Weights.of(model, guide, structure.params)
+        self.modules = [*owned_modules(model, guide), *structure.modules]
+        self.weights = Weights.of(model, guide, structure)
         if not self.weights.parameters:
             raise ValueError(
                 "model and guide have no trainable parameters: give an nn.Module or its bound method, or use "
@@ -196,7 +212,7 @@ class _Loop:
         bar: "tqdm[Any]",
     ) -> EpochTerms:
         totals = dict.fromkeys(_TERMS, 0.0)
-        with module_mode(self.model, self.guide, training=True):
+        with training_mode(self.modules):
             for step, rows in enumerate(batches, start=1):
                 x = train[rows] if self.train_transform is None else self.train_transform(train[rows])
                 terms = self._terms(x)
@@ -208,13 +224,16 @@ class _Loop:
                 for name in _TERMS:
                     totals[name] += getattr(terms, name).item()
                 bar.update()
+            # The last step's weights have been through no loss yet.
+            if not self.weights.finite():
+                raise self._non_finite(epoch, step, x)
         return {f"train_{name}": total / len(train) for name, total in totals.items()}
 
     @torch.no_grad()
     def _validate(self, epoch: int, validation: Tensor, batch_size: int, seed: int) -> EpochTerms:
         totals = dict.fromkeys(_TERMS, 0.0)
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
-        with module_mode(self.model, self.guide, training=False), isolated_rng(seed, validation.device):
+        with evaluation_mode(self.model, self.guide), isolated_rng(seed, validation.device):
             for x in validation.split(batch_size):
                 terms = self._terms(x)
                 if terms is None:
@@ -238,15 +257,18 @@ class _Loop:
         site = first_non_finite_site(self.model, self.guide, x) or self.structure.observed[0]
         return NonFiniteLossError(epoch, step, site, self._finish(stopped_early=False))
 
-    def _finish(self, *, stopped_early: bool) -> FitResult:
+    def keep_best(self) -> None:
+        """Put the best weights back, and keep the values of ``pyro.param`` statements."""
         self.weights.restore(self.best_weights)
-        keep_params(self.model, set(self.structure.model_params))
-        keep_params(self.guide, set(self.structure.guide_params))
+        keep_params(self.model, self.guide, self.structure, self.outside)
+
+    def _finish(self, *, stopped_early: bool) -> FitResult:
+        self.keep_best()
         return FitResult(
             history=self.history,
             best_epoch=self.best_epoch,
             stopped_early=stopped_early,
-            params=param_values(self.model, self.guide, self.structure.params),
+            params=param_values(self.model, self.guide, self.structure),
         )
 
 
@@ -258,27 +280,27 @@ def _adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
 
 
 def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float, patience: int | None) -> None:
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("patience", patience)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+    check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number")
+    if rows < 2:
+        raise ValueError(f"train has {rows} row; a model needs several to learn from")
     if batch_size > rows:
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} training rows: give at most {rows}")
 
 
 def _parameter_device(model: Program, guide: Program, default: torch.device) -> torch.device:
-    for program in (model, guide):
-        module = owned_module(program)
-        for parameter in () if module is None else module.parameters():
+    for module in owned_modules(model, guide):
+        for parameter in module.parameters():
             return parameter.device
     return default
 
 
 def _check_dtype(model: Program, guide: Program, train: Tensor) -> None:
-    for program in (model, guide):
-        module = owned_module(program)
-        for name, parameter in () if module is None else module.named_parameters():
+    if not train.is_floating_point():
+        return
+    for module in owned_modules(model, guide):
+        for name, parameter in module.named_parameters():
             if parameter.is_floating_point() and parameter.dtype != train.dtype:
                 raise ValueError(
                     f"train is {train.dtype} and the parameter {name!r} is {parameter.dtype}: convert the data, "

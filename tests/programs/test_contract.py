@@ -4,6 +4,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from problems import bits, small_vae
 from pyro import poutine
 
 from pyrovae import compare_bounds, fit_svi
@@ -96,6 +97,31 @@ def latentless_model(x):
         pyro.sample("x", normal(torch.zeros(4)), obs=x)
 
 
+def model_without_to_event_on_columns(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", normal(torch.zeros(2)))
+        pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, :1])
+
+
+def other_plate_first(x):
+    """A plate of three where the rows should be; three rows are not enough to tell."""
+    with pyro.plate("rows", len(x), dim=-2), pyro.plate("groups", 3, dim=-1):
+        z = pyro.sample("z", normal(torch.zeros(2)))
+        pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, :3])
+
+
+def other_plate_first_guide(x):
+    scale = pyro.param("scale", torch.ones(2), constraint=dist.constraints.positive)
+    with pyro.plate("rows", len(x), dim=-2), pyro.plate("groups", 3, dim=-1):
+        pyro.sample("z", normal(torch.zeros(2), scale))
+
+
+def point_mass_guide(x):
+    loc = pyro.param("scale", torch.zeros(2))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Delta(loc).to_event(1))
+
+
 BREACHES = [
     (model_with_other_name, guide, r"only in the model: 'w'; only in the guide: 'z'.*same name"),
     (model_with_global_latent, guide, r"only in the model: 'w'"),
@@ -103,7 +129,14 @@ BREACHES = [
     (model_observing_outside, guide, r"observed site 'x' of the model is outside the data plate"),
     (model_without_to_event, guide, r"(?s)Shape mismatch inside plate.*add .to_event\(n\)"),
     (subsampling_model, subsampling_guide, r"latent 'z' of the model has a scale of 20"),
-    (fixed_size_model, fixed_size_guide, r"plate 'data' at dim -1 of the model has size 60 for 3 rows"),
+    (fixed_size_model, fixed_size_guide, r"plate 'data' at dim -1 has size 60 for 3 rows of data \(latent 'z'"),
+    (
+        model_without_to_event_on_columns,
+        guide,
+        r"'x' of the model has log-densities of shape \(3, 3\) for 3 rows.*to_event",
+    ),
+    (other_plate_first, other_plate_first_guide, r"plate 'groups' at dim -1 has size 3 for 5 rows.*other plates left of it"),
+    (good_model, point_mass_guide, r"latent 'z' of the guide is a point mass \(Delta\), which has no density"),
     (unobserving_model, guide, r"the model observes nothing"),
     (latentless_model, empty_guide, r"the guide draws no latent site"),
     (poutine.scale(good_model, 0.5), guide, r"latent 'z' of the model has a scale of 0.5.*no poutine.scale"),
@@ -123,3 +156,51 @@ def test_breaches_are_refused(model, guide, message):
 def test_the_good_pair_is_taken():
     fit_svi(good_model, guide, X, epochs=1, batch_size=3, progress=False)
     assert compare_bounds(good_model, guide, X, num_samples=50).log_px.shape == (6,)
+
+
+def test_a_scale_in_training_only_is_found():
+    class Pair(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc = torch.nn.Parameter(torch.zeros(2))
+
+        def model(self, x):
+            with poutine.scale(scale=0.1 if self.training else 1.0):
+                good_model(x)
+
+        def guide(self, x):
+            with poutine.scale(scale=0.1 if self.training else 1.0), pyro.plate("data", len(x)):
+                pyro.sample("z", normal(self.loc))
+
+    pair = Pair().eval()
+    with pytest.raises(ValueError, match=r"has a scale of 0.1"):
+        fit_svi(pair.model, pair.guide, X, epochs=1, batch_size=3, progress=False)
+
+
+def test_deterministic_sites_are_no_data():
+    def model(x):
+        pyro.deterministic("answer", torch.tensor(42.0))
+        good_model(x)
+
+    plain = compare_bounds(good_model, guide, X, num_samples=50)
+    assert torch.equal(compare_bounds(model, guide, X, num_samples=50).log_px, plain.log_px)
+
+
+def test_grey_pixels_are_refused_in_evaluation_too():
+    vae = small_vae()
+    with pyro.validation_enabled(False), pytest.raises(ValueError, match="binarise the grey values"):
+        compare_bounds(vae.model, vae.guide, torch.full((3, 1, 8, 8), 0.5), num_samples=5)
+
+
+@pytest.mark.parametrize("shape", [(-1, 64), (-1, 1, 8, 8)])
+def test_rows_observed_in_another_shape_are_checked_too(shape):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(2)))
+            logits = z.sum(-1).reshape(*z.shape[:-1], *(1 for _ in shape[1:])).expand(*z.shape[:-1], *shape[1:])
+            pyro.sample("x", dist.Bernoulli(logits=logits).to_event(len(shape) - 1), obs=x.reshape(shape))
+
+    x = bits(6)
+    assert compare_bounds(model, guide, x, num_samples=50).log_px.shape == (6,)
+    with pytest.raises(ValueError, match="binarise the grey values"):
+        compare_bounds(model, guide, 0.5 * x, num_samples=5)

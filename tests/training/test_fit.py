@@ -229,7 +229,7 @@ class Fails(nn.Module):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
 def test_a_loss_that_is_not_finite_stops_with_the_place(value):
-    decoder = Fails(call=5, value=value)  # three steps an epoch
+    decoder = Fails(call=7, value=value)  # two calls of a check, then three steps an epoch
     vae = VAE(
         priors.StandardNormal(2),
         likelihoods.Normal(decoder, scale=1.0),
@@ -262,6 +262,73 @@ def test_a_learning_rate_that_is_too_high_is_named_in_the_error():
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("with_validation", [True, False])
+def test_a_gradient_that_is_not_finite_is_found_before_the_epoch_ends(with_validation):
+    """A finite loss with a gradient of NaN, at the one step of the third epoch."""
+
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc, self.calls = nn.Parameter(torch.tensor(1.0)), 0
+
+        def model(self, x):
+            self.calls += self.training
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+                # sqrt has an infinite slope at zero, times zero.
+                bad = torch.sqrt(self.loc * 0) if self.calls >= 5 else 0.0
+                pyro.sample("x", dist.Normal(z + self.loc + bad, 1.0), obs=x)
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+    pair, x = Root(), torch.randn(20)
+    with pytest.raises(NonFiniteLossError) as caught:
+        fit_svi(
+            pair.model, pair.guide, x, validation=x if with_validation else None,
+            epochs=6, batch_size=20, progress=False,
+        )  # fmt: skip
+    assert (caught.value.epoch, caught.value.result.best_epoch) == (3, 2)
+    assert torch.isfinite(pair.loc)
+
+
+def test_an_error_in_the_middle_leaves_the_best_weights():
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += self.training
+            if self.calls == 7:
+                raise ValueError("a fault of the user's own")
+            return x
+
+    vae, x = small_vae(), bits(40)
+    vae.posterior.encoder = nn.Sequential(Breaks(), vae.posterior.encoder)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    with pytest.raises(ValueError, match="a fault of the user's own"):
+        fit(vae, x, epochs=1, batch_size=5)
+    for name, value in vae.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_the_reconstruction_of_vectorised_particles_is_their_mean():
+    vae, x = small_vae(), bits(20)
+    many = BoundObjective(Trace_ELBO(num_particles=500, vectorize_particles=True, max_plate_nesting=1))
+    one_by_one = BoundObjective(Trace_ELBO(num_particles=500))
+    a, b = many(vae.model, vae.guide, x), one_by_one(vae.model, vae.guide, x)
+    assert a.reconstruction.item() == pytest.approx(b.reconstruction.item(), rel=0.01)
+    assert a.kl.item() == pytest.approx(b.kl.item(), abs=1.0)
+
+
+@pytest.mark.parametrize("name", ["TraceEnum_ELBO", "RenyiELBO", "TraceGraph_ELBO", "JitTrace_ELBO"])
+def test_other_objectives_of_pyro_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"objective is a {name}; expected a Trace_ELBO or a TraceMeanField_ELBO"):
+        fit(small_vae(), bits(20), objective=getattr(pyro.infer, name)())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -279,6 +346,8 @@ def test_a_learning_rate_that_is_too_high_is_named_in_the_error():
         ({"train": bits(20).double()}, r"train is torch.float64 and the parameter .* is torch.float32: convert"),
         ({"train": bits(20).numpy()}, "train is a ndarray; expected a tensor"),
         ({"train": bits(0)}, "train has shape"),
+        ({"train": bits(1), "batch_size": 1}, "train has 1 row; a model needs several"),
+        ({"batch_size": True}, "batch_size is True; expected a positive integer"),
         ({"validation": torch.full((20, 1, 8, 8), 0.5)}, "binarise the grey values"),
         ({"validation": bits(20) * math.nan}, "validation has NaN"),
     ],
