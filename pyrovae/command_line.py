@@ -1,12 +1,13 @@
 """What the commands share: parts as options, errors in one line, exit statuses, devices."""
 
 import difflib
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from jsonargparse import ArgumentParser
@@ -16,6 +17,7 @@ from pyrovae import likelihoods, networks, posteriors, priors
 
 EXIT_BAD_INPUT = 2
 EXIT_NON_FINITE = 3
+EXIT_INTERRUPTED = 130
 
 # Arguments that the command fills in from the data, the latent size and the networks.
 _FILLED_IN = {"latent_dim", "data_shape", "input_shape", "output_shape", "encoder", "decoder"}
@@ -65,8 +67,22 @@ SLOTS: dict[str, type] = {
 class CommandParser(ArgumentParser):
     """A parser whose errors are one line that says what would have been right."""
 
+    # Of the class, because each part's arguments are parsed by a parser of its own, whose errors come here too.
+    given: ClassVar[list[str]] = []
+    defaults: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse(self, arguments: Sequence[str] | None) -> dict[str, Any]:
+        """The options as plain values; those given beside ``--config`` prevail over it, wherever they stand."""
+        CommandParser.given = _config_first(sys.argv[1:] if arguments is None else arguments)
+        # Through JSON, which leaves plain values: the parser's own number types have no place in a file.
+        return json.loads(json.dumps(self.parse_args(CommandParser.given).as_dict(), default=str))
+
     def add_part(self, slot: str, default: str, help_text: str) -> None:
         """An option for a part of the VAE, with one more for each argument of the part."""
+        self.defaults[slot] = default
         self.add_subclass_arguments(
             SLOTS[slot],
             slot,
@@ -79,43 +95,60 @@ class CommandParser(ArgumentParser):
         )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the usage and the message, and exit with status 2."""
-        print_error(f"{_explained(message, self)}\nFor all options: {self.prog} --help")
+        """Print the message in one line, and exit with status 2."""
+        print_error(f"{self._explained(' '.join(message.split()))}\nFor all options: python -m pyrovae.fit --help")
         sys.exit(EXIT_BAD_INPUT)
 
+    def _explained(self, message: str) -> str:
+        """The parser's message with the option that it is about, and the nearest one or the known parts."""
+        unknown = re.match(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE)
+        if unknown:
+            return f"unknown option --{unknown[1]}{self._nearest_option(unknown[1])}"
+        not_accepted = re.search(r"Option '(\w+)' is not accepted", message)
+        if not_accepted:
+            return self._not_accepted(not_accepted[1])
+        key = re.match(r'Parser key "([\w.]+)": (.*)', message)
+        if key is None:
+            return message
+        option, reason = key[1], key[2]
+        if option in SLOTS:
+            names = [part.__name__ for part in SLOTS[option].parts]  # type: ignore[attr-defined]
+            given = re.search(r"Expected a dot import path string: (\w+)", reason)
+            if given:
+                near = difflib.get_close_matches(given[1], names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                return f"--{option}: there is no part {given[1]!r}{hint} {_expected_part(names)}"
+            reason += f" {_expected_part(names)}"
+        return f"--{option.replace('_', '-')}: {reason}"
 
-def _explained(message: str, parser: ArgumentParser) -> str:
-    """The parser's message, with the nearest option or the known parts."""
-    message = " ".join(message.split())
-    unknown = re.match(r"unrecognized arguments: (--[\w.-]+)", message, re.IGNORECASE)
-    if unknown:
-        options = [option for action in parser._actions for option in action.option_strings]
-        near = difflib.get_close_matches(unknown[1], options, n=1)
-        return f"unknown option {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "")
-    # "key" is an option, and what follows may repeat it.
-    key = re.match(r'Parser key "([\w.]+)": (.*)', message)
-    if key is None:
-        return message
-    option, reason = key[1], key[2]
-    unknown = re.search(r"given class_path '[\w.]*?(\w+)': Option '(\w+)' is not accepted", reason)
-    if unknown:
-        return f"--{option} {unknown[1]} has no argument {unknown[2]!r}: see --{option}.help {unknown[1]}"
-    if option in SLOTS:
-        names = ", ".join(part.__name__ for part in SLOTS[option].parts)  # type: ignore[attr-defined]
-        reason += f" (expected one of {names}, or an import path such as my_module.MyPart)"
-    return f"--{option.replace('_', '-')}: {reason}"
+    def _not_accepted(self, name: str) -> str:
+        """An argument that a part does not have, or a key of a configuration that is no option."""
+        for position, argument in enumerate(self.given):
+            slot, _, rest = argument.removeprefix("--").partition(".")
+            if slot in SLOTS and rest.split("=")[0] == name:
+                before = self.given[:position]
+                part = before[before.index(f"--{slot}") + 1] if f"--{slot}" in before else self.defaults[slot]
+                part = part.rsplit(".", 1)[-1]
+                return f"--{slot} {part} has no argument {name!r}: see --{slot}.help {part}"
+        return f"the configuration has a key {name!r} that is no option{self._nearest_option(name)}"
+
+    def _nearest_option(self, name: str) -> str:
+        options = [option[2:] for action in self._actions for option in action.option_strings if option[:2] == "--"]
+        near = difflib.get_close_matches(name.replace("_", "-"), options, n=1)
+        return f"; did you mean --{near[0]}?" if near else ""
 
 
-def config_first(arguments: Sequence[str] | None) -> list[str]:
-    """The arguments with ``--config FILE`` moved to the front, so that the others prevail wherever they stand."""
-    rest, config = list(sys.argv[1:] if arguments is None else arguments), []
+def _expected_part(names: list[str]) -> str:
+    return f"(expected one of {', '.join(names)}, or an import path such as my_module.MyPart)"
+
+
+def _config_first(arguments: Sequence[str]) -> list[str]:
+    rest = list(arguments)
     for index, argument in enumerate(rest):
         if argument == "--config" or argument.startswith("--config="):
-            count = 2 if argument == "--config" else 1
-            config = rest[index : index + count]
-            del rest[index : index + count]
-            break
-    return config + rest
+            end = index + (2 if argument == "--config" else 1)
+            return rest[index:end] + rest[:index] + rest[end:]
+    return rest
 
 
 def print_error(message: str) -> None:

@@ -1,6 +1,5 @@
 """``python -m pyrovae.fit``: fit a VAE, or a Pyro model of your own, and say how good it is."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,11 +12,11 @@ from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat,
 
 from pyrovae.command_line import (
     EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
     EXIT_NON_FINITE,
     CommandParser,
     choose_device,
     claim_folder,
-    config_first,
     print_error,
 )
 from pyrovae.data import NAMES, DataSplits, load_data
@@ -127,10 +126,12 @@ def make_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 0, 2 for bad input, 3 for a loss that is not finite."""
+    """Run the command; the result is its exit status.
+
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 130 for an interrupt.
+    """
     parser = make_parser()
-    # Through JSON, which leaves plain values: the parser's own number types have no place in a file.
-    config = json.loads(json.dumps(parser.parse_args(config_first(arguments)).as_dict(), default=str))
+    config = parser.parse(arguments)
     config.pop("config")
     try:
         if config["model"] is not None:
@@ -139,6 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print_error(str(error))
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print_error("interrupted; nothing was written")
+        return EXIT_INTERRUPTED
 
 
 def _fit(config: dict[str, Any]) -> int:
@@ -179,7 +183,7 @@ def _fit(config: dict[str, Any]) -> int:
             seed=config["seed"],
             progress=not config["quiet"],
         )
-    except ValueError:
+    except (ValueError, KeyboardInterrupt):
         undo()
         raise
     except NonFiniteLossError as error:
@@ -200,9 +204,11 @@ def _fit(config: dict[str, Any]) -> int:
     )
     seconds["evaluate"] = time.perf_counter() - start
     write_run(folder, run, data, result, bounds, status="complete", seconds=seconds, device=device)
+    still_improving = result.best_epoch == config["epochs"]
     print(
-        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept; "
-        f"test rows:\n{bounds.summary()}\nrun folder: {folder}"
+        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
+        f"{' (still improving: more --epochs would help)' if still_improving else ''}; test rows:\n"
+        f"{bounds.summary()}\nrun folder: {folder}"
     )
     return 0
 

@@ -43,6 +43,7 @@ def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure
         if best_epoch:
             axes.axvline(best_epoch, color=_GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set(title=title, xlabel="epoch", ylabel="nats per row")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         # The first epochs are far from the rest and would flatten what matters.
         _focus(
             axes, [terms[f"{s}_{term}"] for terms in history for s in ("train", "validation") if f"{s}_{term}" in terms]

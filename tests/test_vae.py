@@ -76,6 +76,23 @@ def test_parts_that_do_not_fit(call, message):
         call(small_vae())
 
 
+def test_a_forgotten_to_event_is_named():
+    vae, x = small_vae(), bits(3)
+
+    class Likelihood(torch.nn.Module):
+        def forward(self, z):
+            return pyro.distributions.Bernoulli(logits=vae.likelihood.decoder(z))
+
+    class Posterior(torch.nn.Module):
+        def forward(self, x):
+            return pyro.distributions.Normal(vae.posterior.encoder(x)[..., :2], 1.0)
+
+    with pytest.raises(ValueError, match=r"add .to_event\(3\) to the distribution$"):
+        VAE(vae.prior, Likelihood(), vae.posterior).model(x)
+    with pytest.raises(ValueError, match=r"add .to_event\(1\) to the distribution$"):
+        VAE(vae.prior, vae.likelihood, Posterior()).guide(x)
+
+
 def test_a_prior_without_to_event():
     class Independent(torch.nn.Module):
         def forward(self):

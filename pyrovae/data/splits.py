@@ -66,6 +66,10 @@ class DataSplits:
             digest.update(split.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
+    def __repr__(self) -> str:
+        rows = f"{len(self.train)} + {len(self.validation)} + {len(self.test)} rows"
+        return f"DataSplits({self.name!r}, {rows} of shape {self.data_shape}, {self.variant})"
+
     def summary(self) -> str:
         """Describe the data in a few aligned lines.
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# In nats: weights rounded more coarsely than this, log p(x) of -100,000 in float32, show no tail.
+_COARSEST = 0.01
+
 
 def k_hat_limit(num_samples: int) -> float:
     """The largest k-hat at which an estimate from so many draws can be believed.
@@ -28,18 +31,20 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
 
     Args:
         log_weights: ``(rows, draws)``.
-        resolution: relative rounding error of a log weight; weights that differ by less are taken as equal.
+        resolution: relative spacing of the numbers that the log weights were computed in; weights that differ by a
+            few of these are taken as equal.
 
     Returns:
-        k-hat and log mean, each ``(rows,)``. k-hat is NaN where no tail can be fitted: too few draws, or weights
-        that are not finite; the log mean is then the plain one.
+        k-hat and log mean, each ``(rows,)``. k-hat is NaN where no tail can be fitted: too few draws, weights that
+        are not finite, or so large that their rounding hides the tail; the log mean is then the plain one.
     """
     k_hat = np.full(len(log_weights), np.nan)
     log_mean = _log_mean(log_weights)
     largest = log_weights.max(axis=1)
-    usable = np.isfinite(largest)
-    # Where rounding errors are large, ties would be found in any tail.
-    near = np.minimum(resolution * np.maximum(1.0, np.abs(largest)), 0.01)
+    rounding = resolution * np.maximum(1.0, np.abs(largest))
+    usable = np.isfinite(largest) & (rounding <= _COARSEST)
+    # Each log weight is a difference of sums, with many rounding errors.
+    near = np.minimum(64 * rounding, _COARSEST)
     with np.errstate(invalid="ignore"):
         ties = (log_weights >= (largest - near)[:, None]).sum(axis=1)
     k_hat[usable & (ties >= 5)] = 0.0

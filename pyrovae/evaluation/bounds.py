@@ -135,7 +135,10 @@ class BoundComparison:
         """One sentence on how far log p(x) can be believed."""
         rows, unreliable = len(self.k_hat), len(self.unreliable_rows)
         if self.k_hat.isnan().all():
-            return "log p(x) cannot be judged: k-hat needs at least 25 draws and finite weights."
+            return (
+                "log p(x) cannot be judged: k-hat needs at least 25 draws, and finite weights that float32 does not "
+                "round too coarsely (below -100,000 nats, use float64)."
+            )
         if not unreliable:
             return f"log p(x) can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row."
         return (

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import pareto_smooth
 
-# A log weight is a difference of sums over latents and data, each with rounding errors of its own.
-_ROUNDINGS = 64
 # With fewer groups than this their own spread says less than the spread of the single weights.
 _MIN_GROUPS = 20
 
@@ -25,7 +23,7 @@ def estimates(log_w: Tensor, sweep: Sequence[int]) -> dict[str, Tensor]:
     Returns:
         The columns of ``BoundComparison`` by name, each ``(rows,)`` or ``(len(sweep), rows)``, in float64.
     """
-    resolution = _ROUNDINGS * torch.finfo(log_w.dtype).eps
+    resolution = torch.finfo(log_w.dtype).eps
     log_w = log_w.cpu().double()
     num_samples = len(log_w)
     elbo, log_px = log_w.mean(0), _log_mean_exp(log_w)

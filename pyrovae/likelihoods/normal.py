@@ -61,7 +61,9 @@ class Normal(nn.Module):
                     "0 < scale_floor < initial_scale"
                 )
             if scale == "per_dimension" and data_shape is None:
-                raise ValueError("scale is 'per_dimension' without data_shape; give the shape of one row")
+                raise ValueError(
+                    "scale is 'per_dimension' without data_shape; give data_shape=data.data_shape, the shape of one row"
+                )
             shape = tuple(data_shape or ()) if scale == "per_dimension" else ()
             # The inverse of softplus, so that training starts at initial_scale.
             raw = initial_scale - scale_floor

@@ -68,7 +68,7 @@ class VAE(nn.Module):
             if p_x.event_shape != x.shape[1:]:
                 raise ValueError(
                     f"the likelihood is over rows of shape {tuple(p_x.event_shape)}, the data have rows of shape "
-                    f"{tuple(x.shape[1:])}: build the decoder for the shape of the data, or reshape the data"
+                    f"{tuple(x.shape[1:])}: {_shape_repair(p_x, tuple(x.shape[1:]), 'build the decoder for them')}"
                 )
             pyro.sample("x", p_x, obs=x)
         return z
@@ -82,9 +82,9 @@ class VAE(nn.Module):
         """q(z|x), one distribution for each row of x ``(*batch, *data_shape)``."""
         q_z = self.posterior(x)
         if q_z.event_shape != (self.latent_dim,):
+            repair = _shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
             raise ValueError(
-                f"the posterior is over {tuple(q_z.event_shape)}, the prior over ({self.latent_dim},): "
-                "give both the same latent_dim (an encoder of DiagonalNormal has 2 * latent_dim outputs)"
+                f"the posterior is over {tuple(q_z.event_shape)}, the prior over ({self.latent_dim},): {repair}"
             )
         return q_z
 
@@ -122,3 +122,10 @@ class VAE(nn.Module):
         """
         p_x = self.decode(self.prior().sample((num_samples,)))
         return p_x.mean if mean else p_x.sample()
+
+
+def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:
+    """What to do about an event shape that is not the wanted one."""
+    if distribution.shape()[-len(wanted) :] == wanted:
+        return f"the dimensions of one value belong to the event, add .to_event({len(wanted)}) to the distribution"
+    return otherwise

@@ -137,10 +137,12 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            if "Shape mismatch inside plate" not in str(error):
-                raise
+            # Pyro appends a table of shapes, which is not for the reader of one line.
+            message = str(error).split("\nTrace Shapes:")[0]
+            if "Shape mismatch inside plate" not in message:
+                raise ValueError(message) from error
             raise ValueError(
-                f"{error}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
+                f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
                 "distribution, n being the number of data dimensions (3 for images)"
             ) from error
     return traces

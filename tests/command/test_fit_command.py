@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,12 @@ def test_the_resolved_configuration_runs_again(in_tmp):
     assert config["likelihood"]["class_path"] == "pyrovae.likelihoods.Bernoulli"
     assert config["encoder"]["init_args"]["hidden_dims"] == [30]
     assert run("--config", "a/config.yaml", "--output-dir", "b") == 0
+    # What is given beside a configuration prevails, wherever it stands.
+    for number, arguments in enumerate(
+        (["--epochs", "1", "--config", "a/config.yaml"], ["--config=a/config.yaml", "--epochs", "1"])
+    ):
+        assert run(*arguments, "--output-dir", f"c{number}") == 0
+        assert len(rows_of(in_tmp / f"c{number}" / "metrics.csv")) == 1
     assert rows_of(in_tmp / "a" / "evaluation.csv") == rows_of(in_tmp / "b" / "evaluation.csv")
 
 
@@ -215,6 +222,35 @@ def make(data_shape):
 
 def broken():
     return 3
+
+
+def failing():
+    raise RuntimeError("no such table")
+
+
+def two_sites(data_shape):
+    size, noise = data_shape[0], nn.Parameter(torch.tensor(0.0))
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.noise = noise
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1).to_event(1))
+                pyro.sample("length", dist.Normal(z[..., 0], 1), obs=x.norm(dim=-1))
+                pyro.sample("x", dist.Normal(z, self.noise.exp()).expand([*z.shape[:-1], size]).to_event(1), obs=x)
+
+        def guide(self, x):
+            # Rows of zeros would give NaN.
+            scale = pyro.param("scale", torch.ones(1), constraint=dist.constraints.positive)
+            with pyro.plate("data", len(x)):
+                loc = (x / x.norm(dim=-1, keepdim=True)).sum(-1, keepdim=True)
+                pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+    pair = Pair()
+    return pair.model, pair.guide
 """
 
 
@@ -234,6 +270,19 @@ def test_a_pyro_model_of_ones_own(in_tmp):
     test = load_data("table.npy").test
     bounds = compare_bounds(loaded.model, loaded.guide, test, num_samples=50)
     assert bounds.log_px.tolist() == [float(row["log_px"]) for row in evaluation]
+
+
+def test_a_model_that_cannot_run_on_rows_of_zeros_is_stored_and_loaded(in_tmp):
+    (in_tmp / "own_model.py").write_text(OWN_MODEL)
+    np.save(in_tmp / "table.npy", np.random.default_rng(0).normal(size=(200, 5)))
+    arguments = ["--data", "table.npy", "--batch-size", "50", "--model", "own_model.py:two_sites"]
+    assert run(*QUICK, *arguments, "--output-dir", "a") == 0
+    assert {path.name for path in (in_tmp / "a").iterdir()} == RUN_FILES
+    state = torch.get_rng_state()
+    loaded = load("a")
+    assert torch.equal(torch.get_rng_state(), state)
+    bounds = compare_bounds(loaded.model, loaded.guide, load_data("table.npy").test, num_samples=50)
+    assert bounds.log_px.tolist() == [float(row["log_px"]) for row in rows_of(in_tmp / "a" / "evaluation.csv")]
 
 
 def test_a_likelihood_without_a_mean_leaves_the_pictures_out_and_says_so(in_tmp):
@@ -261,6 +310,8 @@ def test_an_existing_run_is_never_overwritten_unasked(in_tmp, capsys):
     assert run(*QUICK, "--output-dir", "out", "--seed", "1", "--overwrite") == 0
     assert (in_tmp / "out" / "weights.pt").read_bytes() != before["weights.pt"]
     assert (in_tmp / "out" / "notes.txt").read_text() == "mine"
+    # Leave to overwrite is not handed on by the configuration.
+    assert run("--config", "out/config.yaml", "--seed", "5") == 2
 
 
 def grey_images(folder):
@@ -306,19 +357,49 @@ BAD_INPUT = {
     "no array": (lambda f: ["--data", text(f, "x.npy", "hello")], "x.npy"),
     "unknown data": (lambda _: ["--data", "mnits"], "Did you mean 'mnist'"),
     "channels last": (lambda f: array(f, np.zeros((20, 8, 8, 3))), "channels last.*np.moveaxis"),
-    "unknown prior": (lambda _: ["--prior", "Gauss"], "--prior.*Gauss.*expected one of StandardNormal"),
-    "unknown likelihood": (lambda _: ["--likelihood", "Bernuoli"], "expected one of Bernoulli, Normal"),
+    "unknown prior": (
+        lambda _: ["--prior", "Gauss"],
+        "--prior: there is no part 'Gauss' .expected one of StandardNormal",
+    ),
+    "unknown likelihood": (
+        lambda _: ["--likelihood", "Bernuoli"],
+        "'Bernuoli'; did you mean Bernoulli. .expected one of Bernoulli, Normal",
+    ),
     "unknown import path": (lambda _: ["--likelihood", "no_such.Part"], "no_such"),
     "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),
-    "unknown part option": (lambda _: ["--likelihood.scal", "3"], "scal"),
+    "unknown part option": (
+        lambda _: ["--likelihood", "Normal", "--likelihood.scal", "3"],
+        "--likelihood Normal has no argument 'scal': see --likelihood.help Normal",
+    ),
+    "an option of another part": (
+        lambda _: ["--likelihood.scale", "3"],
+        "--likelihood Bernoulli has no argument 'scale'",
+    ),
+    "a seed too large": (lambda _: ["--seed", "9000000000000000000"], "--seed 9000000000000000000: expected"),
+    "a factory that fails": (
+        lambda f: own_model(f, "failing"),
+        r"--model own_model.py:failing: RuntimeError at own_model.py:\d+: no such table",
+    ),
+    "a file that is no Python": (
+        lambda f: ["--model", f"{text(f, 'wrong.py', 'def f(:')}:f"],
+        "--model wrong.py:f: SyntaxError.*wrong.py, line 1",
+    ),
+    "options of parts beside a model": (
+        lambda f: [*own_model(f, "make"), "--encoder.hidden_dims", "[3]"],
+        "--encoder would be ignored",
+    ),
+    "half an option": (lambda _: ["--epoch", "3"], "unknown option --epoch; did you mean --epochs"),
     "option out of range": (lambda _: ["--epochs", "0"], "epochs"),
     "no number": (lambda _: ["--lr", "fast"], "lr"),
     "bad part argument": (lambda _: ["--likelihood", "Normal", "--likelihood.scale", "-1"], "positive and finite"),
     "too large a batch": (lambda _: ["--batch-size", "5000"], "batch_size is 5000, more than the 1437"),
     "no such device": (lambda _: ["--device", "cuda:7"], "--device cuda:7: there is no such device here.*cpu"),
     "no device at all": (lambda _: ["--device", "abacus"], "--device abacus"),
-    "no such config": (lambda _: ["--config", "none.yaml"], "none.yaml"),
-    "bad config": (lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")], "latent_dmi"),
+    "no such config": (lambda _: ["--config", "none.yaml"], "--config: .*none.yaml"),
+    "bad config": (
+        lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")],
+        "key 'latent_dmi' that is no option; did you mean --latent-dim",
+    ),
     "networks for images on a table": (
         lambda f: [*array(f, np.zeros((20, 3))), "--encoder", "ConvEncoder"],
         "--encoder ConvEncoder: .*use MLP",
@@ -373,6 +454,29 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(in_tmp, capsys):
     assert summary["evaluation"] is None
     loaded = load("out")
     assert all(torch.isfinite(value).all() for value in loaded.vae.state_dict().values())
+
+
+def test_an_interrupt_leaves_no_empty_folder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyrovae.fit", "--epochs", "100000", "--output-dir", "out"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )
+    # The fit is under way when its folder is there and the data were described.
+    for line in process.stdout:
+        if line.startswith("device"):
+            break
+    while process.stderr.read(1) != "|":
+        pass
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "error: interrupted; nothing was written" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_explains_every_option(capsys):

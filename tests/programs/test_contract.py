@@ -135,7 +135,11 @@ BREACHES = [
         guide,
         r"'x' of the model has log-densities of shape \(3, 3\) for 3 rows.*to_event",
     ),
-    (other_plate_first, other_plate_first_guide, r"plate 'groups' at dim -1 has size 3 for 5 rows.*other plates left of it"),
+    (
+        other_plate_first,
+        other_plate_first_guide,
+        r"plate 'groups' at dim -1 has size 3 for 5 rows.*other plates left of it",
+    ),
     (good_model, point_mass_guide, r"latent 'z' of the guide is a point mass \(Delta\), which has no density"),
     (unobserving_model, guide, r"the model observes nothing"),
     (latentless_model, empty_guide, r"the guide draws no latent site"),
