@@ -2,7 +2,7 @@
 
 from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.data import DataSplits, load_data
-from pyrovae.evaluation import BoundComparison, compare_bounds, log_weights
+from pyrovae.evaluation import BoundComparison, LatentSummary, compare_bounds, latent_summary, log_weights
 from pyrovae.models import VAE
 from pyrovae.runs import Run, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
@@ -13,11 +13,13 @@ __all__ = [
     "BoundComparison",
     "DataSplits",
     "FitResult",
+    "LatentSummary",
     "NonFiniteLossError",
     "Run",
     "__version__",
     "compare_bounds",
     "fit_svi",
+    "latent_summary",
     "likelihoods",
     "load",
     "load_data",
