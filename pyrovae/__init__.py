@@ -2,7 +2,19 @@
 
 from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.data import DataSplits, load_data
-from pyrovae.evaluation import BoundComparison, LatentSummary, compare_bounds, latent_summary, log_weights
+from pyrovae.evaluation import (
+    Auroc,
+    BitsPerDim,
+    BoundComparison,
+    LatentSummary,
+    OutOfDistributionScores,
+    auroc,
+    bits_per_dim,
+    compare_bounds,
+    latent_summary,
+    log_weights,
+    ood_scores,
+)
 from pyrovae.models import VAE
 from pyrovae.runs import Run, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
@@ -10,13 +22,18 @@ from pyrovae.version import __version__
 
 __all__ = [
     "VAE",
+    "Auroc",
+    "BitsPerDim",
     "BoundComparison",
     "DataSplits",
     "FitResult",
     "LatentSummary",
     "NonFiniteLossError",
+    "OutOfDistributionScores",
     "Run",
     "__version__",
+    "auroc",
+    "bits_per_dim",
     "compare_bounds",
     "fit_svi",
     "latent_summary",
@@ -25,6 +42,7 @@ __all__ = [
     "load_data",
     "log_weights",
     "networks",
+    "ood_scores",
     "posteriors",
     "priors",
     "save",
