@@ -99,9 +99,9 @@ def bits_per_dim(
     .. math:: \log P(\text{levels}) \ge E[\log p(x)] + D \log \Delta ,
 
     so its bits are :math:`-(\log p(x) + D \log \Delta) / (D \log 2)`. For 256 levels scaled to [0, 1) it is 1/256;
-    scaled to [-1, 1) it is 2/256. That the values fill such bins evenly is checked. A width that is a whole
-    number of times too small or too large cannot be told from the data: look at ``levels``, the bins that the
-    rows span.
+    scaled to [-1, 1) it is 2/256. That the values fill such bins evenly is checked. What cannot be told from the
+    data is a width that is a whole number of times too small or too large, or that there never were levels: look at
+    ``levels``, the bins that the rows span.
 
     Args:
         model: Pyro program of the rows.
