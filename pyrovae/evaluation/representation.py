@@ -188,8 +188,9 @@ def latent_summary(
         I(x; z) = \frac1N \sum_i KL(q(z|x_i)\ \|\ q(z)).
 
     q(z) is the exact mixture over the given rows, not one over minibatches. So :math:`I(x; z) \le \log N`: as an
-    estimate for all possible rows it is too low wherever it comes near log N. It is a mean over draws from the
-    guide; the marginal KL is mean KL less I, so that the identity holds to rounding.
+    estimate for all possible rows it is too low wherever it comes near log N. There, its distance from log N rests on
+    the few draws that fall between posteriors, and its Monte Carlo error may look too small. It is a mean over draws
+    from the guide; the marginal KL is mean KL less I, so that the identity holds to rounding.
 
     A dimension is active if the variance over rows of its posterior mean is above ``threshold``, 0.01 for a prior
     of unit variance (Burda, Grosse and Salakhutdinov, 2016). Where the mean has itself to be drawn, the variance
