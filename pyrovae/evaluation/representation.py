@@ -1,0 +1,367 @@
+"""What the latents of a pair hold: KL per row and dimension, active units, mutual information."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrovae.evaluation.aggregate import AggregatedPosterior
+from pyrovae.evaluation.importance import ROWS_PER_BLOCK
+from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
+from pyrovae.evaluation.samplers import Sampler, open_sampler
+from pyrovae.programs import Program, check_positive, sample_sites, trace_pair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EVALUATIONS_PER_BLOCK = 2048
+_NUMBERS_PER_BLOCK = 2**21
+# Above this part of log N the mutual information says only that the rows are told apart.
+_NEAR_CEILING = 0.95
+
+
+@dataclass(frozen=True)
+class SiteSummary:
+    """One latent site: its KL, and which of its numbers the data move.
+
+    All tensors are float64; KL is in nats. ``dims`` are the numbers that the site has for one row.
+
+    Attributes:
+        kl: ``(rows,)``, KL of the site's posterior from its prior, given the sites before it.
+        kl_standard_error: ``(rows,)``, its Monte Carlo standard error; zero in closed form.
+        kl_method: ``"closed form"``, ``"closed form given draws of the earlier sites"`` or ``"Monte Carlo"``.
+        kl_per_dim: ``(rows, dims)``, the parts of ``kl``; None where posterior or prior do not factorise.
+        kl_per_dim_standard_error: ``(rows, dims)``, or None.
+        kl_per_dim_missing: why there is no ``kl_per_dim``, or None.
+        posterior_mean: ``(rows, dims)``, the mean of q(z|x); None where it has none.
+        posterior_mean_standard_error: ``(rows, dims)``, zero in closed form, or None.
+        activity: ``(dims,)``, variance over rows of the posterior mean, in squared units of z, or None.
+        activity_standard_error: ``(dims,)``, with the rows as a sample of all possible rows, or None.
+        active: ``(dims,)``, whether ``activity`` is above the threshold, or None.
+        activity_missing: why there is no ``activity``, or None.
+    """
+
+    kl: Tensor
+    kl_standard_error: Tensor
+    kl_method: str
+    kl_per_dim: Tensor | None
+    kl_per_dim_standard_error: Tensor | None
+    kl_per_dim_missing: str | None
+    posterior_mean: Tensor | None
+    posterior_mean_standard_error: Tensor | None
+    activity: Tensor | None
+    activity_standard_error: Tensor | None
+    active: Tensor | None
+    activity_missing: str | None
+
+
+@dataclass(frozen=True)
+class LatentSummary:
+    """What the latents hold about the rows, in nats; all tensors are float64.
+
+    Attributes:
+        kl: ``(rows,)``, KL(q(z|x) || p(z)), the sum over sites.
+        kl_standard_error: ``(rows,)``, its Monte Carlo standard error; zero in closed form.
+        kl_to_aggregate: ``(rows,)``, KL(q(z|x) || q(z)) with q(z) the mixture of all rows, at most log(rows); its
+            mean is the mutual information. None if it was not asked for.
+        kl_to_aggregate_standard_error: ``(rows,)``, or None.
+        marginal_kl: (), KL(q(z) || p(z)), mean KL less mutual information, or None.
+        marginal_kl_standard_error: (), or None.
+        sites: by name, in the order of the guide.
+        num_samples: draws for each row.
+        threshold: activity above which a dimension counts as active.
+    """
+
+    kl: Tensor
+    kl_standard_error: Tensor
+    kl_to_aggregate: Tensor | None
+    kl_to_aggregate_standard_error: Tensor | None
+    marginal_kl: Tensor | None
+    marginal_kl_standard_error: Tensor | None
+    sites: dict[str, SiteSummary]
+    num_samples: int
+    threshold: float
+
+    @property
+    def mutual_information(self) -> Tensor | None:
+        """I(x; z) under q, with x one of these rows: shape (), at most ``log(rows)``."""
+        return None if self.kl_to_aggregate is None else self.kl_to_aggregate.mean()
+
+    @property
+    def mutual_information_standard_error(self) -> Tensor | None:
+        """Monte Carlo standard error of ``mutual_information``, with these rows held fixed."""
+        errors = self.kl_to_aggregate_standard_error
+        return None if errors is None else _error_of_mean(errors)
+
+    @property
+    def active_units(self) -> int | None:
+        """Number of active dimensions in all sites; None where a site has no posterior mean."""
+        active = [site.active for site in self.sites.values()]
+        return None if any(a is None for a in active) else sum(int(a.sum()) for a in active if a is not None)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table with one line for each latent dimension: KL (mean over rows), activity, their errors."""
+        import pandas as pd
+
+        lines = []
+        for name, site in self.sites.items():
+            columns = {
+                "kl": None if site.kl_per_dim is None else site.kl_per_dim.mean(0),
+                "kl_standard_error": None
+                if site.kl_per_dim_standard_error is None
+                else _error_of_mean(site.kl_per_dim_standard_error),
+                "activity": site.activity,
+                "activity_standard_error": site.activity_standard_error,
+                "active": site.active,
+            }
+            dims = next((len(column) for column in columns.values() if column is not None), 0)
+            for dim in range(dims):
+                line: dict[str, Any] = {"site": name, "dim": dim}
+                lines.append(
+                    line | {key: None if value is None else value[dim].item() for key, value in columns.items()}
+                )
+        return pd.DataFrame(lines)
+
+    def summary(self) -> str:
+        """A table of means over rows, a line for each site, and one sentence on collapse."""
+        rows = len(self.kl)
+        spread = f"{self.kl.std().item() / math.sqrt(rows):.3f}"
+        lines = [
+            f"{'nats per row':<22}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}",
+            f"{'KL(q(z|x) || p(z))':<22}{self.kl.mean().item():>12.3f}{spread:>12}"
+            f"{_error_of_mean(self.kl_standard_error).item():>12.4f}",
+        ]
+        information, error = self.mutual_information, self.mutual_information_standard_error
+        if information is not None and error is not None:
+            lines.append(f"{'I(x; z)':<22}{information.item():>12.3f}{'':>12}{error.item():>12.4f}")
+        if self.marginal_kl is not None and self.marginal_kl_standard_error is not None:
+            lines.append(
+                f"{'KL(q(z) || p(z))':<22}{self.marginal_kl.item():>12.3f}{'':>12}"
+                f"{self.marginal_kl_standard_error.item():>12.4f}"
+            )
+        lines.append(
+            f"{rows:,} rows, {self.num_samples:,} draws each; I(x; z) is at most log({rows}) = {math.log(rows):.3f}"
+        )
+        lines += [_site_line(name, site) for name, site in self.sites.items()]
+        return "\n".join([*lines, self.verdict()])
+
+    def verdict(self) -> str:
+        """One sentence on collapse: how many dimensions the data move."""
+        missing = {name: site.activity_missing for name, site in self.sites.items() if site.activity_missing}
+        if missing:
+            name, reason = next(iter(missing.items()))
+            return f"Active dimensions cannot be counted: of latent {name!r}, {reason}."
+        active = self.active_units
+        total = sum(len(site.active) for site in self.sites.values() if site.active is not None)
+        rule = f"the posterior mean varies over rows with a variance above {self.threshold:g}"
+        if not active:
+            return f"Collapsed: in none of {total} latent dimensions {rule}."
+        sentence = f"{active} of {total} latent dimensions are active: there {rule}"
+        information = self.mutual_information
+        if information is not None and information > _NEAR_CEILING * math.log(len(self.kl)):
+            sentence += "; I(x; z) is at its ceiling, log of the number of rows: more rows are needed to measure it"
+        return sentence + "."
+
+
+def latent_summary(
+    model: Program,
+    guide: Program,
+    x: Tensor,
+    *,
+    num_samples: int = 20,
+    threshold: float = 0.01,
+    aggregate: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+) -> LatentSummary:
+    r"""KL per row and latent dimension, active units, mutual information and marginal KL of a pair.
+
+    The KL term of the ELBO, averaged over N rows, has two parts (Hoffman and Johnson, 2016): what z knows of x, and
+    how far the aggregated posterior :math:`q(z) = \frac1N \sum_j q(z|x_j)` is from the prior,
+
+    .. math::
+        \frac1N \sum_i KL(q(z|x_i)\ \|\ p(z)) = I(x; z) + KL(q(z)\ \|\ p(z)), \qquad
+        I(x; z) = \frac1N \sum_i KL(q(z|x_i)\ \|\ q(z)).
+
+    q(z) is the exact mixture over the given rows, not one over minibatches. So :math:`I(x; z) \le \log N`: as an
+    estimate for all possible rows it is too low wherever it comes near log N. There, its distance from log N rests on
+    the few draws that fall between posteriors, and its Monte Carlo error may look too small. It is a mean over draws
+    from the guide; the marginal KL is mean KL less I, so that the identity holds to rounding.
+
+    A dimension is active if the variance over rows of its posterior mean is above ``threshold``, 0.01 for a prior
+    of unit variance (Burda, Grosse and Salakhutdinov, 2016). Where the mean has itself to be drawn, the variance
+    is freed of the draws' part.
+
+    With several latent sites the KL of each is given the sites drawn before it (the chain rule), with these taken
+    from the draws; they sum to ``kl`` if model and guide draw them in the same order. If they do not, each is the
+    mean of log q - log p of the site, and only their sum is a KL. The KL is in closed form wherever
+    ``torch.distributions`` has one.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``, two at least, on the device of the parameters.
+        num_samples: draws for each row.
+        threshold: activity above which a dimension is active, in squared units of z.
+        aggregate: False leaves out mutual information and marginal KL, whose work grows as ``rows**2 * num_samples``.
+        seed: of the draws.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: numbers out of range, fewer than two rows, NaN in the data, a pair that breaks the contract of
+            ``inspect_pair``, a guide that is a point mass; and for the aggregate, a prior that depends on x, or
+            a guide that gives the density of its own draws only.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, latent_summary, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Normal(networks.MLP(2, 5)),
+        ...     posteriors.DiagonalNormal(networks.MLP(5, 2 * 2)),
+        ... )
+        >>> latents = latent_summary(vae.model, vae.guide, torch.randn(30, 5))
+        >>> latents.sites["z"].kl_per_dim.shape, latents.sites["z"].kl_method
+        (torch.Size([30, 2]), 'closed form')
+        >>> bool((latents.kl.mean() - latents.mutual_information - latents.marginal_kl).abs() < 1e-9)
+        True
+    """
+    check_positive(num_samples=num_samples)
+    if not (isinstance(threshold, int | float) and 0 <= threshold < math.inf):
+        raise ValueError(f"threshold is {threshold!r}; expected a variance, zero or positive")
+    with (
+        open_sampler(model, guide, x, seed=seed) as sampler,
+        tqdm(total=len(x), disable=not progress, desc="latents", unit="row") as bar,
+    ):
+        if len(x) < 2:
+            raise ValueError("x has one row; active units and mutual information compare rows, so give two or more")
+        mixture = AggregatedPosterior(sampler, x) if aggregate else None
+        blocks = []
+        for rows in x.split(ROWS_PER_BLOCK):
+            blocks.append(_Block(sampler, rows, num_samples, mixture))
+            bar.update(len(rows))
+    columns = _Columns(blocks)
+    kl, kl_error = columns("", "kl")
+    to_aggregate, to_aggregate_error = columns("", "to_aggregate") if aggregate else (None, None)
+    marginal, marginal_error = columns("", "marginal") if aggregate else (None, None)
+    return LatentSummary(
+        kl=kl,
+        kl_standard_error=kl_error,
+        kl_to_aggregate=to_aggregate,
+        kl_to_aggregate_standard_error=to_aggregate_error,
+        marginal_kl=None if marginal is None else marginal.mean(),
+        marginal_kl_standard_error=None if marginal_error is None else _error_of_mean(marginal_error),
+        sites={name: _site_summary(name, blocks, columns, threshold) for name in sampler.structure.latents},
+        num_samples=num_samples,
+        threshold=float(threshold),
+    )
+
+
+class _Block:
+    """Moments over draws for a block of rows, by site and quantity; those of all sites together have the site ""."""
+
+    def __init__(self, sampler: Sampler, rows: Tensor, num_samples: int, mixture: AggregatedPosterior | None) -> None:
+        self.moments: dict[tuple[str, str], RunningMoments] = {}
+        self.sites: dict[str, SiteTerms] = {}
+        latents = sampler.structure.latents
+        chain = latents == sampler.structure.model_latents
+        step = max(1, min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // rows[0].numel()) // len(rows))
+        for start in range(0, num_samples, step):
+            draws = min(step, num_samples - start)
+            model_trace, guide_trace = trace_pair(
+                sampler.model, sampler.guide, rows.repeat(draws, *(1 for _ in rows.shape[1:]))
+            )
+            p, q = sample_sites(model_trace), sample_sites(guide_trace)
+            for position, name in enumerate(latents):
+                terms = site_terms(name, q[name], p[name], draws, first=not position, chain=chain)
+                self.sites[name] = terms
+                exact = terms.kl_method == CLOSED_FORM
+                self._add(name, "kl", terms.kl, exact)
+                self._add(name, "kl_per_dim", terms.kl_per_dim, exact)
+                self._add(name, "mean", terms.mean, terms.mean_exact)
+            kl = _total(terms.kl for terms in self.sites.values())
+            exact = all(terms.kl_method == CLOSED_FORM for terms in self.sites.values())
+            self._add("", "kl", kl, exact)
+            if mixture is not None:
+                log_q = _total(log_prob(q[name]).reshape(-1, draws * len(rows)).sum(0) for name in latents)
+                log_mixture = mixture.log_density({name: q[name]["value"] for name in latents})
+                to_aggregate = (log_q - log_mixture.cpu()).reshape(draws, -1)
+                self._add("", "to_aggregate", to_aggregate, exact=False)
+                self._add("", "marginal", kl - to_aggregate, exact=False)
+            elif exact and all(terms.mean is None or terms.mean_exact for terms in self.sites.values()):
+                break  # nothing depends on a draw
+
+    def _add(self, site: str, quantity: str, draws: Tensor | None, exact: bool) -> None:
+        if draws is not None:
+            self.moments.setdefault((site, quantity), RunningMoments(exact=exact)).add(draws)
+
+
+class _Columns:
+    """Mean and standard error of a quantity for all rows."""
+
+    def __init__(self, blocks: list[_Block]) -> None:
+        self.blocks = blocks
+
+    def __call__(self, site: str, quantity: str) -> tuple[Tensor, Tensor]:
+        moments = [block.moments[site, quantity] for block in self.blocks]
+        return torch.cat([m.mean for m in moments]), torch.cat([m.standard_error for m in moments])
+
+    def optional(self, site: str, quantity: str) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """None where some rows do not have it."""
+        if not all((site, quantity) in block.moments for block in self.blocks):
+            return None, None
+        return self(site, quantity)
+
+
+def _site_summary(name: str, blocks: list[_Block], columns: _Columns, threshold: float) -> SiteSummary:
+    kl, kl_error = columns(name, "kl")
+    per_dim, per_dim_error = columns.optional(name, "kl_per_dim")
+    mean, mean_error = columns.optional(name, "mean")
+    activity, activity_error = (None, None) if mean is None or mean_error is None else _activity(mean, mean_error)
+    terms = [block.sites[name] for block in blocks]
+    return SiteSummary(
+        kl=kl,
+        kl_standard_error=kl_error,
+        kl_method=terms[0].kl_method,
+        kl_per_dim=per_dim,
+        kl_per_dim_standard_error=per_dim_error,
+        kl_per_dim_missing=terms[0].kl_per_dim_missing,
+        posterior_mean=mean,
+        posterior_mean_standard_error=mean_error,
+        activity=activity,
+        activity_standard_error=activity_error,
+        active=None if activity is None else activity > threshold,
+        activity_missing=next((t.mean_missing for t in terms if t.mean_missing), None),
+    )
+
+
+def _activity(mean: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance over rows of the posterior mean ``(rows, dims)``, freed of its Monte Carlo part, and its error."""
+    rows = len(mean)
+    spread = mean.var(0)
+    fourth_moment = (mean - mean.mean(0)).pow(4).mean(0)
+    # The variance of a sample variance, with the unknown moments replaced by those of the sample.
+    variance = (fourth_moment - spread.square() * (rows - 3) / (rows - 1)) / rows
+    return spread - error.square().mean(0), variance.clamp(min=0).sqrt()
+
+
+def _total(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.stack([tensor.cpu().double() for tensor in tensors]).sum(0)
+
+
+def _error_of_mean(errors: Tensor) -> Tensor:
+    """The standard error of a mean over rows, from those of the rows."""
+    return errors.square().sum(0).sqrt() / len(errors)
+
+
+def _site_line(name: str, site: SiteSummary) -> str:
+    active = "activity unknown" if site.active is None else f"{int(site.active.sum())} of {len(site.active)} active"
+    line = f"latent {name!r}: KL {site.kl.mean().item():.3f} ({site.kl_method}), {active}"
+    if site.kl_per_dim is None:
+        return f"{line}; no KL per dimension: {site.kl_per_dim_missing}"
+    per_dim = site.kl_per_dim.mean(0)
+    return f"{line}; KL per dimension {per_dim.min().item():.3f} to {per_dim.max().item():.3f}"
