@@ -1,8 +1,9 @@
 """ELBO and log p(x) side by side, for every row."""
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -87,6 +88,23 @@ class BoundComparison:
         for k, bound, error in zip(self.sweep, self.sweep_bounds, self.sweep_standard_errors, strict=True):
             columns |= {f"bound_{k}": bound.numpy(), f"bound_{k}_standard_error": error.numpy()}
         return pd.DataFrame(columns).rename_axis(index="row")
+
+    @classmethod
+    def from_frame(cls, frame: "pd.DataFrame", num_samples: int) -> "BoundComparison":
+        """The comparison that ``to_frame`` made a table of."""
+
+        def column(name: str) -> Tensor:
+            return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
+
+        names = [f.name for f in fields(cls) if f.name in frame]
+        sweep = tuple(sorted(int(name[6:]) for name in frame if re.fullmatch(r"bound_\d+", str(name))))
+        return cls(
+            **{name: column(name) for name in names},
+            sweep_bounds=torch.stack([column(f"bound_{k}") for k in sweep]),
+            sweep_standard_errors=torch.stack([column(f"bound_{k}_standard_error") for k in sweep]),
+            sweep=sweep,
+            num_samples=num_samples,
+        )
 
     def means(self) -> dict[str, tuple[float, float, float]]:
         """For ``elbo``, ``log_px`` and ``gap``: the mean over rows and its two standard errors.

@@ -1,0 +1,37 @@
+"""``python -m pyrovae.compare``: which of several runs is the best, and is the difference real."""
+
+import sys
+from collections.abc import Sequence
+
+from pyrovae.command_line import EXIT_BAD_INPUT, CommandParser, print_error
+from pyrovae.runs import compare_runs
+
+
+def make_parser() -> CommandParser:
+    """The options of the command."""
+    parser = CommandParser(
+        prog="python -m pyrovae.compare",
+        description="Compare runs by the mean log p(x) of the same test rows, with the paired differences of the rows "
+        "and their standard errors.",
+    )
+    parser.add_argument("runs", nargs="+", type=str, metavar="RUN", help="run folders, two or more")
+    parser.add_argument("--csv", type=str | None, default=None, help="write the table to this file, too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status, 2 for bad input."""
+    options = make_parser().parse(arguments)
+    try:
+        comparison = compare_runs(options["runs"])
+        if options["csv"] is not None:
+            comparison.table.to_csv(options["csv"], index=False)
+    except (ValueError, OSError) as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    print(comparison.summary())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""``python -m pyrovae.evaluate``: score the test rows of a stored run, with more draws or by more methods."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from pyrovae.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, CommandParser, choose_device, print_error
+from pyrovae.data import load_data
+from pyrovae.runs import ScoringOptions, load, score_rows, summary_of
+
+
+def make_parser() -> CommandParser:
+    """The options of the command, each with its reason."""
+    parser = CommandParser(
+        prog="python -m pyrovae.evaluate",
+        description="Score the test rows of a stored run. Rows are written as they are done; the same command goes on "
+        "after an interruption where it stopped.",
+    )
+    add = parser.add_argument
+    add("run", type=str, metavar="RUN", help="the run folder")
+    add("--data", type=str | None, default=None, help="score the test rows of other data; without it those of the run")
+    add("--data-root", type=str | None, default=None, help="folder of the data, as in python -m pyrovae.fit")
+    add("--num-samples", type=PositiveInt, default=5000, help="importance draws for each row; more come closer")
+    add("--chunk-size", type=PositiveInt | None, default=None, help="draws scored at once; small saves memory")
+    add("--gap", action="store_true", help="split the gap into its halves: the family of q, and the encoder")
+    add("--ais", action="store_true", help="annealed importance sampling too, a check that does not lean on q")
+    add("--ais-temperatures", type=PositiveInt, default=1000, help="more are slower and closer")
+    add("--ais-chains", type=PositiveInt, default=16, help="chains for each row")
+    add("--seed", type=NonNegativeInt, default=0, help="of all draws")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--output", type=str | None, default=None, help="the CSV file; without it RUN/evaluation-K.csv")
+    add("--overwrite", action="store_true", help="start a table again that is there for other options")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status: 0, 2 for bad input, 130 for an interrupt."""
+    options = make_parser().parse(arguments)
+    try:
+        return _evaluate(options)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print_error("interrupted; the rows that were scored are kept, the same command goes on")
+        return EXIT_INTERRUPTED
+
+
+def _evaluate(options: dict[str, Any]) -> int:
+    device = choose_device(options["device"])
+    run = load(options["run"], device=device)
+    config = run.config
+    data = load_data(
+        options["data"] or config["data"],
+        root=options["data_root"] or config["data_root"],
+        binarize=config["binarize"],
+        seed=config["seed"],
+        validation_fraction=config["validation_fraction"],
+        test_fraction=config["test_fraction"],
+    )
+    if data.data_shape != run.data_shape:
+        raise ValueError(
+            f"--data {options['data']}: its rows have shape {data.data_shape}, the run was fitted to {run.data_shape}"
+        )
+    scoring = ScoringOptions(
+        num_samples=options["num_samples"],
+        chunk_size=options["chunk_size"],
+        gap=options["gap"],
+        ais=options["ais"],
+        ais_temperatures=options["ais_temperatures"],
+        ais_chains=options["ais_chains"],
+        seed=options["seed"],
+    )
+    other = "" if options["data"] is None else f"-{Path(data.name).stem}"
+    table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
+    if options["overwrite"]:
+        table.unlink(missing_ok=True)
+    print(data.summary(), flush=True)
+    frame = score_rows(
+        run, data.test.to(device), scoring, table, data.provenance(), progress=not options["quiet"]
+    )
+    print(f"\n{summary_of(frame, scoring)}\ntable: {table}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

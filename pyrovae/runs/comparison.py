@@ -1,0 +1,133 @@
+"""Comparing stored runs on the same test rows."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyrovae.runs.storage import SUMMARY_FILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What the numbers of two runs must agree on to be of the same rows.
+_SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs by mean log p(x) of the same rows, the best first, and how each differs from the best.
+
+    All numbers are in nats per row.
+
+    Attributes:
+        table: a line for each run: ``run``, ``num_samples``, ``log_px``, ``log_px_standard_error``, ``elbo``,
+            ``difference`` to the best run, its ``difference_standard_error`` from the paired differences of the rows
+            and its ``difference_draws_error`` from the importance draws, ``unreliable_rows``.
+        rows: number of test rows.
+    """
+
+    table: "pd.DataFrame"
+    rows: int
+
+    def summary(self) -> str:
+        """The table as text, and one sentence on the two best."""
+        lines = [
+            f"{'run':<32}{'log p(x)':>12}{'se (rows)':>11}{'ELBO':>12}{'difference':>12}{'se (paired)':>13}"
+            f"{'se (draws)':>12}{'K':>8}{'unreliable':>12}"
+        ]
+        for row in self.table.itertuples():
+            lines.append(
+                f"{row.run!s:<32}{row.log_px:>12.3f}{row.log_px_standard_error:>11.3f}{row.elbo:>12.3f}"
+                f"{row.difference:>12.3f}{row.difference_standard_error:>13.3f}{row.difference_draws_error:>12.4f}"
+                f"{row.num_samples:>8,}{row.unreliable_rows:>12,}"
+            )
+        return "\n".join([*lines, self.verdict()])
+
+    def verdict(self) -> str:
+        """One sentence on whether the best run is better than the next."""
+        best, second = self.table.iloc[0], self.table.iloc[1]
+        error = (second["difference_standard_error"] ** 2 + second["difference_draws_error"] ** 2) ** 0.5
+        difference = -second["difference"]
+        apart = "is better than" if difference > 2 * error else "cannot be told from"
+        text = f"{best['run']} {apart} {second['run']}: {difference:.3f} nats per row, standard error {error:.3f}."
+        if len(set(self.table["num_samples"])) > 1:
+            text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
+        return text
+
+
+def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
+    """Compare stored runs by the log p(x) of their test rows.
+
+    Of each run the table with the most importance draws counts. Differences are taken row by row, so that what makes
+    a row hard for all runs does not blur them.
+
+    Args:
+        folders: two or more run folders.
+
+    Raises:
+        ValueError: fewer than two runs, a folder without scored rows, or runs on other rows or another data variant.
+    """
+    import pandas as pd
+
+    if len(folders) < 2:
+        raise ValueError(f"{len(folders)} run given; a comparison needs two or more run folders")
+    tables = {str(folder): _scored_rows(Path(folder)) for folder in folders}
+    if len(tables) < len(folders):
+        raise ValueError("a run is named twice; give each run folder once")
+    (first, reference), *others = tables.items()
+    for name, table in others:
+        for column, meaning in _SAME.items():
+            if table[column].iloc[0] != reference[column].iloc[0]:
+                raise ValueError(
+                    f"{name} and {first} were scored on different {meaning} ({column} {table[column].iloc[0]!r} and "
+                    f"{reference[column].iloc[0]!r}): only numbers of the same rows compare"
+                )
+        if len(table) != len(reference):
+            raise ValueError(
+                f"{name} has {len(table)} scored rows, {first} has {len(reference)}: finish scoring with "
+                "python -m pyrovae.evaluate"
+            )
+    ranked = sorted(tables.items(), key=lambda item: -item[1]["log_px"].mean())
+    best = ranked[0][1]
+    lines = [_line(name, table, best) for name, table in ranked]
+    return RunComparison(pd.DataFrame(lines), len(reference))
+
+
+def _scored_rows(folder: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    if not (folder / SUMMARY_FILE).is_file():
+        raise ValueError(f"{folder} is no run folder: there is no {SUMMARY_FILE} in it")
+    files = sorted(folder.glob("evaluation*.csv"))
+    if not files:
+        status = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("status")
+        raise ValueError(f"{folder} has no scored rows ({status}): score them with python -m pyrovae.evaluate {folder}")
+    tables = [pd.read_csv(file, index_col="row") for file in files]
+    return max(tables, key=lambda table: (len(table), table["num_samples"].iloc[0]))
+
+
+def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:
+    rows = len(table)
+    log_px, best_px = (torch.tensor(t["log_px"].to_numpy(), dtype=torch.float64) for t in (table, best))
+    errors = torch.tensor([table["standard_error"].to_numpy(), best["standard_error"].to_numpy()], dtype=torch.float64)
+    difference = log_px - best_px
+    return {
+        "run": name,
+        "num_samples": int(table["num_samples"].iloc[0]),
+        "log_px": log_px.mean().item(),
+        "log_px_standard_error": _over_rows(log_px),
+        "elbo": table["elbo"].mean(),
+        "difference": difference.mean().item(),
+        "difference_standard_error": _over_rows(difference),
+        "difference_draws_error": 0.0 if table is best else errors.square().sum().sqrt().item() / rows,
+        "unreliable_rows": int((~table["reliable"].astype(bool)).sum()),
+    }
+
+
+def _over_rows(values: Tensor) -> float:
+    return values.std().item() / len(values) ** 0.5 if len(values) > 1 else float("nan")

@@ -1,0 +1,146 @@
+"""Scoring the rows of a stored run, a part at a time, so that an interruption loses none that are scored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
+from pyrovae.runs.storage import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Rows between two writes to the disk.
+_ROWS_PER_PART = 256
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What to compute for each row.
+
+    Attributes:
+        num_samples: importance draws.
+        chunk_size: draws scored at once; None chooses.
+        gap: split the gap into approximation and amortisation gap.
+        ais: estimate log p(x) by annealed importance sampling, too.
+        ais_temperatures: its number of temperatures.
+        ais_chains: its number of chains.
+        seed: of all draws.
+    """
+
+    num_samples: int = 5000
+    chunk_size: int | None = None
+    gap: bool = False
+    ais: bool = False
+    ais_temperatures: int = 1000
+    ais_chains: int = 16
+    seed: int = 0
+
+
+def score_rows(
+    run: Run,
+    x: Tensor,
+    options: ScoringOptions,
+    table: Path,
+    provenance: Mapping[str, Any],
+    *,
+    progress: bool = False,
+) -> "pd.DataFrame":
+    """Score rows and write them to a table as they are done; rows that are there already are not scored again.
+
+    Each part of 256 rows has draws of its own, so an interrupted table ends as an uninterrupted one does. What was
+    asked and on which data is written beside the table, with the ending ``.json``.
+
+    Args:
+        run: the pair with its weights.
+        x: rows ``(rows, *data_shape)``, on the device of the weights.
+        options: what to compute.
+        table: the CSV file.
+        provenance: ``DataSplits.provenance()`` of the rows.
+        progress: show a progress bar.
+
+    Returns:
+        The table: the columns of ``BoundComparison.to_frame``; with ``gap`` the parts of the gap; with ``ais``
+        ``ais_log_px``, ``ais_standard_error`` and ``ais_acceptance``.
+
+    Raises:
+        ValueError: the table is there for other options or other data.
+    """
+    import pandas as pd
+
+    asked = {"options": vars(options), "data": dict(provenance)}
+    beside = table.with_suffix(".json")
+    done = 0
+    if table.is_file() and beside.is_file():
+        if json.loads(beside.read_text(encoding="utf-8")) != json.loads(json.dumps(asked)):
+            raise ValueError(f"{table} is there for other options or other data: give another output, or --overwrite")
+        # A part that was cut off while it was written is scored again.
+        kept = pd.read_csv(table, index_col="row").iloc[: len(x)]
+        done = len(kept) if len(kept) == len(x) else len(kept) // _ROWS_PER_PART * _ROWS_PER_PART
+        kept.iloc[:done].to_csv(table)
+    else:
+        beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    with tqdm(total=len(x), initial=done, disable=not progress, desc="scoring", unit="row") as bar:
+        for start in range(done, len(x), _ROWS_PER_PART):
+            rows = x[start : start + _ROWS_PER_PART]
+            part = _score_part(run, rows, options, seed=options.seed + start)
+            part.index = pd.RangeIndex(start, start + len(rows), name="row")
+            part.to_csv(table, mode="a" if start else "w", header=not start)
+            bar.update(len(rows))
+    return pd.read_csv(table, index_col="row")
+
+
+def bounds_of(frame: "pd.DataFrame", options: ScoringOptions) -> BoundComparison:
+    """The comparison of bounds in a table of scored rows."""
+    return BoundComparison.from_frame(frame, options.num_samples)
+
+
+def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "pd.DataFrame":
+    pair = (run.model, run.guide)
+    frame = compare_bounds(
+        *pair, rows, num_samples=options.num_samples, chunk_size=options.chunk_size, seed=seed
+    ).to_frame()
+    if options.gap:
+        gap = inference_gap(*pair, rows, num_samples=options.num_samples, seed=seed).to_frame()
+        names = ("best_elbo", "approximation", "amortisation", "approximation_standard_error")
+        frame = frame.join(gap[[*names, "amortisation_standard_error"]])
+    if options.ais:
+        annealed = ais(
+            *pair, rows, num_temperatures=options.ais_temperatures, num_chains=options.ais_chains, seed=seed
+        )
+        frame["ais_log_px"] = annealed.log_px.numpy()
+        frame["ais_standard_error"] = annealed.standard_error.numpy()
+        frame["ais_acceptance"] = annealed.acceptance.numpy()
+    return frame
+
+
+def mean_and_errors(values: Tensor, errors: Tensor) -> tuple[float, float, float]:
+    """The mean over rows, its standard error over rows, and its Monte Carlo standard error."""
+    rows = len(values)
+    over_rows = values.std().item() / rows**0.5 if rows > 1 else float("nan")
+    return values.mean().item(), over_rows, errors.square().sum().sqrt().item() / rows
+
+
+def summary_of(frame: "pd.DataFrame", options: ScoringOptions) -> str:
+    """The table that ``python -m pyrovae.evaluate`` prints."""
+
+    def line(label: str, name: str, error: str) -> str:
+        columns = (torch.tensor(frame[column].to_numpy(), dtype=torch.float64) for column in (name, error))
+        mean, rows, draws = mean_and_errors(*columns)
+        return f"{label:<14}{mean:>12.3f}{rows:>12.3f}{draws:>12.4f}"
+
+    text = bounds_of(frame, options).summary()
+    extra = []
+    if options.gap:
+        extra += [line("approximation", "approximation", "approximation_standard_error")]
+        extra += [line("amortisation", "amortisation", "amortisation_standard_error")]
+    if options.ais:
+        extra += [line("AIS log p(x)", "ais_log_px", "ais_standard_error")]
+    lines = text.split("\n")
+    return "\n".join([*lines[:4], *extra, *lines[4:]])
