@@ -1,28 +1,43 @@
 """The one place that knows which ArviZ is installed: 0.23 on Python 3.11, 1.x from 3.12 on."""
 
+import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# Groups of numbers that have no dimensions of chains and draws.
+_WITHOUT_DRAWS = ("observed_data", "constant_data", "r_hat", "ess")
+
+
+def _is_version_1() -> bool:
+    return importlib.util.find_spec("arviz_stats") is not None
+
+
+def _arviz_0() -> Any:
+    """ArviZ 0.23, which announces version 1 on import; this module already serves that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
+        return importlib.import_module("arviz")
+
+
+def _array_stats() -> Any:
+    """ArviZ 1's statistics of arrays."""
+    return importlib.import_module("arviz_stats.base").array_stats
+
 
 def _tail_index() -> Callable[[Floats], Floats]:
     """ArviZ's k-hat of ``(rows, draws)`` log weights, a row at a time."""
-    if importlib.util.find_spec("arviz_stats") is not None:
-        from arviz_stats.base import array_stats
-
+    if _is_version_1():
         # It is made for leave-one-out and takes minus the log weights.
-        return lambda log_weights: array_stats.psislw(-log_weights)[1]
-    with warnings.catch_warnings():
-        # On import ArviZ 0.23 announces version 1, which this module already serves.
-        warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
-        from arviz import psislw
+        return lambda log_weights: _array_stats().psislw(-log_weights)[1]
     # It works in place.
-    return lambda log_weights: psislw(log_weights.copy())[1]
+    return lambda log_weights: _arviz_0().psislw(log_weights.copy())[1]
 
 
 def pareto_k(log_weights: Floats, resolution: float) -> Floats:
@@ -53,3 +68,61 @@ def pareto_k(log_weights: Floats, resolution: float) -> Floats:
             values = np.asarray(_tail_index()(log_weights[fitted]), dtype=np.float64)
             k_hat[fitted] = np.where(np.isfinite(values), values, np.nan)
     return k_hat
+
+
+def make_arviz(
+    groups: Mapping[str, Mapping[str, NDArray[Any]]],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, Sequence[Any]],
+) -> Any:
+    """An ArviZ object of arrays: ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
+
+    Both give a group as ``result["posterior"]`` and a variable of it as ``result["posterior"]["z"]``.
+
+    Args:
+        groups: arrays by name, by name of the group. They start with ``(chain, draw)``, except in the groups
+            ``observed_data``, ``constant_data``, ``r_hat`` and ``ess``.
+        dims: names of the dimensions after those, by name of the variable.
+        coords: labels along a dimension, by its name.
+    """
+    options: dict[str, Any] = {
+        "dims": {name: list(value) for name, value in dims.items()},
+        "coords": {name: list(value) for name, value in coords.items()},
+    }
+    if _is_version_1():
+        to_dataset = importlib.import_module("arviz_base").dict_to_dataset
+        data_tree = importlib.import_module("xarray").DataTree
+        return data_tree.from_dict(
+            {group: to_dataset(arrays, sample_dims=_sample_dims(group), **options) for group, arrays in groups.items()}
+        )
+    arviz = _arviz_0()
+    return arviz.InferenceData(
+        **{
+            group: arviz.dict_to_dataset(arrays, default_dims=_sample_dims(group), **options)
+            for group, arrays in groups.items()
+        }
+    )
+
+
+def _sample_dims(group: str) -> list[str]:
+    return [] if group in _WITHOUT_DRAWS else ["chain", "draw"]
+
+
+def convergence(draws: Floats) -> tuple[Floats, Floats]:
+    """ArviZ's rank-normalised split R-hat and bulk ESS (Vehtari, Gelman, Simpson, Carpenter and Bürkner, 2021).
+
+    Args:
+        draws: ``(chains, draws, *shape)``.
+
+    Returns:
+        R-hat and effective sample sizes, each ``(*shape,)``.
+    """
+    shape = draws.shape[2:]
+    flat = draws.reshape(*draws.shape[:2], -1)
+    if _is_version_1():
+        r_hat, ess = (getattr(_array_stats(), name)(flat, chain_axis=0, draw_axis=1) for name in ("rhat", "ess"))
+    else:
+        r_hat, ess = (
+            [getattr(_arviz_0(), name)(flat[:, :, d]) for d in range(flat.shape[2])] for name in ("rhat", "ess")
+        )
+    return np.asarray(r_hat).reshape(shape), np.asarray(ess).reshape(shape)
