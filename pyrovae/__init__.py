@@ -2,7 +2,18 @@
 
 from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.data import DataSplits, load_data
-from pyrovae.evaluation import BoundComparison, compare_bounds, log_weights
+from pyrovae.evaluation import (
+    AnnealedEstimate,
+    BidirectionalEstimate,
+    BoundComparison,
+    PriorEstimate,
+    ais,
+    bdmc,
+    compare_bounds,
+    log_weights,
+    posterior_samples,
+    prior_log_px,
+)
 from pyrovae.models import VAE
 from pyrovae.runs import Run, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
@@ -10,12 +21,17 @@ from pyrovae.version import __version__
 
 __all__ = [
     "VAE",
+    "AnnealedEstimate",
+    "BidirectionalEstimate",
     "BoundComparison",
     "DataSplits",
     "FitResult",
     "NonFiniteLossError",
+    "PriorEstimate",
     "Run",
     "__version__",
+    "ais",
+    "bdmc",
     "compare_bounds",
     "fit_svi",
     "likelihoods",
@@ -23,7 +39,9 @@ __all__ = [
     "load_data",
     "log_weights",
     "networks",
+    "posterior_samples",
     "posteriors",
+    "prior_log_px",
     "priors",
     "save",
 ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import pyro
 import torch
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # As many evaluations of the model at a time as stay in the processor's cache, and a bound for large data.
 _EVALUATIONS_PER_BLOCK = 2048
 _NUMBERS_PER_BLOCK = 2**21
+
+Bar: TypeAlias = "tqdm[Any]"
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,11 @@ def ais(
         return AnnealedEstimate.join(list(blocks))
 
 
+def progress_bar(total: int, shown: bool, what: str) -> Bar:
+    """A bar of transitions."""
+    return tqdm(total=total, disable=not shown, desc=what, unit="step")
+
+
 @contextmanager
 def ais_blocks(
     model: Program, guide: Program, x: Tensor, how: Annealing, *, seed: int = 0, progress: bool = False
@@ -202,18 +209,18 @@ def ais_blocks(
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
         pyro.validation_enabled(False),
-        tqdm(total=how.ticks(len(x), size), disable=not progress, desc="annealing", unit="step") as bar,
+        progress_bar(how.ticks(len(x), size), progress, "annealing") as bar,
     ):
         yield (_anneal_block(sampler, rows, how, bar) for rows in x.split(size))
 
 
-def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: "tqdm[None]") -> AnnealedEstimate:
+def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> AnnealedEstimate:
     path, step_sizes = prepare(sampler, rows, how, bar)
     log_weights, acceptance = anneal(path, path.draw(how.num_chains), how, step_sizes, bar)
     return AnnealedEstimate.of(log_weights, acceptance, how.num_temperatures)
 
 
-def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: "tqdm[None]") -> tuple[Path, Tensor]:
+def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> tuple[Path, Tensor]:
     """The path of the rows, and frozen step sizes ``(num_temperatures - 1, rows)`` from throw-away chains."""
     path = Path(sampler, LatentSpace(sampler, rows, guide_too=how.start == "guide"), rows, how.start)
     if how.num_temperatures == 1:
@@ -232,7 +239,7 @@ def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: "tqdm[None]") -
 
 
 def anneal(
-    path: Path, state: State, how: Annealing, step_sizes: Tensor, bar: "tqdm[None]", *, reverse: bool = False
+    path: Path, state: State, how: Annealing, step_sizes: Tensor, bar: Bar, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Log weights ``(chains, rows)`` and acceptance ``(rows,)`` of chains along the path.
 
