@@ -65,7 +65,9 @@ def pareto_k(log_weights: Floats, resolution: float) -> Floats:
     if log_weights.shape[1] >= 25:
         fitted = usable & (ties < 5)
         if fitted.any():
-            values = np.asarray(_tail_index()(log_weights[fitted]), dtype=np.float64)
+            # Smoothed weights, of no use here, may overflow where the tail is very long.
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = np.asarray(_tail_index()(log_weights[fitted]), dtype=np.float64)
             k_hat[fitted] = np.where(np.isfinite(values), values, np.nan)
     return k_hat
 

@@ -55,22 +55,22 @@ def test_weights_are_unbiased(start, schedule):
     assert ((estimate.acceptance > 0.4) & (estimate.acceptance < 0.9)).all()
 
 
-def test_few_latents_to_an_exact_answer_from_both_starts():
-    """7 latents, 200 temperatures: the errors of 15 rows have the size of their standard errors.
+def test_both_starts_agree_with_the_exact_answer_within_their_errors():
+    """The errors of 15 rows have the size of their standard errors.
 
     Their mean square, 1 in expectation, is below 2.8 in all but 1 of 3,000 seeds (chi-squared of 15), were they
     Gaussian.
     """
-    problem, pair = linear_pair(20, 7, 3)
+    problem, pair = linear_pair()
     x = problem.rows(15)
     exact = problem.log_px(x)
     prior, guide = (
-        ais(*pair, x, num_temperatures=200, num_chains=64, num_leapfrog=4, warm_up=50, start=start)
+        ais(*pair, x, num_temperatures=100, num_chains=64, num_leapfrog=3, warm_up=30, start=start)
         for start in ("prior", "guide")
     )
     for estimate in (prior, guide):
         assert ((estimate.log_px - exact) / estimate.standard_error).square().mean() < 2.8
-        assert estimate.standard_error.max() < 0.5
+        assert estimate.standard_error.max() < 0.15
     difference = prior.log_px.mean() - guide.log_px.mean()
     error = (prior.means()["log_px"][2] ** 2 + guide.means()["log_px"][2] ** 2) ** 0.5
     assert abs(difference) < 4 * error
@@ -101,7 +101,7 @@ def test_more_temperatures_bring_the_bound_closer():
 
 def test_a_thousand_temperatures_bracket_log_px_within_a_tenth_of_a_nat():
     problem, pair = linear_pair()
-    bracket = bdmc(*pair, like=problem.rows(1), num_rows=20, num_leapfrog=3, warm_up=100)
+    bracket = bdmc(*pair, like=problem.rows(1), num_rows=20, num_leapfrog=2, warm_up=50)
     exact = problem.log_px(bracket.rows)
     means = bracket.means()
     assert abs(means["gap"][0]) < 0.1
@@ -112,17 +112,14 @@ def test_a_thousand_temperatures_bracket_log_px_within_a_tenth_of_a_nat():
 
 @pytest.mark.parametrize("start", ["prior", "guide"])
 def test_few_temperatures_still_bracket(start):
-    """Before the mean over chains, the bounds are apart by far more than their errors, and on the right sides."""
+    """A single chain of ten temperatures: the bounds are far apart, and on the right sides by many errors."""
     problem, pair = linear_pair(20, 7, 3)
-    bracket = bdmc(*pair, like=problem.rows(3), num_rows=40, num_temperatures=20, num_chains=8, start=start, **QUICK)
+    bracket = bdmc(*pair, like=problem.rows(3), num_rows=40, num_temperatures=10, num_chains=1, start=start, **QUICK)
     exact = problem.log_px(bracket.rows)
     assert bracket.rows.unique(dim=0).shape == (40, 20)
     for excess in (exact - bracket.lower, bracket.upper - exact):
         assert excess.mean() > 3 * excess.std() / 40**0.5
-    # The reverse weights are unbiased for 1 / p(x), the forward ones for p(x).
-    forward, reverse = bracket.forward.log_weights, bracket.reverse.log_weights
-    assert (forward.mean(0) < exact).double().mean() > 0.8
-    assert (-reverse.mean(0) > exact).double().mean() > 0.8
+    assert bracket.gap_standard_error.isnan().all()
 
 
 def test_reverse_weights_are_unbiased_for_the_reciprocal():
@@ -141,7 +138,7 @@ def test_simulated_rows_have_the_moments_of_the_model():
     assert ((rows.var(0) / variance - 1).abs() < 4 * (2 / 4000) ** 0.5).all()
 
 
-@pytest.mark.parametrize("step_size", [0.3, 0.9])
+@pytest.mark.parametrize("step_size", [0.3, 1.2])
 def test_transitions_leave_the_path_invariant(step_size):
     """From exact draws at beta = 0.3, ten transitions later mean and covariance are still those of f_beta.
 
@@ -158,7 +155,7 @@ def test_transitions_leave_the_path_invariant(step_size):
         state = path.at(draws)
         for _ in range(10):
             state, probability = transition(path, state, beta, torch.tensor([step_size]).double(), 3)
-    if step_size == 0.9:
+    if step_size == 1.2:
         assert probability.mean() < 0.7
     assert (state.vectors != draws).any(-1).double().mean() > 0.9
     centred = state.vectors[:, 0] - mean
@@ -304,7 +301,7 @@ def test_steps_that_leave_the_numbers_are_rejected():
     with open_sampler(*pair, x, seed=0) as sampler, pyro.validation_enabled(False):
         path = Path(sampler, LatentSpace(sampler, x, guide_too=False), x, "prior")
         state = path.draw(4)
-        new, probability = transition(path, state, 0.5, torch.full((3,), 1e200).double(), 5)
+        new, probability = transition(path, state, 0.5, torch.full((3,), 1e200, dtype=torch.float64), 5)
     assert (probability == 0).all()
     for name in ("vectors", "base", "tilt"):
         assert torch.equal(getattr(new, name), getattr(state, name))
@@ -431,12 +428,12 @@ def regressing_model(x):
     ],
 )
 def test_latents_without_a_path_are_refused(pair, options, message):
-    for call in (
-        lambda: ais(*pair, torch.tensor([0.1, 0.7, 0.2]), num_temperatures=3, **options),
-        lambda: bdmc(*pair, like=torch.tensor([0.1, 0.7, 0.2]), num_temperatures=3, **options),
-    ):
+    x = torch.tensor([0.1, 0.7, 0.2])
+    with pytest.raises(ValueError, match=message):
+        ais(*pair, x, num_temperatures=3, **options)
+    if pair[0] is not moving_model:  # its support depends on x, so that it cannot be simulated either
         with pytest.raises(ValueError, match=message):
-            call()
+            bdmc(*pair, like=x, num_temperatures=3, **options)
 
 
 def test_models_that_cannot_be_simulated_are_refused():
