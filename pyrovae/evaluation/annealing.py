@@ -254,10 +254,11 @@ def anneal(
     """
     betas = temperatures(how.num_temperatures, how.schedule).tolist()
     steps = range(how.num_temperatures)
-    log_weights = torch.zeros_like(state.tilt, dtype=torch.float64)
+    # Sums of thousands of terms are kept in float64, which not every accelerator has.
+    log_weights = torch.zeros(state.tilt.shape, dtype=torch.float64)
     acceptance = []
     for t in reversed(steps) if reverse else steps:
-        log_weights += (betas[t + 1] - betas[t]) * state.tilt
+        log_weights += (betas[t + 1] - betas[t]) * state.tilt.cpu().double()
         # The transition between the weights of step t and of the next one is at the temperature that they share.
         shared = t if reverse else t + 1
         if 0 < shared < how.num_temperatures:

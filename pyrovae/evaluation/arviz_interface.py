@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+# Beyond it the ratio of two weights is zero in float64.
+_EXPONENT_RANGE = 700.0
 
 # Groups of numbers that have no dimensions of chains and draws.
 _WITHOUT_DRAWS = ("observed_data", "constant_data", "r_hat", "ess")
@@ -52,7 +56,8 @@ def pareto_k(log_weights: Floats, resolution: float) -> Floats:
         resolution: relative rounding error of a log weight; weights that differ by less are taken as equal.
 
     Returns:
-        ``(rows,)``; NaN where no tail can be fitted: too few draws, or weights that are not finite.
+        ``(rows,)``; NaN where no tail can be fitted: too few draws, or weights that are not finite. Infinite where the
+        tail is longer than the range of floating-point numbers, so that its weights vanish beside the largest.
     """
     k_hat = np.full(len(log_weights), np.nan)
     largest = log_weights.max(axis=1)
@@ -69,6 +74,11 @@ def pareto_k(log_weights: Floats, resolution: float) -> Floats:
             with np.errstate(over="ignore", invalid="ignore"):
                 values = np.asarray(_tail_index()(log_weights[fitted]), dtype=np.float64)
             k_hat[fitted] = np.where(np.isfinite(values), values, np.nan)
+        # ArviZ 1 takes weights that have underflowed to zero for a short tail.
+        tail = math.ceil(min(0.2 * log_weights.shape[1], 3 * math.sqrt(log_weights.shape[1])))
+        cutoff = np.partition(log_weights, -tail, axis=1)[:, -tail]
+        with np.errstate(invalid="ignore"):
+            k_hat[fitted & (largest - cutoff > _EXPONENT_RANGE)] = np.inf
     return k_hat
 
 

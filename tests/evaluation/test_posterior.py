@@ -11,7 +11,7 @@ from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 from scipy.stats import gamma
 
 from pyrovae import posterior_samples
-from pyrovae.evaluation.arviz_interface import convergence, make_arviz
+from pyrovae.evaluation.arviz_interface import convergence, make_arviz, pareto_k
 
 
 def test_moments_of_a_linear_gaussian_posterior():
@@ -159,3 +159,9 @@ def test_r_hat_and_ess_of_independent_and_of_separated_chains():
     r_hat, ess = convergence(draws)
     assert r_hat[0] < 1.02 < 1.5 < r_hat[1]
     assert ess[0] > 1500 > 50 > ess[1]
+
+
+def test_a_tail_longer_than_floating_point_is_no_short_one():
+    """Log weights hundreds of nats apart: one draw has all the weight, and k-hat may not look like a good fit."""
+    log_w = np.random.default_rng(0).normal(size=(20, 5000)) * 1000
+    assert (pareto_k(log_w, 1e-12) > 5).all()
