@@ -3,28 +3,38 @@
 from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.data import DataSplits, load_data
 from pyrovae.evaluation import (
+    AnnealedEstimate,
     Auroc,
+    BidirectionalEstimate,
     BitsPerDim,
     BoundComparison,
     InferenceGap,
     LatentSummary,
     OutOfDistributionScores,
+    PriorEstimate,
+    ais,
     auroc,
+    bdmc,
     bits_per_dim,
     compare_bounds,
     inference_gap,
     latent_summary,
     log_weights,
     ood_scores,
+    posterior_samples,
+    prior_log_px,
+    to_arviz,
 )
 from pyrovae.models import VAE
-from pyrovae.runs import Run, load, save
+from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 from pyrovae.version import __version__
 
 __all__ = [
     "VAE",
+    "AnnealedEstimate",
     "Auroc",
+    "BidirectionalEstimate",
     "BitsPerDim",
     "BoundComparison",
     "DataSplits",
@@ -33,11 +43,16 @@ __all__ = [
     "LatentSummary",
     "NonFiniteLossError",
     "OutOfDistributionScores",
+    "PriorEstimate",
     "Run",
+    "RunComparison",
     "__version__",
+    "ais",
     "auroc",
+    "bdmc",
     "bits_per_dim",
     "compare_bounds",
+    "compare_runs",
     "fit_svi",
     "inference_gap",
     "latent_summary",
@@ -47,7 +62,10 @@ __all__ = [
     "log_weights",
     "networks",
     "ood_scores",
+    "posterior_samples",
     "posteriors",
+    "prior_log_px",
     "priors",
     "save",
+    "to_arviz",
 ]

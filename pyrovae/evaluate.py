@@ -80,9 +80,7 @@ def _evaluate(options: dict[str, Any]) -> int:
     if options["overwrite"]:
         table.unlink(missing_ok=True)
     print(data.summary(), flush=True)
-    frame = score_rows(
-        run, data.test.to(device), scoring, table, data.provenance(), progress=not options["quiet"]
-    )
+    frame = score_rows(run, data.test.to(device), scoring, table, data.provenance(), progress=not options["quiet"])
     print(f"\n{summary_of(frame, scoring)}\ntable: {table}")
     return 0
 

@@ -56,7 +56,7 @@ def write_run(
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
     plots.learning_curves(result.history, result.best_epoch).savefig(folder / "learning_curves.png")
     if bounds is not None:
-        frame = bounds.to_frame()
+        frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
         if data.test_labels is not None:
             frame["label"] = data.test_labels.numpy()
         frame.assign(**columns).to_csv(folder / "evaluation.csv")

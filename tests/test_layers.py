@@ -22,7 +22,7 @@ LAYERS = [
     {"plots"},
     {"report"},
     {"command_line"},
-    {"fit"},
+    {"fit", "evaluate", "compare"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

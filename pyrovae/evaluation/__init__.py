@@ -1,28 +1,41 @@
 """Judging a pair of Pyro programs: importance weights, log p(x), and how far to believe it."""
 
+from pyrovae.evaluation.annealing import AnnealedEstimate, ais
+from pyrovae.evaluation.bidirectional import BidirectionalEstimate, bdmc
 from pyrovae.evaluation.bits import BitsPerDim, bits_per_dim
 from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
+from pyrovae.evaluation.export import to_arviz
 from pyrovae.evaluation.gap import InferenceGap, inference_gap
 from pyrovae.evaluation.importance import log_weights
 from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScores, auroc, ood_scores
+from pyrovae.evaluation.posterior import posterior_samples
 from pyrovae.evaluation.predictive import reconstruct_rows, sample_rows
+from pyrovae.evaluation.prior_sampling import PriorEstimate, prior_log_px
 from pyrovae.evaluation.representation import LatentSummary, SiteSummary, latent_summary
 
 __all__ = [
+    "AnnealedEstimate",
     "Auroc",
+    "BidirectionalEstimate",
     "BitsPerDim",
     "BoundComparison",
     "InferenceGap",
     "LatentSummary",
     "OutOfDistributionScores",
+    "PriorEstimate",
     "SiteSummary",
+    "ais",
     "auroc",
+    "bdmc",
     "bits_per_dim",
     "compare_bounds",
     "inference_gap",
     "latent_summary",
     "log_weights",
     "ood_scores",
+    "posterior_samples",
+    "prior_log_px",
     "reconstruct_rows",
     "sample_rows",
+    "to_arviz",
 ]

@@ -1,9 +1,11 @@
 """The one place that knows which ArviZ is installed: 0.23 on Python 3.11, 1.x from 3.12 on."""
 
+import importlib
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,28 @@ Floats = NDArray[np.float64]
 
 # In nats: weights rounded more coarsely than this, log p(x) of -100,000 in float32, show no tail.
 _COARSEST = 0.01
+
+# Beyond it the ratio of two weights is zero in float64.
+_EXPONENT_RANGE = 700.0
+
+# Groups of numbers that have no dimensions of chains and draws.
+_WITHOUT_DRAWS = ("observed_data", "constant_data", "r_hat", "ess")
+
+
+def _is_version_1() -> bool:
+    return importlib.util.find_spec("arviz_stats") is not None
+
+
+def _arviz_0() -> Any:
+    """ArviZ 0.23, which announces version 1 on import; this module already serves that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
+        return importlib.import_module("arviz")
+
+
+def _array_stats() -> Any:
+    """ArviZ 1's statistics of arrays."""
+    return importlib.import_module("arviz_stats.base").array_stats
 
 
 def k_hat_limit(num_samples: int) -> float:
@@ -36,7 +60,9 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
 
     Returns:
         k-hat and log mean, each ``(rows,)``. k-hat is NaN where no tail can be fitted: too few draws, weights that
-        are not finite, or so large that their rounding hides the tail; the log mean is then the plain one.
+        are not finite, or so large that their rounding hides the tail. It is infinite where the tail is longer than
+        the range of floating-point numbers, so that its weights vanish beside the largest. The log mean is the plain
+        one where k-hat is not a finite number.
     """
     k_hat = np.full(len(log_weights), np.nan)
     log_mean = _log_mean(log_weights)
@@ -49,10 +75,20 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
         ties = (log_weights >= (largest - near)[:, None]).sum(axis=1)
     k_hat[usable & (ties >= 5)] = 0.0
     # ArviZ takes the upper fifth as the tail, and needs five draws in it.
-    fitted = usable & (ties < 5) & (log_weights.shape[1] >= 25)
+    num_draws = log_weights.shape[1]
+    fitted = usable & (ties < 5) & (num_draws >= 25)
+    if not fitted.any():
+        return k_hat, log_mean
+    tail = math.ceil(min(0.2 * num_draws, 3 * math.sqrt(num_draws)))
+    cutoff = np.partition(log_weights, -tail, axis=1)[:, -tail]
+    with np.errstate(invalid="ignore"):
+        # ArviZ 1 takes weights that have underflowed to zero for a short tail.
+        endless = fitted & (largest - cutoff > _EXPONENT_RANGE)
+    k_hat[endless] = np.inf
+    fitted &= ~endless
     if fitted.any():
         raw = log_weights[fitted]
-        smoothed, values = _psislw()(raw)
+        smoothed, values = _psislw(raw)
         believable = np.isfinite(values)
         k_hat[fitted] = np.where(believable, values, np.nan)
         # ArviZ normalises; the smallest weight is never in the tail and gives the scale back.
@@ -72,16 +108,79 @@ def _log_mean(log_weights: Floats) -> Floats:
         return np.asarray(np.logaddexp.reduce(log_weights, axis=1) - math.log(log_weights.shape[1]))
 
 
-def _psislw() -> Callable[[Floats], tuple[Floats, Floats]]:
-    """ArviZ's Pareto smoothing of ``(rows, draws)`` log weights: normalised weights and k-hat."""
-    if importlib.util.find_spec("arviz_stats") is not None:
-        from arviz_stats.base import array_stats
+def _psislw(log_weights: Floats) -> tuple[Floats, Floats]:
+    """ArviZ's Pareto smoothing of ``(rows, draws)`` log weights: normalised log weights and k-hat."""
+    # The largest quantiles may overflow before ArviZ cuts them at the largest weight.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if _is_version_1():
+            # It is made for leave-one-out and takes minus the log weights.
+            smoothed, k_hat = _array_stats().psislw(-log_weights)
+        else:
+            # It works in place.
+            smoothed, k_hat = _arviz_0().psislw(log_weights.copy())
+    return np.asarray(smoothed), np.asarray(k_hat, dtype=np.float64)
 
-        # It is made for leave-one-out and takes minus the log weights.
-        return lambda log_weights: array_stats.psislw(-log_weights)
-    with warnings.catch_warnings():
-        # On import ArviZ 0.23 announces version 1, which this module already serves.
-        warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
-        from arviz import psislw
-    # It works in place.
-    return lambda log_weights: psislw(log_weights.copy())
+
+def make_arviz(
+    groups: Mapping[str, Mapping[str, NDArray[Any]]],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, Sequence[Any]],
+) -> Any:
+    """An ArviZ object of arrays: ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
+
+    Both give a group as ``result["posterior"]`` and a variable of it as ``result["posterior"]["z"]``.
+
+    Args:
+        groups: arrays by name, by name of the group. They start with ``(chain, draw)``, except in the groups
+            ``observed_data``, ``constant_data``, ``r_hat`` and ``ess``.
+        dims: names of the dimensions after those, by name of the variable, or by ``group.variable`` for one group.
+        coords: labels along a dimension, by its name.
+    """
+
+    def options(group: str) -> dict[str, Any]:
+        names = {name: dims.get(f"{group}.{name}", dims.get(name)) for name in groups[group]}
+        return {
+            "dims": {name: list(value) for name, value in names.items() if value is not None},
+            "coords": {name: list(value) for name, value in coords.items()},
+        }
+
+    if _is_version_1():
+        to_dataset = importlib.import_module("arviz_base").dict_to_dataset
+        data_tree = importlib.import_module("xarray").DataTree
+        return data_tree.from_dict(
+            {
+                group: to_dataset(arrays, sample_dims=_sample_dims(group), **options(group))
+                for group, arrays in groups.items()
+            }
+        )
+    arviz = _arviz_0()
+    return arviz.InferenceData(
+        **{
+            group: arviz.dict_to_dataset(arrays, default_dims=_sample_dims(group), **options(group))
+            for group, arrays in groups.items()
+        }
+    )
+
+
+def _sample_dims(group: str) -> list[str]:
+    return [] if group in _WITHOUT_DRAWS else ["chain", "draw"]
+
+
+def convergence(draws: Floats) -> tuple[Floats, Floats]:
+    """ArviZ's rank-normalised split R-hat and bulk ESS (Vehtari, Gelman, Simpson, Carpenter and Bürkner, 2021).
+
+    Args:
+        draws: ``(chains, draws, *shape)``.
+
+    Returns:
+        R-hat and effective sample sizes, each ``(*shape,)``.
+    """
+    shape = draws.shape[2:]
+    flat = draws.reshape(*draws.shape[:2], -1)
+    if _is_version_1():
+        r_hat, ess = (getattr(_array_stats(), name)(flat, chain_axis=0, draw_axis=1) for name in ("rhat", "ess"))
+    else:
+        r_hat, ess = (
+            [getattr(_arviz_0(), name)(flat[:, :, d]) for d in range(flat.shape[2])] for name in ("rhat", "ess")
+        )
+    return np.asarray(r_hat).reshape(shape), np.asarray(ess).reshape(shape)

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.arviz_interface import k_hat_limit
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks
+from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.programs import Program, check_positive
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class BoundComparison:
             return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
 
         names = [f.name for f in fields(cls) if f.name in frame]
-        sweep = tuple(sorted(int(name[6:]) for name in frame if re.fullmatch(r"bound_\d+", str(name))))
+        sweep = tuple(sorted(int(name[6:]) for name in map(str, frame) if re.fullmatch(r"bound_\d+", name)))
         return cls(
             **{name: column(name) for name in names},
             sweep_bounds=torch.stack([column(f"bound_{k}") for k in sweep]),
@@ -112,29 +113,13 @@ class BoundComparison:
         The first is that of the rows, as a sample from all possible rows; the second that of the draws, with
         these rows held fixed.
         """
-        errors = {
-            "elbo": self.elbo_standard_error,
-            "log_px": self.standard_error,
-            "gap": self.gap_standard_error,
-        }
-        rows = len(self.elbo)
-        return {
-            name: (
-                getattr(self, name).mean().item(),
-                getattr(self, name).std().item() / math.sqrt(rows) if rows > 1 else math.nan,
-                error.square().sum().sqrt().item() / rows,
-            )
-            for name, error in errors.items()
-        }
+        errors = {"elbo": self.elbo_standard_error, "log_px": self.standard_error, "gap": self.gap_standard_error}
+        return row_means({name: (getattr(self, name), error) for name, error in errors.items()})
 
     def summary(self) -> str:
         """A table of means over rows, and one sentence on how far to believe them."""
         labels = {"elbo": "ELBO", "log_px": "log p(x)", "gap": "gap"}
-        lines = [f"{'nats per row':<14}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}"]
-        lines += [
-            f"{labels[name]:<14}{mean:>12.3f}{rows:>12.3f}{draws:>12.4f}"
-            for name, (mean, rows, draws) in self.means().items()
-        ]
+        lines = means_table({labels[name]: numbers for name, numbers in self.means().items()})
         sweep = zip(self.sweep, self.sweep_bounds.mean(1).tolist(), strict=True)
         finite_k = self.k_hat[~self.k_hat.isnan()]
         lines += [

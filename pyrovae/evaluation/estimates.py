@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import pareto_smooth
+from pyrovae.evaluation.log_mean import log_mean
 
 # With fewer groups than this their own spread says less than the spread of the single weights.
 _MIN_GROUPS = 20
@@ -25,23 +26,21 @@ def estimates(log_w: Tensor, sweep: Sequence[int]) -> dict[str, Tensor]:
     """
     resolution = torch.finfo(log_w.dtype).eps
     log_w = log_w.cpu().double()
-    num_samples = len(log_w)
-    elbo, log_px = log_w.mean(0), _log_mean_exp(log_w)
+    elbo, mean = log_w.mean(0), log_mean(log_w)
     # Weights relative to their mean.
-    relative = torch.exp(log_w - log_px)
-    standard_error = _standard_error(relative)
+    relative = torch.exp(log_w - mean.value)
     bounds, errors = zip(*(_bound(log_w, relative, k) for k in sweep), strict=True)
     k_hat, smoothed = pareto_smooth(np.ascontiguousarray(log_w.T.numpy()), resolution)
     return {
         "elbo": elbo,
         "elbo_standard_error": _standard_error(log_w),
-        "log_px": log_px,
-        "standard_error": standard_error,
-        "bias": -0.5 * standard_error.square(),
+        "log_px": mean.value,
+        "standard_error": mean.standard_error,
+        "bias": -0.5 * mean.standard_error.square(),
         "log_px_smoothed": torch.from_numpy(smoothed),
-        "gap": log_px - elbo,
+        "gap": mean.value - elbo,
         "gap_standard_error": _standard_error(relative - log_w),
-        "ess": num_samples / relative.square().mean(0),
+        "ess": mean.ess,
         "k_hat": torch.from_numpy(k_hat),
         "sweep_bounds": torch.stack(bounds),
         "sweep_standard_errors": torch.stack(errors),
@@ -56,10 +55,6 @@ def _bound(log_w: Tensor, relative: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if num_groups >= _MIN_GROUPS:
         return values.mean(0), _standard_error(values)
     return values.mean(0), _spread(relative) / math.sqrt(num_groups * k)
-
-
-def _log_mean_exp(log_w: Tensor) -> Tensor:
-    return torch.logsumexp(log_w, 0) - math.log(len(log_w))
 
 
 def _standard_error(terms: Tensor) -> Tensor:

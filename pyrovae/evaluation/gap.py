@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import ROWS_PER_BLOCK, block_log_weights
 from pyrovae.evaluation.local_guide import LocalGuide
+from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.samplers import Sampler, open_sampler
 from pyrovae.programs import Program, check_positive
 
@@ -57,14 +58,9 @@ class InferenceGap:
 
     def summary(self) -> str:
         """A table of means over rows, and one sentence on which part is larger."""
-        rows = len(self.total)
-        lines = [f"{'nats per row':<16}{'mean':>10}{'se (rows)':>12}{'se (draws)':>12}"]
-        for name in ("total", "approximation", "amortisation"):
-            values, errors = getattr(self, name), getattr(self, f"{name}_standard_error")
-            over_rows = values.std().item() / math.sqrt(rows) if rows > 1 else math.nan
-            over_draws = errors.square().sum().sqrt().item() / rows
-            lines.append(f"{name:<16}{values.mean().item():>10.3f}{over_rows:>12.3f}{over_draws:>12.4f}")
-        return "\n".join([*lines, self.verdict()])
+        names = ("total", "approximation", "amortisation")
+        means = row_means({name: (getattr(self, name), getattr(self, f"{name}_standard_error")) for name in names})
+        return "\n".join([*means_table(means), self.verdict()])
 
     def verdict(self) -> str:
         """One sentence on which part is larger."""

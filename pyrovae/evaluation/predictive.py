@@ -14,7 +14,7 @@ from pyrovae.programs import (
     evaluation_mode,
     inspect_pair,
     isolated_rng,
-    observes,
+    observing_site,
     private_param_store,
     sample_sites,
     trace_pair,
@@ -70,11 +70,7 @@ def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterato
         torch.no_grad(),
     ):
         inspect_pair(model, guide, x)
-        sites = sample_sites(trace_pair(model, guide, x)[0])
-        names = [name for name, site in sites.items() if observes(site, x)]
-        if not names:
-            raise ValueError("no site of the model observes the rows as they are, so there is no picture of them")
-        yield names[0]
+        yield observing_site(model, guide, x)
 
 
 def _mean(site: Any, name: str, x: Tensor) -> Tensor:

@@ -55,6 +55,12 @@ class Sampler(ABC):
         trace, num_draws = self._conditioned(self.model, rows, latents)
         return self._model_terms(trace, num_draws, len(rows))
 
+    def draw_observed(self, rows: Tensor, latents: Latents, site: str) -> Tensor:
+        """Draws of an observed site given the latents, with a leading dimension of draws."""
+        trace, num_draws = self._conditioned(poutine.uncondition(self.model), rows, latents)
+        drawn = sample_sites(trace)[site]
+        return self._unfold(drawn["value"], num_draws, drawn["fn"].event_dim)
+
     def _score(self, program: Program, rows: Tensor, latents: Latents) -> Tensor:
         trace, num_draws = self._conditioned(program, rows, latents)
         return self._row_sums(list(sample_sites(trace).values()), num_draws, len(rows))

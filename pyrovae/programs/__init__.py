@@ -5,7 +5,7 @@ from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_
 from pyrovae.programs.modules import Program, evaluation_mode, owned_module, owned_modules, training_mode
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
-from pyrovae.programs.support import check_support, observes, observes_bits
+from pyrovae.programs.support import check_support, observes_bits, observing_site
 
 __all__ = [
     "PairStructure",
@@ -19,8 +19,8 @@ __all__ = [
     "inspect_pair",
     "isolated_rng",
     "keep_params",
-    "observes",
     "observes_bits",
+    "observing_site",
     "owned_module",
     "owned_modules",
     "param_values",

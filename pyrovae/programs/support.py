@@ -22,6 +22,19 @@ def observes(site: Site, rows: Tensor) -> bool:
 
 
 @torch.no_grad()
+def observing_site(model: Program, guide: Program, x: Tensor) -> str:
+    """Name of the first site of the model that observes the rows as they are.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name, site in sample_sites(trace_pair(model, guide, x)[0]).items():
+        if observes(site, x):
+            return name
+    raise ValueError("no site of the model observes the rows as they are, so it cannot give rows of its own")
+
+
+@torch.no_grad()
 def check_support(model: Program, guide: Program, x: Tensor) -> None:
     """Refuse rows that the likelihood is no density for.
 

@@ -1,6 +1,23 @@
-"""Runs on disk: pairs of programs built from a configuration, stored and loaded."""
+"""Runs on disk: pairs of programs built from a configuration, stored, loaded, scored and compared."""
 
+from pyrovae.runs.comparison import RunComparison, compare_runs
+from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.parts import PARTS, build_pair
 from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, Run, load, save, write_summary
 
-__all__ = ["CONFIG_FILE", "PARTS", "SUMMARY_FILE", "WEIGHTS_FILE", "Run", "build_pair", "load", "save", "write_summary"]
+__all__ = [
+    "CONFIG_FILE",
+    "PARTS",
+    "SUMMARY_FILE",
+    "WEIGHTS_FILE",
+    "Run",
+    "RunComparison",
+    "ScoringOptions",
+    "build_pair",
+    "compare_runs",
+    "load",
+    "save",
+    "score_rows",
+    "summary_of",
+    "write_summary",
+]

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
+from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.runs.storage import Run
 
 if TYPE_CHECKING:
@@ -90,15 +91,11 @@ def score_rows(
         for start in range(done, len(x), _ROWS_PER_PART):
             rows = x[start : start + _ROWS_PER_PART]
             part = _score_part(run, rows, options, seed=options.seed + start)
+            part = part.assign(**{f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")})
             part.index = pd.RangeIndex(start, start + len(rows), name="row")
             part.to_csv(table, mode="a" if start else "w", header=not start)
             bar.update(len(rows))
     return pd.read_csv(table, index_col="row")
-
-
-def bounds_of(frame: "pd.DataFrame", options: ScoringOptions) -> BoundComparison:
-    """The comparison of bounds in a table of scored rows."""
-    return BoundComparison.from_frame(frame, options.num_samples)
 
 
 def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "pd.DataFrame":
@@ -106,41 +103,30 @@ def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "
     frame = compare_bounds(
         *pair, rows, num_samples=options.num_samples, chunk_size=options.chunk_size, seed=seed
     ).to_frame()
+    frame["num_samples"] = options.num_samples
     if options.gap:
         gap = inference_gap(*pair, rows, num_samples=options.num_samples, seed=seed).to_frame()
         names = ("best_elbo", "approximation", "amortisation", "approximation_standard_error")
         frame = frame.join(gap[[*names, "amortisation_standard_error"]])
     if options.ais:
-        annealed = ais(
-            *pair, rows, num_temperatures=options.ais_temperatures, num_chains=options.ais_chains, seed=seed
-        )
+        annealed = ais(*pair, rows, num_temperatures=options.ais_temperatures, num_chains=options.ais_chains, seed=seed)
         frame["ais_log_px"] = annealed.log_px.numpy()
         frame["ais_standard_error"] = annealed.standard_error.numpy()
         frame["ais_acceptance"] = annealed.acceptance.numpy()
     return frame
 
 
-def mean_and_errors(values: Tensor, errors: Tensor) -> tuple[float, float, float]:
-    """The mean over rows, its standard error over rows, and its Monte Carlo standard error."""
-    rows = len(values)
-    over_rows = values.std().item() / rows**0.5 if rows > 1 else float("nan")
-    return values.mean().item(), over_rows, errors.square().sum().sqrt().item() / rows
-
-
 def summary_of(frame: "pd.DataFrame", options: ScoringOptions) -> str:
     """The table that ``python -m pyrovae.evaluate`` prints."""
 
-    def line(label: str, name: str, error: str) -> str:
-        columns = (torch.tensor(frame[column].to_numpy(), dtype=torch.float64) for column in (name, error))
-        mean, rows, draws = mean_and_errors(*columns)
-        return f"{label:<14}{mean:>12.3f}{rows:>12.3f}{draws:>12.4f}"
+    def column(name: str) -> Tensor:
+        return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
 
-    text = bounds_of(frame, options).summary()
-    extra = []
+    terms: dict[str, tuple[Tensor, Tensor]] = {}
     if options.gap:
-        extra += [line("approximation", "approximation", "approximation_standard_error")]
-        extra += [line("amortisation", "amortisation", "amortisation_standard_error")]
+        terms |= {name: (column(name), column(f"{name}_standard_error")) for name in ("approximation", "amortisation")}
     if options.ais:
-        extra += [line("AIS log p(x)", "ais_log_px", "ais_standard_error")]
-    lines = text.split("\n")
-    return "\n".join([*lines[:4], *extra, *lines[4:]])
+        terms["AIS log p(x)"] = (column("ais_log_px"), column("ais_standard_error"))
+    # The lines of the three numbers come first, with these below them.
+    lines = BoundComparison.from_frame(frame, options.num_samples).summary().split("\n")
+    return "\n".join([*lines[:4], *means_table(row_means(terms))[1:], *lines[4:]])

@@ -1,0 +1,78 @@
+"""A pair of programs and its draws as an ArviZ object."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae.evaluation.arviz_interface import make_arviz
+from pyrovae.evaluation.samplers import open_sampler
+from pyrovae.programs import Program, check_positive, observing_site
+
+
+def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500, seed: int = 0) -> Any:
+    r"""Draws of a fitted pair as an ArviZ object: ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
+
+    Its groups, each variable with the dimensions ``(chain, draw, row, ...)`` and one chain:
+
+    - ``posterior``: draws of the latents from q(z|x). They are independent draws of the guide, no Markov chain: R-hat
+      and the effective sample size of a chain say nothing here.
+    - ``sample_stats``: ``log_weight``, :math:`\log p(x, z) - \log q(z|x)` of each draw, to weigh the draws by.
+    - ``log_likelihood``: ``x``, :math:`\log p(x|z)` of each row and draw.
+    - ``prior`` and ``prior_predictive``: draws of the latents from p(z), and of the rows given them.
+    - ``posterior_predictive``: draws of the rows, each given a draw of z from q(z|x).
+    - ``observed_data``: the rows.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters. All draws are kept in memory, and
+            predictive draws are as large as the rows: choose rows and draws accordingly.
+        num_draws: draws of each row.
+        seed: of the draws.
+
+    Raises:
+        ValueError: numbers out of range, no site that observes the rows as they are, a pair that breaks the contract
+            of ``inspect_pair``.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors, to_arviz
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Normal(networks.MLP(2, 5)),
+        ...     posteriors.DiagonalNormal(networks.MLP(5, 2 * 2)),
+        ... )
+        >>> result = to_arviz(vae.model, vae.guide, torch.randn(3, 5), num_draws=10)
+        >>> result["posterior"]["z"].shape, result["posterior_predictive"]["x"].shape
+        ((1, 10, 3, 2), (1, 10, 3, 5))
+    """
+    check_positive(num_draws=num_draws)
+    with open_sampler(model, guide, x, seed=seed) as sampler:
+        latents, log_q = sampler.draw(x, num_draws)
+        log_prior, log_likelihood = sampler.log_terms(x, latents)
+        prior, _, _ = sampler.draw_prior(x, num_draws)
+        site = observing_site(sampler.model, sampler.guide, x)
+        predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
+    rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
+    arrays = {
+        "posterior": latents,
+        "sample_stats": {"log_weight": log_prior + log_likelihood - log_q},
+        "log_likelihood": {"x": log_likelihood},
+        "prior": prior,
+        "prior_predictive": {"x": rows["prior"]},
+        "posterior_predictive": {"x": rows["posterior"]},
+    }
+    groups = {
+        group: {name: value.cpu().numpy()[None] for name, value in variables.items()}
+        for group, variables in arrays.items()
+    }
+    dims = {name: ["row", *(f"{name}_dim_{d}" for d in range(value.dim() - 2))] for name, value in latents.items()}
+    dims |= {
+        "x": ["row", *(f"x_dim_{d}" for d in range(x.dim() - 1))],
+        "log_weight": ["row"],
+        "log_likelihood.x": ["row"],
+    }
+    groups["observed_data"] = {"x": x.cpu().numpy()}
+    coords = {"row": torch.arange(len(x)).tolist()}
+    return make_arviz(groups, dims, coords)

@@ -1,0 +1,70 @@
+"""The mean of weights that are given as logarithms."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LogMean:
+    """The log mean weight of each row, with its error bar.
+
+    Attributes:
+        value: ``(rows,)``; minus infinity where every weight is zero.
+        standard_error: of ``value``, by the delta method; NaN for a single weight, infinite where all are zero.
+        ess: effective number of weights, between 1 and their number; 0 where all are zero.
+    """
+
+    value: Tensor
+    standard_error: Tensor
+    ess: Tensor
+
+
+def log_mean(log_weights: Tensor) -> LogMean:
+    r"""The log mean of independent weights, a column at a time.
+
+    .. math::
+        \log \frac1K \sum_k w_k \pm \frac{\mathrm{sd}(w)}{\bar w \sqrt K}, \qquad
+        \mathrm{ESS} = \frac{(\sum_k w_k)^2}{\sum_k w_k^2}
+
+    Args:
+        log_weights: ``(weights, rows)``.
+
+    Example:
+        >>> import torch
+        >>> result = log_mean(torch.tensor([[0.0], [0.0], [-torch.inf], [-torch.inf]]))
+        >>> result.value.exp(), result.ess
+        (tensor([0.5000]), tensor([2.]))
+    """
+    count = len(log_weights)
+    value = torch.logsumexp(log_weights, 0) - math.log(count)
+    empty = value == -torch.inf
+    relative = torch.exp(log_weights - torch.where(empty, 0.0, value))
+    error = relative.std(0) / math.sqrt(count) if count > 1 else torch.full_like(value, math.nan)
+    ess = relative.sum(0).square() / relative.square().sum(0)
+    return LogMean(value, error.masked_fill(empty, math.inf), ess.masked_fill(empty, 0.0))
+
+
+def row_means(terms: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[float, float, float]]:
+    """Means over rows with two standard errors: that of the rows as a sample, and that of the draws alone.
+
+    Args:
+        terms: values and their standard errors, each ``(rows,)``, by name.
+    """
+    return {
+        name: (
+            value.mean().item(),
+            value.std().item() / math.sqrt(len(value)) if len(value) > 1 else math.nan,
+            error.square().sum().sqrt().item() / len(value),
+        )
+        for name, (value, error) in terms.items()
+    }
+
+
+def means_table(means: dict[str, tuple[float, float, float]]) -> list[str]:
+    """Lines of a table of ``row_means``."""
+    lines = [f"{'nats per row':<14}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}"]
+    lines += [f"{name:<14}{mean:>12.3f}{rows:>12.3f}{draws:>12.4f}" for name, (mean, rows, draws) in means.items()]
+    return lines

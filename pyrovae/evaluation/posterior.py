@@ -1,0 +1,152 @@
+"""The exact posterior of a few rows by NUTS, beside the guide's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer.mcmc import NUTS
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrovae.evaluation.arviz_interface import convergence, make_arviz
+from pyrovae.evaluation.hamiltonian import Path
+from pyrovae.evaluation.latent_space import LatentSpace
+from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
+from pyrovae.programs import Program, check_positive, check_rows
+
+
+def posterior_samples(
+    model: Program,
+    guide: Program,
+    x: Tensor,
+    *,
+    rows: Sequence[int] | None = None,
+    num_draws: int = 500,
+    warm_up: int = 500,
+    num_chains: int = 2,
+    seed: int = 0,
+    progress: bool = False,
+) -> Any:
+    r"""Draws from p(z|x) of chosen rows by Pyro's NUTS, beside as many from the guide, as an ArviZ object.
+
+    Each row is a run of its own, with chains that start from draws of the guide and move in the unconstrained space
+    of the latents (Hoffman and Gelman, 2014). It takes seconds for each row: choose few.
+
+    Of the result, ``result["posterior"]["z"]`` holds NUTS's draws of a latent ``z``, ``result["guide"]["z"]`` the
+    guide's, both ``(chain, draw, row, *plates, *event)``; ``result["r_hat"]["z"]`` and ``result["ess"]["z"]`` NUTS's
+    split R-hat and bulk effective sample size ``(row, *plates, *event)`` (Vehtari et al., 2021), which should be below
+    1.01 and above 400; ``result["sample_stats"]["diverging"]`` its divergent transitions ``(chain, draw, row)``; and
+    ``result["observed_data"]["x"]`` the rows. ``arviz.summary(result)`` tabulates all but the guide.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        rows: which of them, by index, which are also their labels in the result; None takes all.
+        num_draws: draws of each chain, after the warm-up.
+        warm_up: draws of each chain to adapt step size and mass matrix, thrown away.
+        num_chains: chains for each row, one after the other; R-hat needs two or more to see a chain that is stuck.
+        seed: of the draws.
+        progress: show a progress bar.
+
+    Returns:
+        ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
+
+    Raises:
+        ValueError: numbers out of range, no rows, NaN in the data, a pair that breaks the contract of
+            ``inspect_pair``, a discrete latent.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, likelihoods, networks, posterior_samples, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Normal(networks.MLP(2, 5)),
+        ...     posteriors.DiagonalNormal(networks.MLP(5, 2 * 2)),
+        ... )
+        >>> result = posterior_samples(vae.model, vae.guide, torch.randn(9, 5), rows=[4], num_draws=10, warm_up=5)
+        >>> result["posterior"]["z"].shape, result["guide"]["z"].shape, result["r_hat"]["z"].shape
+        ((2, 10, 1, 2), (2, 10, 1, 2), (1, 2))
+    """
+    check_positive(num_draws=num_draws, warm_up=warm_up, num_chains=num_chains)
+    check_rows(x, "x")
+    labels = _row_labels(rows, len(x))
+    exact, approximate, diverging = [], [], []
+    with (
+        open_sampler(model, guide, x, seed=seed) as sampler,
+        pyro.validation_enabled(False),
+        tqdm(total=len(labels) * num_chains, disable=not progress, desc="sampling", unit="chain") as bar,
+    ):
+        for label in labels:
+            row = x[label : label + 1]
+            space = LatentSpace(sampler, row, guide_too=False)
+            chains = []
+            for _ in range(num_chains):
+                draws, divergent = _run_chain(sampler, space, row, num_draws, warm_up)
+                chains.append(space.latents(draws)[0])
+                diverging.append(divergent)
+                bar.update()
+            exact.append(_stack(sampler, chains))
+            approximate.append(_stack(sampler, [sampler.draw(row, num_draws)[0] for _ in range(num_chains)]))
+    posterior = {name: torch.cat([part[name] for part in exact], dim=2).cpu().numpy() for name in exact[0]}
+    of_guide = {name: torch.cat([part[name] for part in approximate], dim=2).cpu().numpy() for name in posterior}
+    statistics = {name: convergence(draws) for name, draws in posterior.items()}
+    shape = (len(labels), num_chains, num_draws)
+    dims = {name: ["row", *(f"{name}_dim_{k}" for k in range(draws.ndim - 3))] for name, draws in posterior.items()}
+    data = "x" if "x" not in posterior else "x_observed"
+    return make_arviz(
+        {
+            "posterior": posterior,
+            "guide": of_guide,
+            "r_hat": {name: r_hat for name, (r_hat, _) in statistics.items()},
+            "ess": {name: ess for name, (_, ess) in statistics.items()},
+            "sample_stats": {"diverging": torch.stack(diverging).reshape(shape).permute(1, 2, 0).numpy()},
+            "observed_data": {data: x[labels].detach().cpu().numpy()},
+        },
+        dims | {"diverging": ["row"], data: ["row", *(f"{data}_dim_{k}" for k in range(x.dim() - 1))]},
+        {"row": labels},
+    )
+
+
+def _row_labels(rows: Sequence[int] | None, count: int) -> list[int]:
+    labels = list(range(count)) if rows is None else [int(row) for row in rows]
+    outside = [label for label in labels if not 0 <= label < count]
+    if not labels or outside:
+        raise ValueError(f"rows is {rows!r}; expected one or more indices from 0 to {count - 1}")
+    return labels
+
+
+def _run_chain(
+    sampler: Sampler, space: LatentSpace, row: Tensor, num_draws: int, warm_up: int
+) -> tuple[Tensor, Tensor]:
+    """Vectors ``(draws, 1, numbers)`` of one chain, and which transitions diverged ``(draws,)``."""
+    path = Path(sampler, space, row, "prior")
+
+    def potential(values: dict[str, Tensor]) -> Tensor:
+        with torch.enable_grad():
+            return -path.at(values["u"][None, None]).log_density(1.0)[0, 0]
+
+    kernel = NUTS(potential_fn=potential)
+    kernel.initial_params = {"u": space.vectors(sampler.draw(row, 1)[0])[0, 0]}
+    kernel.setup(warm_up)
+    values, draws = kernel.initial_params, []
+    for step in range(warm_up + num_draws):
+        values = kernel.sample(values)
+        if step >= warm_up:
+            draws.append(values["u"])
+    diverging = torch.zeros(num_draws, dtype=torch.bool)
+    diverging[kernel.diagnostics()["divergences"]] = True
+    return torch.stack(draws).detach()[:, None], diverging
+
+
+def _stack(sampler: Sampler, chains: list[Latents]) -> Latents:
+    """Latents of one row by chain ``(chain, draw, row, *plates, *event)``."""
+    stacked = {}
+    for name, event_dim in sampler.structure.latent_event_dims.items():
+        values = torch.stack([chain[name] for chain in chains])
+        values = values.movedim(values.dim() - event_dim - 1, 2)
+        # Dimensions of plates that the latent is not in.
+        plates = tuple(range(3, values.dim() - event_dim))
+        stacked[name] = values.squeeze([dim for dim in plates if values.shape[dim] == 1])
+    return stacked
