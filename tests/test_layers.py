@@ -74,3 +74,18 @@ assert torch.distributions.Distribution._validate_args == before
 assert torch.get_default_dtype() == torch.float32
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_commands_are_modules_and_nothing_of_their_names_is_exported():
+    import pyrovae
+
+    assert not {"fit", "evaluate", "compare"} & set(pyrovae.__all__)
+    for name in ("fit", "evaluate", "compare"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", f"pyrovae.{name}", "--help"],
+            capture_output=True,
+            text=True,
+            cwd=PACKAGE.parent,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"python -m pyrovae.{name}" in done.stdout

@@ -97,7 +97,7 @@ class BoundComparison:
         def column(name: str) -> Tensor:
             return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
 
-        names = [f.name for f in fields(cls) if f.name in frame]
+        names = [f.name for f in fields(cls) if f.name in frame and f.name != "num_samples"]
         sweep = tuple(sorted(int(name[6:]) for name in map(str, frame) if re.fullmatch(r"bound_\d+", name)))
         return cls(
             **{name: column(name) for name in names},

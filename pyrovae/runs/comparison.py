@@ -1,13 +1,11 @@
 """Comparing stored runs on the same test rows."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
 
 from pyrovae.runs.storage import SUMMARY_FILE
 
@@ -112,22 +110,16 @@ def _scored_rows(folder: Path) -> "pd.DataFrame":
 
 
 def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:
-    rows = len(table)
-    log_px, best_px = (torch.tensor(t["log_px"].to_numpy(), dtype=torch.float64) for t in (table, best))
-    errors = torch.tensor([table["standard_error"].to_numpy(), best["standard_error"].to_numpy()], dtype=torch.float64)
-    difference = log_px - best_px
+    difference = table["log_px"] - best["log_px"]
+    draws_error = math.sqrt((table["standard_error"] ** 2 + best["standard_error"] ** 2).sum()) / len(table)
     return {
         "run": name,
         "num_samples": int(table["num_samples"].iloc[0]),
-        "log_px": log_px.mean().item(),
-        "log_px_standard_error": _over_rows(log_px),
+        "log_px": table["log_px"].mean(),
+        "log_px_standard_error": table["log_px"].sem(),
         "elbo": table["elbo"].mean(),
-        "difference": difference.mean().item(),
-        "difference_standard_error": _over_rows(difference),
-        "difference_draws_error": 0.0 if table is best else errors.square().sum().sqrt().item() / rows,
+        "difference": difference.mean(),
+        "difference_standard_error": difference.sem(),
+        "difference_draws_error": 0.0 if table is best else draws_error,
         "unreliable_rows": int((~table["reliable"].astype(bool)).sum()),
     }
-
-
-def _over_rows(values: Tensor) -> float:
-    return values.std().item() / len(values) ** 0.5 if len(values) > 1 else float("nan")

@@ -81,10 +81,11 @@ def score_rows(
     if table.is_file() and beside.is_file():
         if json.loads(beside.read_text(encoding="utf-8")) != json.loads(json.dumps(asked)):
             raise ValueError(f"{table} is there for other options or other data: give another output, or --overwrite")
-        # A part that was cut off while it was written is scored again.
-        kept = pd.read_csv(table, index_col="row").iloc[: len(x)]
-        done = len(kept) if len(kept) == len(x) else len(kept) // _ROWS_PER_PART * _ROWS_PER_PART
-        kept.iloc[:done].to_csv(table)
+        # A part that was cut off while it was written, perhaps within a line, is scored again.
+        lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+        scored = sum(line.endswith("\n") for line in lines) - 1
+        done = scored if scored == len(x) else max(scored, 0) // _ROWS_PER_PART * _ROWS_PER_PART
+        table.write_text("".join(lines[: done + 1]), encoding="utf-8")
     else:
         beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     with tqdm(total=len(x), initial=done, disable=not progress, desc="scoring", unit="row") as bar:

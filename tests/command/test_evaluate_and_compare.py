@@ -1,0 +1,200 @@
+"""``python -m pyrovae.evaluate`` and ``python -m pyrovae.compare`` on runs that the first command stored."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pyrovae import compare_bounds, compare_runs, inference_gap, load, load_data
+from pyrovae.compare import main as compare_main
+from pyrovae.evaluate import main as evaluate_main
+from pyrovae.evaluation import BoundComparison
+from pyrovae.fit import main as fit_main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three stored runs: two on the same rows, one on others."""
+    folder = tmp_path_factory.mktemp("runs")
+    quick = ["--num-samples", "50", "--quiet"]
+    for name, options in (
+        ("short", ["--epochs", "1"]),
+        ("long", ["--epochs", "15"]),
+        ("other", ["--epochs", "1", "--seed", "1"]),
+    ):
+        assert fit_main([*quick, *options, "--output-dir", str(folder / name)]) == 0
+    return folder
+
+
+def read(path):
+    return pd.read_csv(path, index_col="row")
+
+
+def test_more_draws_for_a_stored_run(runs, capsys):
+    assert evaluate_main([str(runs / "long"), "--num-samples", "300", "--quiet"]) == 0
+    table = read(runs / "long" / "evaluation-300.csv")
+    run, data = load(runs / "long"), load_data("digits", binarize="dynamic")
+    bounds = compare_bounds(run.model, run.guide, data.test, num_samples=300)
+    assert table["log_px"].tolist() == bounds.log_px.tolist()
+    assert (table["data_checksum"] == data.checksum).all()
+    text = capsys.readouterr().out
+    assert f"{bounds.log_px.mean().item():.3f}" in text
+    assert "300 draws each" in text
+    again = BoundComparison.from_frame(table, 300)
+    assert again.summary() == bounds.summary()
+
+
+def test_gap_and_annealing_add_their_columns(runs, tmp_path, capsys):
+    small = load_data("digits", binarize="dynamic").test[:6]
+    import numpy as np
+
+    np.savez(tmp_path / "six.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=small.numpy())
+    options = ["--num-samples", "60", "--gap", "--ais", "--ais-temperatures", "20", "--ais-chains", "4", "--quiet"]
+    assert evaluate_main([str(runs / "long"), "--data", str(tmp_path / "six.npz"), *options]) == 0
+    table = read(runs / "long" / "evaluation-60-six.csv")
+    assert len(table) == 6
+    run = load(runs / "long")
+    gap = inference_gap(run.model, run.guide, small, num_samples=60)
+    assert table["approximation"].tolist() == gap.approximation.tolist()
+    assert table["amortisation"].tolist() == gap.amortisation.tolist()
+    assert table["ais_log_px"].between(-60, -5).all()
+    assert table["ais_acceptance"].between(0, 1).all()
+    text = capsys.readouterr().out
+    for name in ("approximation", "amortisation", "AIS log p(x)"):
+        assert name in text
+
+
+def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
+    """Interrupted by SIGINT after the first part, then the same command: the table of an uninterrupted run."""
+    import numpy as np
+
+    rows = load_data("digits", binarize="dynamic").train[:600].bernoulli().numpy()
+    np.savez(tmp_path / "many.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
+    arguments = [str(runs / "short"), "--data", str(tmp_path / "many.npz"), "--num-samples", "4000"]
+    table = tmp_path / "cut.csv"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyrovae.evaluate", *arguments, "--output", str(table)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+    while not (table.is_file() and table.read_text().count("\n") > 256):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the rows that were scored are kept" in error
+    assert 256 <= table.read_text().count("\n") - 1 < 600
+    # A line that was cut off while it was written is scored again.
+    text = table.read_text()
+    table.write_text(text[: text.rindex("\n", 0, -1) - 100])
+    assert evaluate_main([*arguments, "--quiet", "--output", str(table)]) == 0
+    assert evaluate_main([*arguments, "--quiet", "--output", str(tmp_path / "whole.csv")]) == 0
+    pd.testing.assert_frame_equal(read(table), read(tmp_path / "whole.csv"))
+
+
+def test_a_table_for_other_options_is_not_mixed_in(runs, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "t.csv"), "--quiet"]
+    assert evaluate_main([str(runs / "short"), "--num-samples", "30", *output]) == 0
+    before = (tmp_path / "t.csv").read_bytes()
+    assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output]) == 2
+    assert "is there for other options or other data" in capsys.readouterr().err
+    assert (tmp_path / "t.csv").read_bytes() == before
+    assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output, "--overwrite"]) == 0
+    assert read(tmp_path / "t.csv")["num_samples"].unique().tolist() == [40]
+
+
+def test_runs_are_compared_by_paired_differences(runs, tmp_path, capsys):
+    folders = [str(runs / "short"), str(runs / "long")]
+    for folder in folders:
+        assert evaluate_main([folder, "--num-samples", "200", "--quiet"]) == 0
+        # Of several tables the one with the most draws counts.
+        for path in Path(folder).glob("evaluation-300.csv"):
+            path.unlink()
+    capsys.readouterr()
+    assert compare_main([*folders, "--csv", str(tmp_path / "c.csv")]) == 0
+    text = capsys.readouterr().out
+    short, long = (read(Path(folder) / "evaluation-200.csv") for folder in folders)
+    difference = short["log_px"] - long["log_px"]
+    comparison = compare_runs(folders)
+    first, second = comparison.table.iloc[0], comparison.table.iloc[1]
+    assert first["run"] == folders[1]
+    assert second["difference"] == pytest.approx(difference.mean())
+    assert second["difference_standard_error"] == pytest.approx(difference.std() / 180**0.5)
+    draws = ((short["standard_error"] ** 2 + long["standard_error"] ** 2).sum()) ** 0.5 / 180
+    assert second["difference_draws_error"] == pytest.approx(draws)
+    assert f"{folders[1]} is better than {folders[0]}" in text
+    assert len(pd.read_csv(tmp_path / "c.csv")) == 2
+    # Pairing tells apart what two separate errors would not.
+    assert second["difference_standard_error"] < (short["log_px"].sem() ** 2 + long["log_px"].sem() ** 2) ** 0.5
+
+
+def bad(runs, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir(exist_ok=True)
+    return {
+        "one run": (compare_main, [str(runs / "short")], "1 run given; a comparison needs two"),
+        "other rows": (
+            compare_main,
+            [str(runs / "short"), str(runs / "other")],
+            "were scored on different test rows",
+        ),
+        "the same run twice": (compare_main, [str(runs / "short")] * 2, "a run is named twice"),
+        "no run folder": (compare_main, [str(runs / "short"), str(empty)], "is no run folder: there is no summary"),
+        "no run to evaluate": (evaluate_main, [str(empty)], "is no run folder"),
+        "no draws": (evaluate_main, [str(runs / "short"), "--num-samples", "0"], "num-samples"),
+        "other shape": (
+            evaluate_main,
+            [str(runs / "short"), "--data", "mnist", "--data-root", str(tmp_path)],
+            "mnist",
+        ),
+        "unknown option": (evaluate_main, [str(runs / "short"), "--num-sample", "3"], "did you mean --num-samples"),
+        "device": (evaluate_main, [str(runs / "short"), "--device", "abacus"], "--device abacus"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "one run",
+        "other rows",
+        "the same run twice",
+        "no run folder",
+        "no run to evaluate",
+        "no draws",
+        "unknown option",
+        "device",
+    ],
+)
+def test_bad_input_is_one_clear_error(case, runs, tmp_path, capsys):
+    main, arguments, message = bad(runs, tmp_path)[case]
+    try:
+        status = main([*arguments, *(["--quiet"] if main is evaluate_main else [])])
+    except SystemExit as stop:
+        status = stop.code
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.startswith("error: ")
+    assert re.search(message, error), error
+
+
+def test_rows_of_another_shape_are_refused(runs, tmp_path, capsys):
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 2, size=(20, 5)).astype("float32"))
+    assert evaluate_main([str(runs / "short"), "--data", str(tmp_path / "x.npy"), "--quiet"]) == 2
+    assert "rows have shape (5,), the run was fitted to (1, 8, 8)" in capsys.readouterr().err
+
+
+def test_summaries_name_the_rows_not_to_be_believed(runs):
+    summary = json.loads((runs / "short" / "summary.json").read_text())["evaluation"]
+    table = read(runs / "short" / "evaluation.csv")
+    assert sorted(summary["unreliable_rows"]) == table.index[~table["reliable"]].tolist()
