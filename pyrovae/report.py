@@ -32,7 +32,7 @@ def write_run(
 
     ``config.yaml`` and ``weights.pt`` (see ``save``), ``metrics.csv`` with a line for each epoch, ``evaluation.csv``
     with a line for each test row, ``learning_curves.png``, ``reconstructions.png``, ``samples.png``, and
-    ``summary.json``. Tables and summary name the data variant, its seed and its checksum.
+    ``summary.json``. Tables, pictures (in their metadata) and summary name the data variant, its seed and its checksum.
 
     Args:
         folder: an existing folder.
@@ -54,17 +54,19 @@ def write_run(
     provenance = data.provenance()
     columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
-    plots.learning_curves(result.history, result.best_epoch).savefig(folder / "learning_curves.png")
+    about = {"Description": "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in columns.items())}
+    curves = plots.learning_curves(result.history, result.best_epoch)
+    curves.savefig(folder / "learning_curves.png", metadata=about)
     if bounds is not None:
         frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
         if data.test_labels is not None:
             frame["label"] = data.test_labels.numpy()
         frame.assign(**columns).to_csv(folder / "evaluation.csv")
-    pictures = _pictures(folder, run, data, device) if bounds is not None else "not drawn: the fit broke off"
+    pictures = _pictures(folder, run, data, device, about) if bounds is not None else "not drawn: the fit broke off"
     write_summary(run, folder, _summary(data, result, bounds, status, seconds, pictures))
 
 
-def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device) -> str:
+def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device, about: dict[str, str]) -> str:
     """Draw what the model says the data look like; the outcome in a phrase."""
     x = data.test[:_PICTURE_ROWS]
     try:
@@ -72,8 +74,8 @@ def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device) ->
         new_means, draws = sample_rows(run.model, run.guide, x.to(device))
     except (ValueError, RuntimeError) as error:
         return f"not drawn: {error}"
-    plots.reconstructions(x, means).savefig(folder / "reconstructions.png")
-    plots.samples(x, new_means.cpu(), draws.cpu()).savefig(folder / "samples.png")
+    plots.reconstructions(x, means).savefig(folder / "reconstructions.png", metadata=about)
+    plots.samples(x, new_means.cpu(), draws.cpu()).savefig(folder / "samples.png", metadata=about)
     return "drawn"
 
 

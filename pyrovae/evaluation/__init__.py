@@ -7,11 +7,12 @@ from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
 from pyrovae.evaluation.export import to_arviz
 from pyrovae.evaluation.gap import InferenceGap, inference_gap
 from pyrovae.evaluation.importance import log_weights
+from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
 from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScores, auroc, ood_scores
 from pyrovae.evaluation.posterior import posterior_samples
 from pyrovae.evaluation.predictive import reconstruct_rows, sample_rows
 from pyrovae.evaluation.prior_sampling import PriorEstimate, prior_log_px
-from pyrovae.evaluation.representation import LatentSummary, SiteSummary, latent_summary
+from pyrovae.evaluation.representation import latent_summary
 
 __all__ = [
     "AnnealedEstimate",

@@ -105,6 +105,7 @@ def test_the_files_say_what_was_done(in_tmp, capsys):
     for name in ("reconstructions.png", "samples.png", "learning_curves.png"):
         with Image.open(folder / name) as picture:
             assert min(picture.size) > 100
+            assert data.checksum in picture.info["Description"]
             assert len(set(picture.convert("L").get_flattened_data())) > 10
 
 
