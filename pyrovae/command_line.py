@@ -151,6 +151,28 @@ def _config_first(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
+def run_command(
+    parser: CommandParser, arguments: Sequence[str] | None, action: Callable[[dict[str, Any]], int], interrupted: str
+) -> int:
+    """Parse, act, and turn what goes wrong into one line and an exit status.
+
+    Args:
+        parser: the options of the command.
+        arguments: those given; None takes the process's own.
+        action: what to do with the options; its result is the exit status.
+        interrupted: what to say of an interrupt.
+    """
+    options = parser.parse(arguments)
+    try:
+        return action(options)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print_error(f"interrupted; {interrupted}")
+        return EXIT_INTERRUPTED
+
+
 def print_error(message: str) -> None:
     """One error on standard error."""
     print(f"error: {message}", file=sys.stderr)

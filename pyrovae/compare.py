@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from pyrovae.command_line import EXIT_BAD_INPUT, CommandParser, print_error
+from pyrovae.command_line import CommandParser, run_command
 from pyrovae.runs import compare_runs
 
 
@@ -21,15 +22,14 @@ def make_parser() -> CommandParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status, 2 for bad input."""
-    options = make_parser().parse(arguments)
-    try:
-        comparison = compare_runs(options["runs"])
-        if options["csv"] is not None:
-            comparison.table.to_csv(options["csv"], index=False)
-    except (ValueError, OSError) as error:
-        print_error(str(error))
-        return EXIT_BAD_INPUT
+    return run_command(make_parser(), arguments, _compare, "nothing was written")
+
+
+def _compare(options: dict[str, Any]) -> int:
+    comparison = compare_runs(options["runs"])
     print(comparison.summary())
+    if options["csv"] is not None:
+        comparison.table.to_csv(options["csv"], index=False)
     return 0
 
 

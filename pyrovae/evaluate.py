@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from pyrovae.command_line import EXIT_BAD_INPUT, EXIT_INTERRUPTED, CommandParser, choose_device, print_error
+from pyrovae.command_line import CommandParser, choose_device, run_command
 from pyrovae.data import load_data
 from pyrovae.runs import ScoringOptions, load, score_rows, summary_of
 
@@ -39,15 +39,8 @@ def make_parser() -> CommandParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status: 0, 2 for bad input, 130 for an interrupt."""
-    options = make_parser().parse(arguments)
-    try:
-        return _evaluate(options)
-    except ValueError as error:
-        print_error(str(error))
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print_error("interrupted; the rows that were scored are kept, the same command goes on")
-        return EXIT_INTERRUPTED
+    kept = "the rows that were scored are kept, the same command goes on"
+    return run_command(make_parser(), arguments, _evaluate, kept)
 
 
 def _evaluate(options: dict[str, Any]) -> int:

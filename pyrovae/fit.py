@@ -11,13 +11,12 @@ import pyro
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from pyrovae.command_line import (
-    EXIT_BAD_INPUT,
-    EXIT_INTERRUPTED,
     EXIT_NON_FINITE,
     CommandParser,
     choose_device,
     claim_folder,
     print_error,
+    run_command,
 )
 from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
@@ -130,23 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 if all went well, 2 for bad input, 3 for a loss that is not finite, 130 for an interrupt.
     """
-    parser = make_parser()
-    config = parser.parse(arguments)
-    config.pop("config")
-    try:
-        if config["model"] is not None:
-            _refuse_parts(config, parser)
-        return _fit(config)
-    except ValueError as error:
-        print_error(str(error))
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print_error("interrupted; nothing was written")
-        return EXIT_INTERRUPTED
+    return run_command(make_parser(), arguments, _fit, "nothing was written")
 
 
 def _fit(config: dict[str, Any]) -> int:
     start = time.perf_counter()
+    config.pop("config")
+    if config["model"] is not None:
+        _refuse_parts(config)
     if config["seed"] >= 2**32:
         raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32")
     device = choose_device(config["device"])
@@ -230,8 +220,8 @@ def _usual_binarization(config: dict[str, Any], run: Run, data: DataSplits, devi
     return "dynamic" if is_named and observes_bits(run.model, run.guide, data.train.to(device)) else "none"
 
 
-def _refuse_parts(config: dict[str, Any], parser: CommandParser) -> None:
-    defaults = parser.get_defaults().as_dict()
+def _refuse_parts(config: dict[str, Any]) -> None:
+    defaults = make_parser().get_defaults().as_dict()
     given = [f"--{part}" for part in PARTS if config[part] != defaults[part]]
     if given:
         raise ValueError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.hamiltonian import Path, Schedule, Start, State, adapt_step_sizes, temperatures, transition
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
@@ -19,10 +20,6 @@ from pyrovae.programs import Program, check_positive, check_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# As many evaluations of the model at a time as stay in the processor's cache, and a bound for large data.
-_EVALUATIONS_PER_BLOCK = 2048
-_NUMBERS_PER_BLOCK = 2**21
 
 Bar: TypeAlias = "tqdm[Any]"
 
@@ -121,8 +118,7 @@ class Annealing:
 
     def rows_per_block(self, x: Tensor) -> int:
         """Rows whose chains run side by side."""
-        evaluations = min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // max(1, x[0].numel()))
-        return max(1, evaluations // self.num_chains)
+        return max(1, evaluations_at_once(x) // self.num_chains)
 
     def ticks(self, num_rows: int, rows_per_block: int, directions: int = 1) -> int:
         """Transitions of all blocks, for a progress bar."""

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.estimates import estimates
-from pyrovae.evaluation.importance import ROWS_PER_BLOCK, block_log_weights
+from pyrovae.evaluation.importance import block_log_weights
 from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.samplers import Sampler, open_sampler

@@ -6,14 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.samplers import Sampler, open_sampler
 from pyrovae.programs import Program, check_positive
-
-# Rows and draws are taken in blocks of fixed sizes, so that the draws do not depend on chunk_size. About 2,000
-# evaluations of the decoder at a time stay in the processor's cache.
-ROWS_PER_BLOCK = 64
-_EVALUATIONS_PER_BLOCK = 2048
-_NUMBERS_PER_BLOCK = 2**21
 
 
 def log_weights(
@@ -75,8 +70,7 @@ def importance_blocks(
 
 def block_log_weights(sampler: Sampler, rows: Tensor, num_samples: int, chunk_size: int | None) -> Tensor:
     """Log weights ``(num_samples, rows)`` of one block of rows."""
-    evaluations = min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // rows[0].numel())
-    draws_per_block = max(1, evaluations // len(rows))
+    draws_per_block = draws_at_once(rows)
     blocks = []
     for start in range(0, num_samples, draws_per_block):
         latents, log_q = sampler.draw(rows, min(draws_per_block, num_samples - start))

@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
+from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
 from pyrovae.evaluation.samplers import Sampler, open_sampler
 from pyrovae.programs import Program, check_positive
@@ -16,11 +17,8 @@ from pyrovae.programs import Program, check_positive
 if TYPE_CHECKING:
     import pandas as pd
 
-_EVALUATIONS_PER_BLOCK = 2048
-_NUMBERS_PER_BLOCK = 2**21
 # Weights of a block of rows are kept for k-hat: 128 MiB of them.
 _WEIGHTS_PER_BLOCK = 2**24
-_ROWS_PER_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def prior_log_px(
         open_sampler(model, guide, x, seed=seed) as sampler,
         tqdm(total=len(x), disable=not progress, desc="scoring", unit="row") as bar,
     ):
-        for rows in x.split(max(1, min(_ROWS_PER_BLOCK, _WEIGHTS_PER_BLOCK // num_samples))):
+        for rows in x.split(max(1, min(ROWS_PER_BLOCK, _WEIGHTS_PER_BLOCK // num_samples))):
             parts.append(_reduce(_log_likelihoods(sampler, rows, num_samples)))
             bar.update(len(rows))
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -127,8 +125,7 @@ def prior_log_px(
 
 def _log_likelihoods(sampler: Sampler, rows: Tensor, num_samples: int) -> Tensor:
     """Log p(x|z) of draws from the prior ``(num_samples, rows)``."""
-    evaluations = min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // rows[0].numel())
-    step = max(1, evaluations // len(rows))
+    step = draws_at_once(rows)
     return torch.cat(
         [sampler.draw_prior(rows, min(step, num_samples - start))[2] for start in range(0, num_samples, step)]
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrovae.evaluation.aggregate import AggregatedPosterior
-from pyrovae.evaluation.importance import ROWS_PER_BLOCK
+from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_of_mean
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
 from pyrovae.evaluation.samplers import Sampler, open_sampler
@@ -17,9 +17,6 @@ from pyrovae.programs import Program, check_positive, sample_sites, trace_pair
 
 if TYPE_CHECKING:
     pass
-
-_EVALUATIONS_PER_BLOCK = 2048
-_NUMBERS_PER_BLOCK = 2**21
 
 
 def latent_summary(
@@ -124,7 +121,7 @@ class _Block:
         self.sites: dict[str, SiteTerms] = {}
         latents = sampler.structure.latents
         chain = latents == sampler.structure.model_latents
-        step = max(1, min(_EVALUATIONS_PER_BLOCK, _NUMBERS_PER_BLOCK // rows[0].numel()) // len(rows))
+        step = draws_at_once(rows)
         for start in range(0, num_samples, step):
             draws = min(step, num_samples - start)
             model_trace, guide_trace = trace_pair(

@@ -1,0 +1,21 @@
+"""How much is computed at once: enough to be fast, little enough for the processor's cache and for any memory."""
+
+from torch import Tensor
+
+# Rows are taken in blocks of a fixed size, and draws in blocks that follow from it, so that what is drawn depends on
+# nothing that the caller chooses to save memory.
+ROWS_PER_BLOCK = 64
+
+# About 2,000 evaluations of the model at a time stay in the processor's cache; fewer where rows are large.
+_EVALUATIONS = 2048
+_NUMBERS = 2**21
+
+
+def evaluations_at_once(rows: Tensor) -> int:
+    """Evaluations of the model at a time, for rows ``(rows, *data_shape)``."""
+    return max(1, min(_EVALUATIONS, _NUMBERS // rows[0].numel()))
+
+
+def draws_at_once(rows: Tensor) -> int:
+    """Draws of each of these rows at a time."""
+    return max(1, evaluations_at_once(rows) // len(rows))
