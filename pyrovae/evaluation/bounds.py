@@ -4,13 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrovae.evaluation.arviz_interface import k_hat_limit
+from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks
 from pyrovae.evaluation.log_mean import means_table, row_means
@@ -45,6 +45,7 @@ class BoundComparison:
             they rise with K from the ELBO to log p(x).
         sweep_standard_errors: their Monte Carlo standard errors.
         num_samples: draws for each row.
+        log_weights: the log weights themselves, ``(num_samples, rows)``, if they were to be kept.
     """
 
     elbo: Tensor
@@ -61,6 +62,7 @@ class BoundComparison:
     sweep_standard_errors: Tensor
     sweep: tuple[int, ...]
     num_samples: int
+    log_weights: Tensor | None = None
 
     @property
     def k_hat_limit(self) -> float:
@@ -89,6 +91,23 @@ class BoundComparison:
         for k, bound, error in zip(self.sweep, self.sweep_bounds, self.sweep_standard_errors, strict=True):
             columns |= {f"bound_{k}": bound.numpy(), f"bound_{k}_standard_error": error.numpy()}
         return pd.DataFrame(columns).rename_axis(index="row")
+
+    def to_arviz(self) -> Any:
+        """The numbers as an ArviZ object: ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
+
+        The group ``constant_data`` has the columns of ``to_frame`` by row, and ``sweep_bounds`` with their errors by
+        number of draws. Log weights that were kept are ``log_weight`` in ``sample_stats``, one chain of draws. For
+        draws of the latents and of rows see the function ``to_arviz``.
+        """
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        log_weights = tensors.pop("log_weights", None)
+        arrays = {name: value.numpy() for name, value in tensors.items()} | {"reliable": self.reliable.numpy()}
+        groups = {"constant_data": arrays}
+        if log_weights is not None:
+            groups["sample_stats"] = {"log_weight": log_weights.numpy()[None]}
+        by_draws = ("sweep_bounds", "sweep_standard_errors")
+        dims = {name: ["num_draws", "row"] if name in by_draws else ["row"] for name in [*arrays, "log_weight"]}
+        return make_arviz(groups, dims, {"row": range(len(self.elbo)), "num_draws": self.sweep})
 
     @classmethod
     def from_frame(cls, frame: "pd.DataFrame", num_samples: int) -> "BoundComparison":
@@ -159,6 +178,7 @@ def compare_bounds(
     sweep: Sequence[int] | None = None,
     chunk_size: int | None = None,
     seed: int = 0,
+    keep_log_weights: bool = False,
     progress: bool = False,
 ) -> BoundComparison:
     r"""ELBO, importance-weighted log p(x) and the gap between them, for every row and with error bars.
@@ -188,6 +208,7 @@ def compare_bounds(
             1, 10, 100, 1000, 5000 that are, and ``num_samples``.
         chunk_size: draws scored at once for each row of a block; smaller needs less memory, nothing else changes.
         seed: of the draws.
+        keep_log_weights: keep all ``num_samples`` log weights of every row, 8 bytes each.
         progress: show a progress bar.
 
     Raises:
@@ -207,16 +228,19 @@ def compare_bounds(
     """
     check_positive(num_samples=num_samples)
     numbers = _checked_sweep(sweep, num_samples)
-    parts = []
+    parts, kept = [], []
     with (
         importance_blocks(model, guide, x, num_samples, chunk_size=chunk_size, seed=seed) as blocks,
         tqdm(total=len(x), disable=not progress, desc="scoring", unit="row") as bar,
     ):
         for block in blocks:
             parts.append(estimates(block, numbers))
+            if keep_log_weights:
+                kept.append(block.cpu().double())
             bar.update(block.shape[1])
     columns = {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
-    return BoundComparison(sweep=numbers, num_samples=num_samples, **columns)
+    log_weights = torch.cat(kept, dim=1) if keep_log_weights else None
+    return BoundComparison(sweep=numbers, num_samples=num_samples, log_weights=log_weights, **columns)
 
 
 def _checked_sweep(sweep: Sequence[int] | None, num_samples: int) -> tuple[int, ...]:

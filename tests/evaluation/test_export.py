@@ -5,7 +5,7 @@ import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 
-from pyrovae import to_arviz
+from pyrovae import compare_bounds, log_weights, to_arviz
 
 GROUPS = {
     "posterior",
@@ -84,3 +84,25 @@ def test_state_is_left_alone_and_bad_numbers_are_refused():
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match="num_draws is 0"):
         to_arviz(vae.model, vae.guide, x, num_draws=0)
+
+
+def test_a_comparison_of_bounds_exports_its_numbers():
+    vae, x = small_vae(), bits(4)
+    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=100)
+    result = bounds.to_arviz()
+    assert names_of(result) == {"constant_data"}
+    for name in ("elbo", "log_px", "standard_error", "gap", "ess", "k_hat"):
+        assert result["constant_data"][name].dims == ("row",)
+        np.testing.assert_array_equal(result["constant_data"][name], getattr(bounds, name))
+    assert (
+        result["constant_data"]["sweep_bounds"].sel(num_draws=10).to_numpy().tolist() == bounds.sweep_bounds[1].tolist()
+    )
+
+    kept = compare_bounds(vae.model, vae.guide, x, num_samples=100, keep_log_weights=True)
+    weights = log_weights(vae.model, vae.guide, x, 100).double()
+    assert kept.log_weights is not None
+    assert kept.log_weights.equal(weights)
+    stats = kept.to_arviz()["sample_stats"]["log_weight"]
+    assert stats.dims == ("chain", "draw", "row")
+    np.testing.assert_array_equal(stats.to_numpy()[0], weights)
+    assert kept.to_frame().equals(bounds.to_frame())
