@@ -70,12 +70,14 @@ class CommandParser(ArgumentParser):
     # Of the class, because each part's arguments are parsed by a parser of its own, whose errors come here too.
     given: ClassVar[list[str]] = []
     defaults: ClassVar[dict[str, str]] = {}
+    command: ClassVar[str] = ""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
     def parse(self, arguments: Sequence[str] | None) -> dict[str, Any]:
         """The options as plain values; those given beside ``--config`` prevail over it, wherever they stand."""
+        CommandParser.command = self.prog
         CommandParser.given = _config_first(sys.argv[1:] if arguments is None else arguments)
         # Through JSON, which leaves plain values: the parser's own number types have no place in a file.
         return json.loads(json.dumps(self.parse_args(CommandParser.given).as_dict(), default=str))
@@ -96,7 +98,7 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message in one line, and exit with status 2."""
-        print_error(f"{self._explained(' '.join(message.split()))}\nFor all options: python -m pyrovae.fit --help")
+        print_error(f"{self._explained(' '.join(message.split()))}\nFor all options: {self.command} --help")
         sys.exit(EXIT_BAD_INPUT)
 
     def _explained(self, message: str) -> str:

@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, run_command
 from pyrovae.data import load_data
-from pyrovae.runs import ScoringOptions, load, score_rows, summary_of
+from pyrovae.runs import ScoringOptions, load, score_rows, stored_data, summary_of, weights_checksum
 
 
 def make_parser() -> CommandParser:
@@ -55,6 +55,11 @@ def _evaluate(options: dict[str, Any]) -> int:
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
     )
+    if options["data"] is None and data.checksum != stored_data(options["run"])["checksum"]:
+        raise ValueError(
+            f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
+            "back, or give --data to score other rows"
+        )
     if data.data_shape != run.data_shape:
         raise ValueError(
             f"--data {options['data']}: its rows have shape {data.data_shape}, the run was fitted to {run.data_shape}"
@@ -73,7 +78,10 @@ def _evaluate(options: dict[str, Any]) -> int:
     if options["overwrite"]:
         table.unlink(missing_ok=True)
     print(data.summary(), flush=True)
-    frame = score_rows(run, data.test.to(device), scoring, table, data.provenance(), progress=not options["quiet"])
+    weights = weights_checksum(options["run"])
+    frame = score_rows(
+        run, data.test.to(device), scoring, table, data.provenance(), weights, progress=not options["quiet"]
+    )
     print(f"\n{summary_of(frame, scoring)}\ntable: {table}")
     return 0
 

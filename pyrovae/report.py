@@ -47,7 +47,8 @@ def write_run(
     import pandas as pd
 
     # What an overwritten run had and this one will not have must not stay beside it.
-    for name in _TABLES_AND_PICTURES:
+    scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
+    for name in (*_TABLES_AND_PICTURES, *scored):
         (folder / name).unlink(missing_ok=True)
     # The weights first: whatever fails after them, they are there.
     save(run, folder, _summary(data, result, bounds, status, seconds, "not drawn yet"))

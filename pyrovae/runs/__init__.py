@@ -3,7 +3,17 @@
 from pyrovae.runs.comparison import RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.parts import PARTS, build_pair
-from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, Run, load, save, write_summary
+from pyrovae.runs.storage import (
+    CONFIG_FILE,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+    Run,
+    load,
+    save,
+    stored_data,
+    weights_checksum,
+    write_summary,
+)
 
 __all__ = [
     "CONFIG_FILE",
@@ -18,6 +28,8 @@ __all__ = [
     "load",
     "save",
     "score_rows",
+    "stored_data",
     "summary_of",
+    "weights_checksum",
     "write_summary",
 ]

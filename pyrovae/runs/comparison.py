@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrovae.runs.storage import SUMMARY_FILE
+from pyrovae.runs.storage import SUMMARY_FILE, stored_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +61,8 @@ class RunComparison:
 def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     """Compare stored runs by the log p(x) of their test rows.
 
-    Of each run the table with the most importance draws counts. Differences are taken row by row, so that what makes
-    a row hard for all runs does not blur them.
+    Of each run the most complete table of its own test rows counts, and of those the one with the most importance
+    draws. Differences are taken row by row, so that what makes a row hard for all runs does not blur them.
 
     Args:
         folders: two or more run folders.
@@ -101,11 +101,13 @@ def _scored_rows(folder: Path) -> "pd.DataFrame":
 
     if not (folder / SUMMARY_FILE).is_file():
         raise ValueError(f"{folder} is no run folder: there is no {SUMMARY_FILE} in it")
-    files = sorted(folder.glob("evaluation*.csv"))
-    if not files:
+    checksum = stored_data(folder)["checksum"]
+    tables = [pd.read_csv(file, index_col="row") for file in sorted(folder.glob("evaluation*.csv"))]
+    # Tables of other data lie there, too.
+    tables = [table for table in tables if table["data_checksum"].iloc[0] == checksum]
+    if not tables:
         status = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("status")
         raise ValueError(f"{folder} has no scored rows ({status}): score them with python -m pyrovae.evaluate {folder}")
-    tables = [pd.read_csv(file, index_col="row") for file in files]
     return max(tables, key=lambda table: (len(table), table["num_samples"].iloc[0]))
 
 

@@ -50,13 +50,14 @@ def score_rows(
     options: ScoringOptions,
     table: Path,
     provenance: Mapping[str, Any],
+    weights: str,
     *,
     progress: bool = False,
 ) -> "pd.DataFrame":
     """Score rows and write them to a table as they are done; rows that are there already are not scored again.
 
     Each part of 256 rows has draws of its own, so an interrupted table ends as an uninterrupted one does. What was
-    asked and on which data is written beside the table, with the ending ``.json``.
+    asked, by which weights and on which data, is written beside the table, with ``.json`` added to its name.
 
     Args:
         run: the pair with its weights.
@@ -64,6 +65,7 @@ def score_rows(
         options: what to compute.
         table: the CSV file.
         provenance: ``DataSplits.provenance()`` of the rows.
+        weights: ``weights_checksum`` of the run, so that tables of other weights are not continued.
         progress: show a progress bar.
 
     Returns:
@@ -71,16 +73,20 @@ def score_rows(
         ``ais_log_px``, ``ais_standard_error`` and ``ais_acceptance``.
 
     Raises:
-        ValueError: the table is there for other options or other data.
+        ValueError: the table is there for other options, weights or data, or is no table of this function.
     """
     import pandas as pd
 
-    asked = {"options": vars(options), "data": dict(provenance)}
-    beside = table.with_suffix(".json")
+    asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
+    beside = table.with_name(f"{table.name}.json")
     done = 0
-    if table.is_file() and beside.is_file():
-        if json.loads(beside.read_text(encoding="utf-8")) != json.loads(json.dumps(asked)):
-            raise ValueError(f"{table} is there for other options or other data: give another output, or --overwrite")
+    if not table.parent.is_dir():
+        raise ValueError(f"{table}: there is no folder {table.parent}; make it first")
+    if table.exists():
+        if not beside.is_file() or json.loads(beside.read_text(encoding="utf-8")) != json.loads(json.dumps(asked)):
+            raise ValueError(
+                f"{table} is there for other options, other weights or other data: give another output, or --overwrite"
+            )
         # A part that was cut off while it was written, perhaps within a line, is scored again.
         lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
         scored = sum(line.endswith("\n") for line in lines) - 1

@@ -1,5 +1,6 @@
 """Storing a fitted pair of programs, and loading it again."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,16 @@ def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
     """Write ``summary.json`` again, with the version and the shape of a row added."""
     contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), **summary}
     (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
+
+
+def stored_data(folder: str | Path) -> dict[str, Any]:
+    """``DataSplits.provenance()`` of the data that a stored run was fitted to."""
+    return dict(json.loads((Path(folder) / SUMMARY_FILE).read_text(encoding="utf-8"))["data"])
+
+
+def weights_checksum(folder: str | Path) -> str:
+    """Sha256 of the stored weights."""
+    return hashlib.sha256((Path(folder) / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:

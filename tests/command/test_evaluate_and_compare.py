@@ -106,7 +106,7 @@ def test_a_table_for_other_options_is_not_mixed_in(runs, tmp_path, capsys):
     assert evaluate_main([str(runs / "short"), "--num-samples", "30", *output]) == 0
     before = (tmp_path / "t.csv").read_bytes()
     assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output]) == 2
-    assert "is there for other options or other data" in capsys.readouterr().err
+    assert "is there for other options, other weights or other data" in capsys.readouterr().err
     assert (tmp_path / "t.csv").read_bytes() == before
     assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output, "--overwrite"]) == 0
     assert read(tmp_path / "t.csv")["num_samples"].unique().tolist() == [40]
@@ -151,11 +151,6 @@ def bad(runs, tmp_path):
         "no run folder": (compare_main, [str(runs / "short"), str(empty)], "is no run folder: there is no summary"),
         "no run to evaluate": (evaluate_main, [str(empty)], "is no run folder"),
         "no draws": (evaluate_main, [str(runs / "short"), "--num-samples", "0"], "num-samples"),
-        "other shape": (
-            evaluate_main,
-            [str(runs / "short"), "--data", "mnist", "--data-root", str(tmp_path)],
-            "mnist",
-        ),
         "unknown option": (evaluate_main, [str(runs / "short"), "--num-sample", "3"], "did you mean --num-samples"),
         "device": (evaluate_main, [str(runs / "short"), "--device", "abacus"], "--device abacus"),
     }
@@ -198,3 +193,55 @@ def test_summaries_name_the_rows_not_to_be_believed(runs):
     summary = json.loads((runs / "short" / "summary.json").read_text())["evaluation"]
     table = read(runs / "short" / "evaluation.csv")
     assert sorted(summary["unreliable_rows"]) == table.index[~table["reliable"]].tolist()
+
+
+def test_a_file_that_is_no_table_of_ours_is_left_alone(runs, tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    assert evaluate_main([str(runs / "short"), "--output", str(tmp_path / "mine.csv"), "--quiet"]) == 2
+    assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
+    assert evaluate_main([str(runs / "short"), "--output", str(tmp_path / "no" / "t.csv"), "--quiet"]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_tables_of_old_weights_neither_stay_nor_go_on(tmp_path, capsys):
+    """The same folder fitted again: what was scored before is gone, and a table elsewhere is not continued."""
+    run, elsewhere = str(tmp_path / "run"), ["--output", str(tmp_path / "t.csv")]
+    fit = ["--num-samples", "30", "--quiet", "--output-dir", run]
+    score = [run, "--num-samples", "40", "--quiet"]
+    assert fit_main([*fit, "--epochs", "1"]) == 0
+    assert evaluate_main(score) == evaluate_main([*score, *elsewhere]) == 0
+    assert (tmp_path / "run" / "evaluation-40.csv").is_file()
+    assert fit_main([*fit, "--epochs", "2", "--overwrite"]) == 0
+    assert not list((tmp_path / "run").glob("evaluation-*"))
+    assert evaluate_main([*score, *elsewhere]) == 2
+    assert "other weights" in capsys.readouterr().err
+
+
+def test_tables_of_other_data_are_not_compared(runs, tmp_path):
+    import numpy as np
+
+    rows = load_data("digits", binarize="dynamic").test[:5].numpy()
+    np.savez(tmp_path / "five.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
+    folders = [str(runs / "short"), str(runs / "long")]
+    before = compare_runs(folders).summary()
+    for folder in folders:
+        assert evaluate_main([folder, "--data", str(tmp_path / "five.npz"), "--num-samples", "900", "--quiet"]) == 0
+    assert compare_runs(folders).summary() == before
+
+
+def test_data_that_changed_since_the_fit_are_refused(tmp_path, capsys):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
+    options = ["--data", str(tmp_path / "x.npy"), "--likelihood", "Normal", "--batch-size", "20", "--epochs", "1"]
+    assert fit_main([*options, "--num-samples", "30", "--quiet", "--output-dir", str(tmp_path / "run")]) == 0
+    np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
+    assert evaluate_main([str(tmp_path / "run"), "--quiet"]) == 2
+    assert "does not hold the rows that the run was fitted to any more" in capsys.readouterr().err
+
+
+def test_errors_name_their_own_command(capsys):
+    with pytest.raises(SystemExit):
+        evaluate_main(["run", "--num-sample", "3"])
+    assert "For all options: python -m pyrovae.evaluate --help" in capsys.readouterr().err
