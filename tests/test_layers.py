@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "pyrovae"
 # From top to bottom. What shares a line may not import from one another, except within one folder.
 LAYERS = [
     {"version"},
-    {"data", "networks"},
+    {"data"},
+    {"networks", "distributions"},
     {"likelihoods", "priors", "posteriors", "programs"},
     {"models"},
     {"objectives"},

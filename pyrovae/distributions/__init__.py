@@ -1,0 +1,1 @@
+"""Distributions that neither Pyro nor PyTorch has, or that need to be faster than theirs."""
