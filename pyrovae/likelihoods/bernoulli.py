@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.distributions import IndependentBernoulli
 from pyrovae.likelihoods.shapes import data_dims
 
 
@@ -31,4 +32,4 @@ class Bernoulli(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return dist.Bernoulli(logits=logits).to_event(data_dims(logits, z))
+        return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z))
