@@ -20,7 +20,16 @@ EXIT_NON_FINITE = 3
 EXIT_INTERRUPTED = 130
 
 # Arguments that the command fills in from the data, the latent size and the networks.
-_FILLED_IN = {"latent_dim", "data_shape", "input_shape", "output_shape", "encoder", "decoder"}
+_FILLED_IN = {
+    "latent_dim",
+    "data_shape",
+    "input_shape",
+    "output_shape",
+    "column_kinds",
+    "encoder",
+    "decoder",
+    "posterior",
+}
 
 
 class _Slot(type):
