@@ -107,15 +107,15 @@ class CommandParser(ArgumentParser):
             help=help_text,
         )
 
-    def format_help(self) -> str:
+    def format_help(self, *arguments: Any) -> str:
         """The help; that of a part begins with what its docstring says before the arguments."""
         asked = re.match(r"Help for --\w+\.help=([\w.]+)$", self.description or "")
         if asked is None:
-            return super().format_help()
+            return super().format_help(*arguments)
         module_name, _, class_name = asked[1].rpartition(".")
         documentation = inspect.getdoc(getattr(importlib.import_module(module_name), class_name)) or ""
         about = documentation.split("\nArgs:")[0].replace(".. math:: ", "    ").replace("``", "")
-        return f"{asked[1]}\n\n{about.strip()}\n\n{super().format_help()}"
+        return f"{asked[1]}\n\n{about.strip()}\n\n{super().format_help(*arguments)}"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message in one line, and exit with status 2."""
