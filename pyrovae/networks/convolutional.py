@@ -115,12 +115,14 @@ class ConvDecoder(ShapedNetwork):
         widths = as_shape(channels, "channels")
         image = image_channels(outputs)
         smallest, *sizes = halved_sizes(image, "output_shape", len(widths))[::-1]
+        # Batch normalisation takes away what all pixels share, and a bias that does nothing else with it.
+        bias = normalization != "batch"
         layers: list[nn.Module] = [
-            nn.Linear(prod(inputs), widths[0] * prod(smallest)),
+            nn.Linear(prod(inputs), widths[0] * prod(smallest), bias=bias or prod(smallest) > 1),
             nn.Unflatten(-1, (widths[0], *smallest)),
         ]
         for level, (in_channels, out_channels) in enumerate(pairwise((*widths, image[0]))):
             last = level == len(widths) - 1
             layers += [*make_normalization(normalization, in_channels), make_activation(activation)]
-            layers.append(doubling(in_channels, out_channels, sizes[level], bias=last or normalization != "batch"))
+            layers.append(doubling(in_channels, out_channels, sizes[level], bias=bias or last))
         super().__init__(inputs, outputs, (prod(inputs),), layers)
