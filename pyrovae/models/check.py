@@ -47,9 +47,9 @@ def check_vae(vae: VAE, batch: Tensor) -> VAECheck:
     """Send a batch through the parts of a VAE, and say what shapes came out and what is the first thing wrong.
 
     In the order of the table: the batch, the encoder, the posterior q(z|x), the prior p(z), the decoder, the likelihood
-    p(x|z), the log-densities of each; then the two Pyro programs, the gradients, and whether a row's densities are its
-    own. The parts run in evaluation mode. Parameters, buffers, random number generators, the param store and the mode are
-    afterwards what they were.
+    p(x|z), the log-densities of each; then the two Pyro programs, the gradients, and whether a row has the same
+    densities alone. The parts run in evaluation mode. Parameters, buffers, random number generators, the param store
+    and the mode are afterwards what they were.
 
     For a pair of Pyro programs that is no ``VAE``, ``pyrovae.programs.inspect_pair(model, guide, batch)`` checks what a
     pair owes.

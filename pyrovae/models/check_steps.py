@@ -201,18 +201,20 @@ class Walk:
     def _first_row_alone(self, slot: str, argument: str, given: Tensor, value: Tensor, log_prob: Tensor) -> None:
         """A row has the density that it has among others: else log p(x) of a row would be no property of it."""
         call = f"{slot}({argument}[:1])"
+        repair = "keep the batch dimension when there is one row (no squeeze without a dim)"
         try:
-            alone = getattr(self.vae, slot)(given[:1]).log_prob(value[:1])
+            alone = getattr(self.vae, slot)(given[:1])
+            batch_shape = tuple(alone.batch_shape)
+            log_alone = alone.log_prob(value[:1])
         except Exception as error:
+            raise Problem(f"{call}, one row alone, raised {first_line(error)}: {repair}") from error
+        if batch_shape != (1,):
+            raise Problem(f"{call}, one row alone, has batch shape {batch_shape}; expected (1,): {repair}")
+        if not close(log_alone, log_prob[:1]):
             raise Problem(
-                f"{call}, one row alone, raised {first_line(error)}: keep the batch dimension when it is 1 (no squeeze "
-                "without a dim)"
-            ) from error
-        if alone.shape != (1,) or not close(alone, log_prob[:1]):
-            raise Problem(
-                f"{call} gives the first row the log-density {alone.flatten()[0].item():.4g}, and "
-                f"{log_prob[0].item():.4g} among the other rows of the batch: in evaluation mode no row may depend on another, nor on random "
-                "numbers; look for means over the batch, reshapes that mix rows, and noise in forward"
+                f"{call} gives the first row the log-density {log_alone.item():.4g}, and {log_prob[0].item():.4g} "
+                "among the other rows: in evaluation mode no row may depend on another, nor on random numbers; "
+                "look for means over the batch, reshapes that mix rows, and noise in forward"
             )
 
     @torch.no_grad()
