@@ -2,5 +2,6 @@
 
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.mlp import MLP
+from pyrovae.networks.residual import ResidualDecoder, ResidualEncoder, ResidualMLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "ResidualDecoder", "ResidualEncoder", "ResidualMLP"]
