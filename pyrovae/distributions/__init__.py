@@ -1,1 +1,22 @@
-"""Distributions that neither Pyro nor PyTorch has, or that need to be faster than theirs."""
+"""Distributions that neither Pyro nor PyTorch has, or that need to be more exact or faster than theirs."""
+
+from pyrovae.distributions.beta import Beta
+from pyrovae.distributions.categorical_levels import CategoricalLevels
+from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
+from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
+from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
+from pyrovae.distributions.optimal_normal import OptimalNormal
+
+__all__ = [
+    "Beta",
+    "CategoricalLevels",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "EquallySpaced",
+    "LowRankMultivariateNormal",
+    "MultivariateNormal",
+    "OpenInterval",
+    "OptimalNormal",
+    "Reshaped",
+]

@@ -145,7 +145,7 @@ def test_a_fixed_scale_keeps_its_digits_in_float64():
         (lambda: likelihoods.Normal(decoder(), scale=float("nan")), "positive and finite"),
         (
             lambda: likelihoods.Normal(decoder(), scale="each"),
-            "expected a positive number, 'shared' or 'per_dimension'",
+            "expected a positive number, 'shared', 'per_dimension', 'optimal' or 'predicted'",
         ),
         (lambda: likelihoods.Normal(decoder(), scale="per_dimension"), "without data_shape"),
         (lambda: likelihoods.Normal(decoder(), scale_floor=2.0), "0 < scale_floor < initial_scale"),
