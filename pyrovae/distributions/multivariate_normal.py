@@ -45,7 +45,7 @@ class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
 def _padded_log_prob(family: Any, difference: Tensor, observed: Tensor, *covariance: Tensor) -> Tensor:
     """Entries that are not observed stand at 0 as independent standard normals, whose density is taken off again."""
     difference = torch.where(observed, difference, 0)
-    padding = 0.5 * math.log(2 * math.pi) * (~observed).sum(-1)
+    padding = 0.5 * math.log(2 * math.pi) * (~observed).to(difference).sum(-1)
     return family(torch.zeros_like(difference), *covariance).log_prob(difference) + padding
 
 
