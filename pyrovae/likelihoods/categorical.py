@@ -48,9 +48,9 @@ class Categorical(nn.Module):
         return CategoricalLevels(logits=logits).to_event(logits.dim() - z.dim())
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the frequencies of the levels in each entry, one row of each level added."""
+        """Start at the frequencies of the levels in each entry, with one more row spread over all levels."""
         counts = torch.stack([(rows == level).sum(0) for level in range(self.num_levels)])
-        probs = (counts + 1) / (counts.sum(0) + self.num_levels)
+        probs = (counts + 1 / self.num_levels) / (counts.sum(0) + 1)
         start_decoder(self.decoder, probs.log())
 
     def extra_repr(self) -> str:

@@ -22,16 +22,26 @@ def log_rate(mean: Tensor) -> Tensor:
     return mean.clamp(min=0.001).log()
 
 
-def excess_of_zeros(rows: Tensor, log_zero: Tensor) -> Tensor:
-    """The share of zeros in each entry beyond those expected: the gate of a zero-inflated distribution.
+def share_of_zeros(rows: Tensor) -> Tensor:
+    """Of the observed counts ``(rows, *data_shape)`` of each entry."""
+    return torch.where(rows.isnan(), torch.nan, (rows == 0).to(rows)).nanmean(0).nan_to_num(0.0)
 
-    Args:
-        rows: counts ``(rows, *data_shape)``, NaN where missing.
-        log_zero: log probability of a zero without a gate, ``data_shape``.
+
+def gate_of_zeros(rows: Tensor, mean: Tensor) -> Tensor:
+    """The gate g of a zero-inflated Poisson distribution that has mean and share of zeros of the rows.
+
+    With rate r the mean of the counts above 0 is r / (1 - exp(-r)), and the mean of all is (1 - g) r.
     """
-    zeros = torch.where(rows.isnan(), torch.nan, (rows == 0).to(rows)).nanmean(0).nan_to_num(0.0)
-    expected = log_zero.exp()
-    return ((zeros - expected) / (1 - expected).clamp(min=1e-6)).clamp(0.01, 0.99)
+    positive_mean = mean / (1 - share_of_zeros(rows)).clamp(min=1e-6)
+    rate = positive_mean
+    for _ in range(100):
+        rate = positive_mean * -torch.expm1(-rate)
+    return (1 - mean / rate.clamp(min=1e-6)).clamp(0.01, 0.99)
+
+
+def excess_of_zeros(rows: Tensor, expected: Tensor) -> Tensor:
+    """The gate that adds to a share of zeros what the rows have more."""
+    return ((share_of_zeros(rows) - expected) / (1 - expected).clamp(min=1e-6)).clamp(0.01, 0.99)
 
 
 def total_count_of_moments(mean: Tensor, variance: Tensor, *, pooled: bool) -> Tensor:

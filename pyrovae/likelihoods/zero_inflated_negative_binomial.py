@@ -84,16 +84,16 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_mean, total_count, gate_logits = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
-        return dist.ZeroInflatedNegativeBinomial(total_count, logits=logits, gate_logits=gate_logits).to_event(
-            data_dims(logits, z)
-        )
+        # ZeroInflatedNegativeBinomial refuses log-odds whose probability float32 rounds to 1.
+        base = dist.NegativeBinomial(total_count, logits=logits)
+        return dist.ZeroInflatedDistribution(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at a total count and a gate that share the excess of zeros."""
         mean, variance = entry_mean(rows), entry_variance(rows)
         per_entry = total_count_of_moments(mean, variance, pooled=False)
         # Zeros beyond those of the negative binomial that has mean and variance of the data.
-        gate = excess_of_zeros(rows, -per_entry * torch.log1p(mean / per_entry))
+        gate = excess_of_zeros(rows, torch.exp(-per_entry * torch.log1p(mean / per_entry)))
         if self.pooled("gate"):
             gate = gate.mean()
         self.start_at(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.likelihoods.choices import LogOdds, Source
-from pyrovae.likelihoods.counts import bounded_rate, excess_of_zeros, log_rate
+from pyrovae.likelihoods.counts import bounded_rate, gate_of_zeros, log_rate
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean
@@ -64,9 +64,9 @@ class ZeroInflatedPoisson(Elementwise):
         )
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the excess of zeros over a Poisson distribution, and at the mean of each entry."""
+        """Start at the mean of each entry, and at its share of zeros where the gate is one for each."""
         mean = entry_mean(rows)
-        gate = excess_of_zeros(rows, -mean)
+        gate = gate_of_zeros(rows, mean)
         if self.pooled("gate"):
             gate = gate.mean()
         share = 1 - self.choices["gate"].number_or(gate)

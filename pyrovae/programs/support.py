@@ -4,10 +4,10 @@ import copy
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
+from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import TransformedDistribution, constraints
 
 from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
@@ -15,7 +15,7 @@ from pyrovae.programs.parameters import private_param_store
 from pyrovae.programs.random_state import isolated_rng
 
 # They have a base distribution, and a name of their own.
-_NAMED = (dist.TransformedDistribution, dist.ZeroInflatedDistribution)
+_NAMED = (TransformedDistribution, ZeroInflatedDistribution)
 
 _REPAIRS = {
     "Beta": "move 0 and 1 inside, (x * (n - 1) + 0.5) / n for n rows for example, or use ContinuousBernoulli",
@@ -147,5 +147,7 @@ def _family(distribution: Any) -> str:
             distribution = distribution.component_distribution
         elif hasattr(distribution, "base_dist") and not isinstance(distribution, _NAMED):
             distribution = distribution.base_dist
+        elif type(distribution) is ZeroInflatedDistribution:
+            return f"ZeroInflated{type(distribution.base_dist).__name__}"
         else:
             return type(distribution).__name__
