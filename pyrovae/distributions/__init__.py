@@ -6,7 +6,9 @@ from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
 from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
 from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
+from pyrovae.distributions.negative_binomial import NegativeBinomial
 from pyrovae.distributions.optimal_normal import OptimalNormal
+from pyrovae.distributions.student_t import StudentT
 
 __all__ = [
     "Beta",
@@ -16,7 +18,9 @@ __all__ = [
     "EquallySpaced",
     "LowRankMultivariateNormal",
     "MultivariateNormal",
+    "NegativeBinomial",
     "OpenInterval",
     "OptimalNormal",
     "Reshaped",
+    "StudentT",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.distributions import NegativeBinomial as NegativeBinomialDistribution
 from pyrovae.likelihoods.choices import Positive, Source
 from pyrovae.likelihoods.counts import bounded_log_rate, log_rate, total_count_of_moments
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -19,7 +20,7 @@ class NegativeBinomial(Elementwise):
         \left(\frac{m_d}{m_d + r_d}\right)^{x_d} \left(\frac{r_d}{m_d + r_d}\right)^{r_d}, \qquad m_d = \exp f_d(z)
 
     The variance is :math:`m + m^2 / r`: a small total count r is a large dispersion, a large one gives the Poisson
-    distribution. In float32 an r of 1000 costs three digits of the log density; use float64 or Poisson there.
+    distribution.
 
     Args:
         decoder: network from z ``(*batch, latent_dim)`` to log means ``(*batch, *data_shape)``, kept within 30 of 0;
@@ -68,7 +69,7 @@ class NegativeBinomial(Elementwise):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_mean, total_count = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
-        return dist.NegativeBinomial(total_count, logits=logits).to_event(data_dims(logits, z))
+        return NegativeBinomialDistribution(total_count, logits=logits).to_event(data_dims(logits, z))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the total count that has the variance around it."""

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions import StudentT as StudentTDistribution
 from pyrovae.likelihoods.choices import Positive, Source
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
@@ -82,7 +83,7 @@ class StudentT(Elementwise):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc, df, scale = self.entries(z)
-        return dist.StudentT(df, loc, scale).to_event(data_dims(loc, z))
+        return StudentTDistribution(df, loc, scale).to_event(data_dims(loc, z))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the scale that has the standard deviation around it."""
@@ -90,4 +91,5 @@ class StudentT(Elementwise):
         df = choice.bounded(torch.tensor(choice.start)) if choice.number is None else torch.tensor(choice.number)
         # A variance exists above 2 only; below 3 it says little of the scale.
         shrink = (1 - 2 / df.clamp(min=3.0)).sqrt().item()
-        self.start_at(entry_mean(rows), df=df, scale=shrink * self.spread(rows, "scale"))
+        mean = entry_mean(rows)
+        self.start_at(mean, df=df.to(mean), scale=shrink * self.spread(rows, "scale"))

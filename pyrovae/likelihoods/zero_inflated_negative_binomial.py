@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions import NegativeBinomial
 from pyrovae.likelihoods.choices import LogOdds, Positive, Source
 from pyrovae.likelihoods.counts import bounded_log_rate, excess_of_zeros, log_rate, total_count_of_moments
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -85,7 +86,7 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         log_mean, total_count, gate_logits = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
         # ZeroInflatedNegativeBinomial refuses log-odds whose probability float32 rounds to 1.
-        base = dist.NegativeBinomial(total_count, logits=logits)
+        base = NegativeBinomial(total_count, logits=logits)
         return dist.ZeroInflatedDistribution(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
 
     def initialize(self, rows: Tensor) -> None:
