@@ -1,5 +1,28 @@
-"""Distributions that neither Pyro nor PyTorch has, or that need to be faster than theirs."""
+"""Distributions that neither Pyro nor PyTorch has, or that need to be more exact or faster than theirs."""
 
 from pyrovae.distributions.bernoulli import IndependentBernoulli
+from pyrovae.distributions.beta import Beta
+from pyrovae.distributions.categorical_levels import CategoricalLevels
+from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
+from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
+from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
+from pyrovae.distributions.negative_binomial import NegativeBinomial
+from pyrovae.distributions.optimal_normal import OptimalNormal
+from pyrovae.distributions.student_t import StudentT
 
-__all__ = ["IndependentBernoulli"]
+__all__ = [
+    "Beta",
+    "CategoricalLevels",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "EquallySpaced",
+    "IndependentBernoulli",
+    "LowRankMultivariateNormal",
+    "MultivariateNormal",
+    "NegativeBinomial",
+    "OpenInterval",
+    "OptimalNormal",
+    "Reshaped",
+    "StudentT",
+]
