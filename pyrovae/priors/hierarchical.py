@@ -48,8 +48,8 @@ class Hierarchical(nn.Module):
         check_counts(top_dim=self.top_dim)
         if self.top_dim >= latent_dim:
             raise ValueError(
-                f"Hierarchical: top_dim is {self.top_dim} of latent_dim {latent_dim}, which leaves nothing for the lower "
-                f"level: take {latent_dim - 1} or less"
+                f"Hierarchical: top_dim is {self.top_dim} of latent_dim {latent_dim}, which leaves nothing for the "
+                f"lower level: take {latent_dim - 1} or less"
             )
         check_hidden_dims(hidden_dims, "Hierarchical")
         # Given z_2, a Gaussian z_1 is a shift and a scale of standard normal noise.
