@@ -11,6 +11,7 @@ from pyro.distributions.torch_transform import TransformModule
 from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.nn import AutoRegressiveNN, DenseNN
 from torch import Tensor, nn
+from torch.distributions.transforms import Transform, _InverseTransform
 
 from pyrovae.distributions.arguments import check_counts
 
@@ -78,11 +79,11 @@ class FlowLayers(nn.Module):
         total = torch.arange(len(self.order), device=self.order.device)
         for layer in self.layers:
             if parts:
-                parts.append(transforms.Permute(self.order))
+                parts.append(Permute(self.order))
                 total = total[self.order]
             parts.append(copy.copy(layer))
         # Back to the first order, so that a flow of layers that do nothing does nothing.
-        return [*parts, transforms.Permute(total.argsort())]
+        return [*parts, Permute(total.argsort())]
 
 
 def check_hidden_dims(hidden_dims: Sequence[int], part: str) -> None:
@@ -93,17 +94,10 @@ def check_hidden_dims(hidden_dims: Sequence[int], part: str) -> None:
         check_counts(hidden_dims=width)
 
 
-def affine_coupling(first: int, second: int, hidden_dims: Sequence[int]) -> Any:
-    """A layer that gives the last ``second`` numbers a shift and a scale from the ``first`` ones."""
-    network = DenseNN(first, list(hidden_dims), [second, second], nonlinearity=nn.ReLU())
-    _start(network.layers[-1], torch.zeros(2 * second))
-    return transforms.AffineCoupling(first, network)
-
-
 def _layer(latent_dim: int, kind: FlowKind, hidden_dims: Sequence[int]) -> Any:
     first, second = latent_dim // 2, latent_dim - latent_dim // 2
     if kind == "coupling":
-        return affine_coupling(first, second, hidden_dims)
+        return AffineCoupling(first, second, hidden_dims)
     if kind == "spline":
         return _SplineCoupling(first, second, hidden_dims)
     # The order of the dimensions is left to the permutations between layers; Pyro's own would be drawn at random.
@@ -119,7 +113,32 @@ def _start(layer: Any, bias: Tensor) -> None:
     layer.bias.copy_(bias)
 
 
-class _AffineAutoregressive(transforms.AffineAutoregressive):
+class _InverseOnDemand(Transform):
+    """A transform that does not keep its inverse.
+
+    The two would hold each other, and with them the graph of the last draw, until Python looks for such rings.
+    """
+
+    @property
+    def inv(self) -> Any:
+        """The inverse."""
+        return _InverseTransform(self)
+
+
+class Permute(_InverseOnDemand, transforms.Permute):
+    """Pyro's permutation."""
+
+
+class AffineCoupling(_InverseOnDemand, transforms.AffineCoupling):
+    """Pyro's layer that gives the last ``second`` numbers a shift and a scale from the ``first`` ones."""
+
+    def __init__(self, first: int, second: int, hidden_dims: Sequence[int]) -> None:
+        network = DenseNN(first, list(hidden_dims), [second, second], nonlinearity=nn.ReLU())
+        _start(network.layers[-1], torch.zeros(2 * second))
+        super().__init__(first, network)
+
+
+class _AffineAutoregressive(_InverseOnDemand, transforms.AffineAutoregressive):
     """Pyro's layer, whose inverse works in float32 only."""
 
     def _inverse(self, y: Tensor) -> Tensor:
@@ -133,7 +152,7 @@ class _AffineAutoregressive(transforms.AffineAutoregressive):
         return torch.stack(columns, dim=-1)
 
 
-class _SplineCoupling(TransformModule):
+class _SplineCoupling(_InverseOnDemand, TransformModule):
     """Splines of the second half given the first; Pyro's own layer keeps values in its parts, where they stay."""
 
     domain = constraints.real_vector

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
-from pyro.distributions import transforms
 from torch import nn
 
 from pyrovae.distributions.arguments import check_counts
-from pyrovae.distributions.flows import affine_coupling, check_hidden_dims
+from pyrovae.distributions.flows import AffineCoupling, Permute, check_hidden_dims
 
 
 class Hierarchical(nn.Module):
@@ -53,7 +52,7 @@ class Hierarchical(nn.Module):
             )
         check_hidden_dims(hidden_dims, "Hierarchical")
         # Given z_2, a Gaussian z_1 is a shift and a scale of standard normal noise.
-        self.lower = affine_coupling(self.top_dim, latent_dim - self.top_dim, hidden_dims)
+        self.lower = AffineCoupling(self.top_dim, latent_dim - self.top_dim, hidden_dims)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
         self.register_buffer("order", torch.arange(latent_dim).roll(-self.top_dim), persistent=False)
@@ -61,7 +60,7 @@ class Hierarchical(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         """p(z): batch (), event ``(latent_dim,)``."""
         # A copy, as a transform keeps what it was last called with.
-        steps = [copy.copy(self.lower), transforms.Permute(self.order)]
+        steps = [copy.copy(self.lower), Permute(self.order)]
         return dist.TransformedDistribution(dist.Normal(self.loc, self.scale).to_event(1), steps)
 
     def extra_repr(self) -> str:
