@@ -26,6 +26,7 @@ from pyrovae.evaluation import (
     to_arviz,
 )
 from pyrovae.models import VAE, VAECheck, check_vae
+from pyrovae.objectives import kl_forms
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 from pyrovae.version import __version__
@@ -57,6 +58,7 @@ __all__ = [
     "compare_runs",
     "fit_svi",
     "inference_gap",
+    "kl_forms",
     "latent_summary",
     "likelihoods",
     "load",
