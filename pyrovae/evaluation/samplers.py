@@ -13,6 +13,7 @@ from pyrovae.programs import (
     PairStructure,
     Program,
     Site,
+    check_missing,
     check_rows,
     check_support,
     evaluation_mode,
@@ -164,6 +165,7 @@ def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Ite
     random generators.
     """
     check_rows(x, "x")
+    check_missing(model, guide, x, "x")
     with (
         private_param_store(model, guide),
         isolated_rng(seed, x.device),

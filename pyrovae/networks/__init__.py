@@ -1,6 +1,7 @@
 """Neural networks between data and latents; any ``nn.Module`` with the same shapes serves in their place."""
 
+from pyrovae.networks.columns import ColumnEncoder
 from pyrovae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyrovae.networks.mlp import MLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder"]
+__all__ = ["MLP", "ColumnEncoder", "ConvDecoder", "ConvEncoder"]
