@@ -1,13 +1,14 @@
 """Variational autoencoders as Pyro programs, with ELBO and log p(x) side by side for every row."""
 
 from pyrovae import likelihoods, networks, posteriors, priors
-from pyrovae.data import DataSplits, load_data
+from pyrovae.data import DataSplits, load_data, mark_missing
 from pyrovae.evaluation import (
     AnnealedEstimate,
     Auroc,
     BidirectionalEstimate,
     BitsPerDim,
     BoundComparison,
+    Imputation,
     InferenceGap,
     LatentSummary,
     OutOfDistributionScores,
@@ -17,6 +18,7 @@ from pyrovae.evaluation import (
     bdmc,
     bits_per_dim,
     compare_bounds,
+    impute,
     inference_gap,
     latent_summary,
     log_weights,
@@ -39,6 +41,7 @@ __all__ = [
     "BoundComparison",
     "DataSplits",
     "FitResult",
+    "Imputation",
     "InferenceGap",
     "LatentSummary",
     "NonFiniteLossError",
@@ -54,12 +57,14 @@ __all__ = [
     "compare_bounds",
     "compare_runs",
     "fit_svi",
+    "impute",
     "inference_gap",
     "latent_summary",
     "likelihoods",
     "load",
     "load_data",
     "log_weights",
+    "mark_missing",
     "networks",
     "ood_scores",
     "posterior_samples",

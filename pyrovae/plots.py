@@ -115,6 +115,8 @@ def samples(x: Tensor, means: Tensor, draws: Tensor) -> "Figure":
         drawn = new[:, dimension]
         low, high = (end.item() for end in torch.cat([observed, drawn]).aminmax())
         for split, colour, label in ((observed, _BLUE, "data"), (drawn, _ORANGE, "model")):
+            if not len(split):
+                continue
             axes.hist(
                 split.numpy(),
                 bins=30,
