@@ -139,7 +139,9 @@ class Columns(dist.TorchDistribution):
         total: Any = 0.0
         for kind, group in self._in_order():
             positions = self.positions[kind]
-            terms = group.log_prob(value[..., positions])
+            # Where nothing is validated, an index that is out of range would stop a GPU for good.
+            most = (num_categories(kind) or torch.inf) - 1
+            terms = group.log_prob(value[..., positions].clamp(max=most))
             if observed is not None:
                 terms = torch.where(observed[..., positions], terms, 0.0)
             total = total + terms.sum(-1)

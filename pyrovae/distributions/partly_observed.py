@@ -60,15 +60,16 @@ class PartlyObserved(dist.TorchDistribution):
 
     def __init__(self, base: Any, validate_args: bool | None = None) -> None:
         self.base_dist = base
-        # The innermost distribution, and how many dimensions of entries are around it.
-        self._entries, self._num_dims = base, 0
-        while isinstance(self._entries, Independent):
-            self._num_dims += self._entries.reinterpreted_batch_ndims
-            self._entries = self._entries.base_dist
-        self._joint = hasattr(self._entries, "marginal_log_prob")
-        if self._entries.event_shape and not self._joint:
+        # The distribution of single entries, or of those that belong together, and how many dimensions are around it.
+        self.entries: Any = base
+        self._num_dims = 0
+        while isinstance(self.entries, Independent):
+            self._num_dims += self.entries.reinterpreted_batch_ndims
+            self.entries = self.entries.base_dist
+        self._joint = hasattr(self.entries, "marginal_log_prob")
+        if self.entries.event_shape and not self._joint:
             raise ValueError(
-                f"{type(self._entries).__name__} is one distribution over {tuple(self._entries.event_shape)}, and the "
+                f"{type(self.entries).__name__} is one distribution over {tuple(self.entries.event_shape)}, and the "
                 "density of some of its entries alone is not known: use independent entries (.to_event(n)), or give "
                 "it a method marginal_log_prob(value, observed)"
             )
@@ -117,11 +118,11 @@ class PartlyObserved(dist.TorchDistribution):
             self._validate_sample(value)
         observed = ~value.isnan()
         if self._joint:
-            terms = self._entries.marginal_log_prob(torch.where(observed, value, 0.0), observed)
+            terms = self.entries.marginal_log_prob(torch.where(observed, value, 0.0), observed)
         else:
             # A value to compute with, since a NaN would come through where() in the gradient.
-            filled = torch.where(observed, value, _feasible(self._entries.support).to(value))
-            terms = torch.where(observed, self._entries.log_prob(filled), 0.0)
+            filled = torch.where(observed, value, _feasible(self.entries.support).to(value))
+            terms = torch.where(observed, self.entries.log_prob(filled), 0.0)
         return terms.sum(tuple(range(-self._num_dims, 0))) if self._num_dims else terms
 
     def sample_missing(self, value: Tensor) -> Tensor:
@@ -139,12 +140,12 @@ class PartlyObserved(dist.TorchDistribution):
             ValueError: entries depend on each other, and not as those of a Gaussian do.
         """
         observed = ~value.isnan()
-        if not self._joint or getattr(self._entries, "independent_entries", False):
+        if not self._joint or getattr(self.entries, "independent_entries", False):
             return torch.where(observed, value, whole)
-        covariance = getattr(self._entries, "covariance_matrix", None)
+        covariance = getattr(self.entries, "covariance_matrix", None)
         if covariance is None:
             raise ValueError(
-                f"{type(self._entries).__name__} does not say how its entries depend on each other, so missing ones "
+                f"{type(self.entries).__name__} does not say how its entries depend on each other, so missing ones "
                 "cannot be drawn given the others: it needs a covariance_matrix, or independent_entries = True"
             )
         return _conditioned_gaussian(whole, covariance, value, observed, len(self.event_shape))

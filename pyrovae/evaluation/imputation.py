@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Independent
+from torch.distributions import Categorical
 from tqdm.auto import tqdm
 
 from pyrovae.distributions import Columns, PartlyObserved
@@ -14,7 +14,7 @@ from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean
 from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, observing_site, sample_sites, trace_pair
+from pyrovae.programs import Program, check_positive, isolated_rng, observing_site, sample_sites, trace_pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,11 +164,13 @@ def impute(
 
 def _observing_site(sampler: Sampler, x: Tensor) -> str:
     rows = x[:3]
-    site = observing_site(sampler.model, sampler.guide, rows)
-    found = sample_sites(trace_pair(sampler.model, sampler.guide, rows)[0])[site]["fn"]
+    # Draws of its own: the proposals are then those of compare_bounds with the same seed.
+    with isolated_rng(0, x.device):
+        site = observing_site(sampler.model, sampler.guide, rows)
+        found = sample_sites(trace_pair(sampler.model, sampler.guide, rows)[0])[site]["fn"]
     if not isinstance(found, PartlyObserved):
         raise ValueError(
-            f"site {site!r} observes the rows by a {type(found).__name__}; missing entries can be drawn where it is a "
+            f"site {site!r} observes the rows by {type(found).__name__}; missing entries can be drawn where it is a "
             "PartlyObserved distribution: wrap the likelihood in likelihoods.PartlyObserved"
         )
     return site
@@ -260,21 +262,17 @@ def _expectations(fn: PartlyObserved, value: Tensor) -> list[Tensor]:
         return [fn.mean_missing(value), *probs]
     except NotImplementedError as error:
         raise ValueError(
-            f"{type(fn.base_dist).__name__} has no mean, so that of missing entries is not known: give it a property "
-            "mean"
+            f"{type(fn.entries).__name__} has no mean, so that of missing entries is not known: give it a property mean"
         ) from error
 
 
 def _category_probs(fn: PartlyObserved) -> list[tuple[list[int], Tensor]]:
     """Positions of categorical entries, by their number of categories, and the probabilities of these."""
-    entries: Any = fn.base_dist
-    while isinstance(entries, Independent):
-        entries = entries.base_dist
-    if isinstance(entries, Columns):
-        return entries.category_probs()
+    if isinstance(fn.entries, Columns):
+        return fn.entries.category_probs()
     # PyTorch's categories have no mean; those that have one are levels of a quantity.
-    if isinstance(entries, Categorical) and type(entries).mean is Categorical.mean:
-        return [(list(range(fn.event_shape.numel())), entries.probs)]
+    if isinstance(fn.entries, Categorical) and type(fn.entries).mean is Categorical.mean:
+        return [(list(range(fn.event_shape.numel())), fn.entries.probs)]
     return []
 
 
