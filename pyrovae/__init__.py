@@ -1,13 +1,14 @@
 """Variational autoencoders as Pyro programs, with ELBO and log p(x) side by side for every row."""
 
 from pyrovae import likelihoods, networks, posteriors, priors
-from pyrovae.data import DataSplits, load_data
+from pyrovae.data import DataSplits, load_data, mark_missing
 from pyrovae.evaluation import (
     AnnealedEstimate,
     Auroc,
     BidirectionalEstimate,
     BitsPerDim,
     BoundComparison,
+    Imputation,
     InferenceGap,
     LatentSummary,
     OutOfDistributionScores,
@@ -17,6 +18,7 @@ from pyrovae.evaluation import (
     bdmc,
     bits_per_dim,
     compare_bounds,
+    impute,
     inference_gap,
     latent_summary,
     log_weights,
@@ -40,6 +42,7 @@ __all__ = [
     "BoundComparison",
     "DataSplits",
     "FitResult",
+    "Imputation",
     "InferenceGap",
     "LatentSummary",
     "NonFiniteLossError",
@@ -57,6 +60,7 @@ __all__ = [
     "compare_bounds",
     "compare_runs",
     "fit_svi",
+    "impute",
     "inference_gap",
     "kl_forms",
     "latent_summary",
@@ -64,6 +68,7 @@ __all__ = [
     "load",
     "load_data",
     "log_weights",
+    "mark_missing",
     "networks",
     "ood_scores",
     "posterior_samples",

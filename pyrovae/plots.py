@@ -111,11 +111,14 @@ def samples(x: Tensor, means: Tensor, draws: Tensor) -> "Figure":
         if dimension >= dimensions:
             axes.set_axis_off()
             continue
-        low = min(values[:, dimension].min().item(), new[:, dimension].min().item())
-        high = max(values[:, dimension].max().item(), new[:, dimension].max().item())
-        for split, colour, label in ((values, _BLUE, "data"), (new, _ORANGE, "model")):
+        observed = values[:, dimension][~values[:, dimension].isnan()]
+        drawn = new[:, dimension]
+        low, high = (end.item() for end in torch.cat([observed, drawn]).aminmax())
+        for split, colour, label in ((observed, _BLUE, "data"), (drawn, _ORANGE, "model")):
+            if not len(split):
+                continue
             axes.hist(
-                split[:, dimension].numpy(),
+                split.numpy(),
                 bins=30,
                 range=(low, high) if high > low else None,
                 density=True,
@@ -134,7 +137,8 @@ def _are_images(x: Tensor) -> bool:
 
 def _image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Tensor) -> "Figure":
     """Blocks of images under their titles, in one scale of grey or colour."""
-    low, high = shared.min().item(), shared.max().item()
+    # Missing entries are NaN.
+    low, high = (end.item() for end in shared[~shared.isnan()].aminmax())
     lines = [-(-len(images) // columns) for _, images in blocks]
     height, width = blocks[0][1].shape[-2:]
     size = min(1.0, 12 / columns)
@@ -149,7 +153,7 @@ def _image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Te
 
 def _tile(images: Tensor, lines: int, columns: int, low: float, high: float) -> "NDArray[np.float32]":
     """One picture ``(height, width[, 3])`` with a thin white line between images."""
-    scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+    scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1).nan_to_num(nan=1.0)
     count, channels, height, width = scaled.shape
     canvas = torch.ones(channels, lines * (height + 1) - 1, columns * (width + 1) - 1)
     for index in range(count):

@@ -1,7 +1,17 @@
 """Data sets, split into training, validation and test rows."""
 
+from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
 from pyrovae.data.load import load_data
+from pyrovae.data.missing import mark_missing
 from pyrovae.data.named import NAMES
 from pyrovae.data.splits import DataSplits
 
-__all__ = ["NAMES", "DataSplits", "load_data"]
+__all__ = [
+    "NAMES",
+    "DataSplits",
+    "check_column_kinds",
+    "columns_by_kind",
+    "load_data",
+    "mark_missing",
+    "num_categories",
+]

@@ -10,23 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.data.typed import Missing
+
 Array = NDArray[Any]
 
 SHAPES = "(N, D) for a table, (N, H, W) or (N, C, H, W) with 1 or 3 channels for images"
 
 
-def to_tensors(arrays: Mapping[str, Array]) -> tuple[dict[str, Tensor], str]:
+def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tuple[dict[str, Tensor], str]:
     """Check arrays of one data set and make them float32 tensors of one layout.
 
     Args:
         arrays: The arrays under the words by which an error names them, e.g. "faces.npz, array 'train'".
+        missing: Whether NaN is kept, as a missing entry.
 
     Returns:
         The tensors, shape (rows, *data_shape), under the same keys, and what their values are.
 
     Raises:
-        ValueError: If an array is not numeric, empty, of an unknown layout or not finite, or if the arrays
-            do not fit together.
+        ValueError: If an array is not numeric, empty, of an unknown layout or not finite, has rows without a value,
+            or if the arrays do not fit together.
     """
     for title, array in arrays.items():
         _check_type(title, array)
@@ -38,7 +41,7 @@ def to_tensors(arrays: Mapping[str, Array]) -> tuple[dict[str, Tensor], str]:
                 f"{title} has rows of shape {array.shape[1:]} and dtype {array.dtype}, but {first_title} has "
                 f"{first.shape[1:]} and {first.dtype}; all splits need rows of one shape and one dtype."
             )
-    tensors = {title: _to_tensor(title, array) for title, array in arrays.items()}
+    tensors = {title: _to_tensor(title, array, missing) for title, array in arrays.items()}
     if first.dtype == np.bool_:
         return tensors, "booleans as 0 and 1"
     # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
@@ -102,16 +105,24 @@ def _check_shape(title: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def _to_tensor(title: str, array: Array) -> Tensor:
+def _to_tensor(title: str, array: Array, missing: Missing) -> Tensor:
     # A value too large for float32 becomes infinite here and is reported below.
     with np.errstate(over="ignore"):
         values = array.astype(np.float32, order="C")
-    broken = ~np.isfinite(values)
+    absent = np.isnan(values)
+    broken = ~np.isfinite(values) if missing == "refuse" else np.isinf(values)
     if broken.any():
         row, *position = (int(axis[0]) for axis in np.nonzero(broken))
         raise ValueError(
             f"{title} holds {int(broken.sum())} values that are NaN, infinite or too large for float32, the "
             f"first ({array[(row, *position)]}) in row {row} at position {tuple(position)}, both counted "
-            "from 0; remove or replace them."
+            "from 0; remove or replace them"
+            + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if absent.any() else ".")
+        )
+    empty = absent.reshape(len(values), -1).all(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"{title} has no value in row {int(np.argmax(empty))}, counted from 0 ({int(empty.sum())} such rows); "
+            "leave out rows without any value."
         )
     return torch.from_numpy(values[:, None] if values.ndim == 3 else values)

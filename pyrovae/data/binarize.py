@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from pyrovae.data.splits import value_range
+
 Binarize = Literal["none", "threshold", "static", "dynamic"]
 
 CHOICES: tuple[str, ...] = get_args(Binarize)
@@ -16,9 +18,18 @@ def draw_bits(intensities: Tensor) -> Tensor:
     """Draw every value as one Bernoulli trial from torch's global generator.
 
     Args:
-        intensities: Probabilities of a one, in [0, 1], any shape.
+        intensities: Probabilities of a one, in [0, 1], any shape; missing ones, NaN, stay so.
     """
-    return torch.bernoulli(intensities)
+    return _draw(intensities, None)
+
+
+def _draw(intensities: Tensor, generator: torch.Generator | None) -> Tensor:
+    bits = torch.bernoulli(intensities.nan_to_num(nan=0.0), generator=generator)
+    return bits.masked_fill_(intensities.isnan(), torch.nan)
+
+
+def _threshold(intensities: Tensor) -> Tensor:
+    return (intensities > 0.5).float().masked_fill_(intensities.isnan(), torch.nan)
 
 
 def binarize_splits(
@@ -39,20 +50,19 @@ def binarize_splits(
     """
     if how == "none":
         return train, validation, test
-    lowest = min(float(split.min()) for split in (train, validation, test))
-    highest = max(float(split.max()) for split in (train, validation, test))
+    lowest, highest = value_range(train, validation, test)
     if lowest < 0 or highest > 1:
         raise ValueError(
             f"{name}: binarize={how!r} needs values in [0, 1], but they run from {lowest:g} to {highest:g}; "
             "scale them to [0, 1] first, or use binarize='none'."
         )
     if how == "threshold":
-        return (train > 0.5).float(), (validation > 0.5).float(), (test > 0.5).float()
+        return _threshold(train), _threshold(validation), _threshold(test)
     # Held-out rows come first, so that "static" and "dynamic" are judged on the same bits.
-    validation = torch.bernoulli(validation, generator=generator)
-    test = torch.bernoulli(test, generator=generator)
+    validation = _draw(validation, generator)
+    test = _draw(test, generator)
     if how == "static":
-        train = torch.bernoulli(train, generator=generator)
+        train = _draw(train, generator)
     return train, validation, test
 
 

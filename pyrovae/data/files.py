@@ -5,24 +5,29 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.lib.npyio import NpzFile
+from torch import Tensor
 
 from pyrovae.data.arrays import Array, to_labels, to_tensors
 from pyrovae.data.source import Rows, Source
+from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
 
 SPLITS = ("train", "validation", "test")
 VALUE_KEYS = ("data", "x")
 LABEL_KEYS = ("labels", "y")
 
 
-def read_npy(path: Path) -> Source:
+def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
     """Read one array from a .npy file.
 
     Args:
         path: An existing file.
+        missing: Whether NaN is kept, as a missing entry.
+        columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
 
     Raises:
         ValueError: If the file is no array, or its array cannot be used.
@@ -31,15 +36,18 @@ def read_npy(path: Path) -> Source:
         array = _load(path, file)
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds an archive of arrays, not one array; rename it to end in .npz.")
-    tensors, variant = to_tensors({str(path): array})
-    return Source(path.name, variant, Rows(tensors[str(path)]))
+    tensors, variant = to_tensors({str(path): array}, missing)
+    typed = _typed(path, tensors, missing, columns)
+    return Source(path.name, variant, Rows(tensors[str(path)]), **typed)
 
 
-def read_npz(path: Path) -> Source:
+def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
     """Read all rows, or splits that are already made, from a .npz file.
 
     Args:
         path: An existing file.
+        missing: Whether NaN is kept, as a missing entry.
+        columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
 
     Raises:
         ValueError: If the file is no archive, its keys are unclear, or its arrays cannot be used.
@@ -52,13 +60,39 @@ def read_npz(path: Path) -> Source:
         chosen = _choose_keys(path, archive.files)
         arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
     title = {key: f"{path}, array {key!r}," for key in arrays}
-    tensors, variant = to_tensors({title[key]: arrays[key] for key, _ in chosen.values()})
+    tensors, variant = to_tensors({title[key]: arrays[key] for key, _ in chosen.values()}, missing)
+    typed = _typed(path, tensors, missing, columns)
     parts: dict[str, Rows] = {}
     for split, (key, label_key) in chosen.items():
         values = tensors[title[key]]
         labels = to_labels(title[label_key], arrays[label_key], len(values)) if label_key else None
         parts[split] = Rows(values, labels)
-    return Source(path.name, variant, parts["train"], parts.get("validation"), parts.get("test"))
+    return Source(path.name, variant, parts["train"], parts.get("validation"), parts.get("test"), **typed)
+
+
+def _typed(path: Path, tensors: dict[str, Tensor], missing: Missing, columns: ColumnsAsked | None) -> dict[str, Any]:
+    """What is known of the columns; categories among the tensors become numbers from 0, in place."""
+    if columns is None:
+        return {}
+    import pandas as pd
+
+    shape = next(iter(tensors.values())).shape[1:]
+    if len(shape) != 1:
+        raise ValueError(f"columns is for tables, but {path} holds rows of shape {tuple(shape)}; leave it out.")
+    names = [str(number) for number in range(1, shape[0] + 1)]
+    kinds = asked_kinds(str(path), names, columns)
+    places = [(title, row) for title, tensor in tensors.items() for row in range(len(tensor))]
+
+    def where(row: int) -> str:
+        return "{} row {} (counted from 0)".format(*places[row])
+
+    frame = pd.DataFrame(torch.cat(list(tensors.values())).numpy())
+    cells = [frame.iloc[:, number] for number in range(len(names))]
+    encoded = encode_columns(cells, names, kinds, missing, where, "correct the file or columns.")
+    parts = torch.from_numpy(encoded.values).float().split([len(tensor) for tensor in tensors.values()])
+    for tensor, part in zip(tensors.values(), parts, strict=True):
+        tensor.copy_(part)
+    return {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}
 
 
 def _load(path: Path, file: BinaryIO) -> Array | NpzFile:

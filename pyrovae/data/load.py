@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -14,6 +15,7 @@ from pyrovae.data.named import NAMES, data_root, read_digits, read_torchvision
 from pyrovae.data.source import Source
 from pyrovae.data.splits import DataSplits, split_rows, support_of
 from pyrovae.data.tables import read_csv
+from pyrovae.data.typed import ColumnsAsked, Missing
 
 READERS = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
 
@@ -23,6 +25,8 @@ def load_data(
     *,
     root: str | Path | None = None,
     binarize: Binarize = "none",
+    missing: Missing = "refuse",
+    columns: ColumnsAsked | None = None,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
@@ -44,6 +48,14 @@ def load_data(
         binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
             "static", one Bernoulli draw of every value; "dynamic", training values stay and are drawn anew
             by `train_transform`, validation and test values are drawn once, the same as with "static".
+        missing: What to do with empty and NA cells of a .csv file and NaN in arrays: "refuse" them; or "keep" them
+            as NaN, which marks a missing entry for the parts that take them, `likelihoods.PartlyObserved` and
+            `posteriors.PartlyObserved`.
+        columns: Kinds of the columns of a table, by name or in their order: "real", "count", "binary" (0 or 1, or
+            two words), "categorical" (any values, also words, which are numbered from 0 in their order) or
+            "categorical(k)" (0 to k - 1). Columns that a mapping does not name are real. Without a header the
+            names are "1", "2" and so on. They come back as `column_kinds`, with numbers of categories counted
+            over all rows, for `likelihoods.Columns`; what the numbers stand for as `categories`.
         seed: Seed of the split and of the binarisation, a whole number from 0.
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
@@ -65,10 +77,10 @@ def load_data(
         >>> digits.support
         'binary'
     """
-    _check_arguments(binarize, seed)
+    _check_arguments(binarize, missing, seed)
     _check_fraction("validation_fraction", validation_fraction)
     _check_fraction("test_fraction", test_fraction)
-    source = _read(name_or_path, root, download)
+    source = _read(name_or_path, root, download, missing, columns)
     if source.test is None and validation_fraction + test_fraction >= 1:
         raise ValueError(
             f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
@@ -87,12 +99,17 @@ def load_data(
         variant=source.variant if binarize == "none" else binarized_variant(binarize, seed),
         seed=seed,
         train_transform=draw_bits if binarize == "dynamic" else None,
+        column_kinds=source.column_kinds,
+        column_names=source.column_names,
+        categories=source.categories,
     )
 
 
-def _check_arguments(binarize: str, seed: int) -> None:
+def _check_arguments(binarize: str, missing: str, seed: int) -> None:
     if binarize not in CHOICES:
         raise ValueError(f"binarize={binarize!r} is unknown; use one of {', '.join(map(repr, CHOICES))}.")
+    if missing not in get_args(Missing):
+        raise ValueError(f"missing={missing!r} is unknown; use one of {', '.join(map(repr, get_args(Missing)))}.")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed} is out of range; use a whole number from 0 to 2**63 - 1.")
 
@@ -102,12 +119,20 @@ def _check_fraction(argument: str, fraction: float) -> None:
         raise ValueError(f"{argument}={fraction} is out of range; use a number between 0 and 1, such as 0.1.")
 
 
-def _read(name_or_path: str | Path, root: str | Path | None, download: bool) -> Source:
+def _read(
+    name_or_path: str | Path,
+    root: str | Path | None,
+    download: bool,
+    missing: Missing,
+    columns: ColumnsAsked | None,
+) -> Source:
+    path = Path(name_or_path).expanduser()
+    if columns is not None and (name_or_path in NAMES or path.is_dir()):
+        raise ValueError(f"columns is for tables, and {name_or_path} holds images; leave it out.")
     if name_or_path == "digits":
         return read_digits()
     if isinstance(name_or_path, str) and name_or_path in NAMES:
         return read_torchvision(name_or_path, data_root(root), download)
-    path = Path(name_or_path).expanduser()
     reader = READERS.get(path.suffix.lower())
     # An empty name is no path, though `Path` takes it for the current folder.
     if name_or_path and path.is_dir():
@@ -119,7 +144,7 @@ def _read(name_or_path: str | Path, root: str | Path | None, download: bool) -> 
             f"{path} ends in {path.suffix or 'nothing'!r}, which is not supported; "
             "expected a file ending in .npy, .npz or .csv, or a folder of images. Convert it to one of these."
         )
-    return reader(path)
+    return reader(path, missing, columns)
 
 
 def _not_found(given: str) -> ValueError:

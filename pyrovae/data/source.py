@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -37,6 +38,9 @@ class Source:
         train: Rows for training, or all rows.
         validation: Validation rows the source itself sets apart.
         test: Test rows the source itself sets apart.
+        column_names: Names of the columns of a table, or None.
+        column_kinds: Kinds of the columns, where they were asked for.
+        categories: By the name of a column, what its numbers 0, 1, ... stand for.
     """
 
     name: str
@@ -44,3 +48,6 @@ class Source:
     train: Rows
     validation: Rows | None = None
     test: Rows | None = None
+    column_names: tuple[str, ...] | None = None
+    column_kinds: tuple[str, ...] | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ class DataSplits:
     """Training, validation and test rows of one data set.
 
     Args:
-        train: Float32 values, shape (rows, *data_shape).
+        train: Float32 values, shape (rows, *data_shape); NaN for a missing entry.
         validation: As `train`.
         test: As `train`.
         train_labels: Int64 labels, shape (rows,), or None.
@@ -31,6 +32,10 @@ class DataSplits:
         variant: What the values are, e.g. "thresholded at 0.5".
         seed: Seed of the split and of the binarisation.
         train_transform: Applied to every training batch before the model sees it, or None.
+        column_kinds: Kinds of a table's columns, where `load_data` was told them: "real", "count", "binary" or
+            "categorical(k)".
+        column_names: Names of a table's columns, where it has them.
+        categories: By the name of a column, what its numbers 0, 1, ... stand for.
 
     Example:
         >>> from pyrovae import data
@@ -51,6 +56,14 @@ class DataSplits:
     variant: str
     seed: int
     train_transform: Callable[[Tensor], Tensor] | None = None
+    column_kinds: tuple[str, ...] | None = None
+    column_names: tuple[str, ...] | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def num_missing(self) -> int:
+        """Number of missing entries in the three splits."""
+        return sum(int(split.isnan().sum()) for split in (self.train, self.validation, self.test))
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -84,15 +97,18 @@ class DataSplits:
             checksum    ...
         """
         splits = (self.train, self.validation, self.test)
-        lowest = min(float(split.min()) for split in splits)
-        highest = max(float(split.max()) for split in splits)
+        lowest, highest = value_range(*splits)
         rows = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
+        entries = sum(split.numel() for split in splits)
+        kinds = Counter(self.column_kinds or ())
         lines = {
             "data": self.name,
             "values": self.variant,
             "shape": str(self.data_shape),
             "support": f"{self.support}, from {lowest:g} to {highest:g}",
             "rows": rows,
+            **({"missing": f"{self.num_missing:,} of {entries:,} entries"} if self.num_missing else {}),
+            **({"columns": ", ".join(f"{n} {kind}" for kind, n in kinds.items())} if kinds else {}),
             "checksum": self.checksum[:12],
         }
         return "\n".join(f"{title:<12}{text}" for title, text in lines.items())
@@ -113,6 +129,13 @@ class DataSplits:
             "rows": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
             "data_shape": list(self.data_shape),
             "support": self.support,
+            **({"missing": self.num_missing} if self.num_missing else {}),
+            **({"column_kinds": list(self.column_kinds)} if self.column_kinds else {}),
+            **(
+                {"categories": {name: list(levels) for name, levels in self.categories.items()}}
+                if self.categories
+                else {}
+            ),
         }
 
 
@@ -153,7 +176,8 @@ def split_rows(
 
 
 def support_of(*splits: Tensor) -> Support:
-    """Find the smallest support that holds every value."""
+    """Find the smallest support that holds every value; missing ones are in each."""
+    splits = tuple(split[~split.isnan()] for split in splits)
     if all(bool(((split == 0) | (split == 1)).all()) for split in splits):
         return "binary"
     if all(bool(((split >= 0) & (split <= 1)).all()) for split in splits):
@@ -161,6 +185,12 @@ def support_of(*splits: Tensor) -> Support:
     if all(bool(((split >= 0) & (split == split.round())).all()) for split in splits):
         return "count"
     return "real"
+
+
+def value_range(*splits: Tensor) -> tuple[float, float]:
+    """The least and the largest value that is not missing."""
+    ends = [split[~split.isnan()].aminmax() for split in splits if not bool(split.isnan().all())]
+    return min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
 
 
 def _share(total: int, fraction: float, most: int) -> int:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from pyrovae.data.arrays import to_labels, to_tensors
 from pyrovae.data.source import Rows, Source
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
 
 LABEL_COLUMN = "label"
 
+_NUMBERS = (
+    "every cell must be a number, or a word in a column that columns= (see load_data) says is categorical, and commas "
+    "separate the cells."
+)
 
-def read_csv(path: Path) -> Source:
-    """Read a table of numbers, one row a line; a column named "label" holds the labels.
+
+def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
+    """Read a table, one row a line; a column named "label" holds the labels.
 
     Args:
         path: An existing file with cells separated by commas.
+        missing: Whether missing cells are kept, as NaN.
+        columns: Kinds of the columns but that of the labels, by name or in their order; None if all are numbers.
 
     Raises:
-        ValueError: If the file is no table, or a cell is missing, not a number or not finite.
+        ValueError: If the file is no table, or a cell is missing and not to be, or has no value of its column's kind.
     """
     import pandas as pd
 
@@ -42,14 +44,33 @@ def read_csv(path: Path) -> Source:
     if header:
         _check_header(path, header, frame.shape[1])
     names = header or [str(number) for number in range(1, frame.shape[1] + 1)]
-    cells = _numbers(path, frame, names, first_line=2 if header else 1)
+    first_line = 2 if header else 1
+
+    def where(row: int) -> str:
+        return f"{path}: the cell in row {row + first_line} (line of the file)"
+
     labels = None
     if LABEL_COLUMN in names:
         position = names.index(LABEL_COLUMN)
-        labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", cells[:, position], len(cells))
-        cells = np.delete(cells, position, axis=1)
-    tensors, variant = to_tensors({str(path): cells})
-    return Source(path.name, variant, Rows(tensors[str(path)], labels))
+        cells = encode_columns([frame.iloc[:, position]], [LABEL_COLUMN], ["real"], "refuse", where, _NUMBERS)
+        labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", cells.values[:, 0], len(frame))
+        frame = frame.drop(columns=frame.columns[position])
+        names = names[:position] + names[position + 1 :]
+    if not names:
+        raise ValueError(f"{path} holds no value beside the labels; give it columns of data.")
+    kinds = ["real"] * len(names) if columns is None else asked_kinds(str(path), names, columns)
+    encoded = encode_columns(
+        [frame.iloc[:, number] for number in range(len(names))], names, kinds, missing, where, _NUMBERS
+    )
+    tensors, variant = to_tensors({str(path): encoded.values}, missing)
+    return Source(
+        path.name,
+        variant,
+        Rows(tensors[str(path)], labels),
+        column_names=tuple(names) if header or columns is not None else None,
+        column_kinds=None if columns is None else encoded.kinds,
+        categories=encoded.categories,
+    )
 
 
 def _names_columns(path: Path, cells: list[str]) -> bool:
@@ -87,23 +108,3 @@ def _check_header(path: Path, header: list[str], columns: int) -> None:
             )
         if name in header[: number - 1]:
             raise ValueError(f"{path}: the header names {name!r} twice; give every column its own name.")
-
-
-def _numbers(path: Path, frame: pd.DataFrame, names: list[str], first_line: int) -> np.ndarray:
-    import pandas as pd
-
-    numbers = np.empty(frame.shape, dtype=np.float64)
-    for position in range(frame.shape[1]):
-        numbers[:, position] = pd.to_numeric(frame.iloc[:, position], errors="coerce")
-    broken = np.argwhere(~np.isfinite(numbers))
-    if len(broken):
-        row, position = (int(index) for index in broken[0])
-        missing = bool(frame.isna().iat[row, position])
-        cell = str(frame.iat[row, position])
-        wrong = "is missing" if missing else f"holds {cell!r}, which is not a finite number"
-        raise ValueError(
-            f"{path}: the cell in row {row + first_line} (line of the file), column {names[position]!r} "
-            f"{wrong} ({len(broken)} such cells in all); every cell must be a number, and commas "
-            "separate the cells."
-        )
-    return numbers

@@ -7,6 +7,7 @@ from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
 from pyrovae.evaluation.export import to_arviz
 from pyrovae.evaluation.gap import InferenceGap, inference_gap
 from pyrovae.evaluation.importance import log_weights
+from pyrovae.evaluation.imputation import Imputation, impute
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
 from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScores, auroc, ood_scores
 from pyrovae.evaluation.posterior import posterior_samples
@@ -20,6 +21,7 @@ __all__ = [
     "BidirectionalEstimate",
     "BitsPerDim",
     "BoundComparison",
+    "Imputation",
     "InferenceGap",
     "LatentSummary",
     "OutOfDistributionScores",
@@ -30,6 +32,7 @@ __all__ = [
     "bdmc",
     "bits_per_dim",
     "compare_bounds",
+    "impute",
     "inference_gap",
     "latent_summary",
     "log_weights",

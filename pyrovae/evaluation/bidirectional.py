@@ -11,7 +11,7 @@ from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, pr
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, check_rows, sample_sites
+from pyrovae.programs import Program, check_missing, check_positive, check_rows, observes, sample_sites
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def bdmc(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
-        like: some rows ``(any number, *data_shape)``; only their shape, type and device matter.
+        like: some rows ``(any number, *data_shape)``; only their shape, type, device and missing entries matter:
+            the simulated rows lack the same entries.
         num_rows: rows to simulate.
         num_temperatures: steps along the path.
         num_chains: chains for each row and direction.
@@ -134,6 +135,7 @@ def bdmc(
     how = Annealing(num_temperatures, num_chains, start, schedule, num_leapfrog, warm_up)
     check_positive(num_rows=num_rows)
     check_rows(like, "like")
+    check_missing(model, guide, like, "like")
     like = like[torch.arange(num_rows) % len(like)]
     size = how.rows_per_block(like)
     forward, reverse, simulated = [], [], []
@@ -157,8 +159,8 @@ def bdmc(
 def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
     """New rows, and the latents that made them, with one draw each."""
     names = sampler.structure.observed
-    observed = sample_sites(poutine.trace(sampler.model).get_trace(like))[names[0]]["value"]
-    if len(names) > 1 or observed.numel() != like.numel() or not torch.equal(observed.reshape(like.shape), like):
+    site = sample_sites(poutine.trace(sampler.model).get_trace(like))[names[0]]
+    if len(names) > 1 or not observes(site, like):
         raise ValueError(
             f"the model observes {', '.join(map(repr, names))}, and rows can be simulated only where it observes the "
             "rows themselves, at one site: pyro.sample(..., obs=x)"
@@ -175,4 +177,5 @@ def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
             "the model gives simulated rows another density than the one they were drawn from, so it uses the rows "
             "for more than to observe them (as autoregressive likelihoods do): such a model cannot be simulated here"
         )
-    return rows, latents
+    # Without some of its entries, a row has the same exact draw from the posterior given the others.
+    return torch.where(like.isnan(), like, rows), latents

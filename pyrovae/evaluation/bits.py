@@ -10,7 +10,7 @@ from pyro.distributions import Unit
 from torch import Tensor
 from torch.distributions import Independent, constraints
 
-from pyrovae.distributions import EquallySpaced
+from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
@@ -22,6 +22,7 @@ from pyrovae.programs import (
     private_param_store,
     sample_sites,
     trace_pair,
+    which_rows,
 )
 
 _PROBE_ROWS = 3
@@ -114,8 +115,8 @@ def bits_per_dim(
 
     Raises:
         ValueError: a density without ``bin_width`` or with values that are not dequantised by it, a discrete
-            likelihood with it, levels whose probabilities do not sum to 1, masks and factors, values outside the
-            support, bounds of another number of rows.
+            likelihood with it, levels whose probabilities do not sum to 1, masks and factors, missing entries, values
+            outside the support, bounds of another number of rows.
 
     Example:
         >>> import torch
@@ -131,6 +132,11 @@ def bits_per_dim(
         (5, True)
     """
     check_rows(x, "x")
+    if bool(x.isnan().any()):
+        raise ValueError(
+            f"x has missing entries (NaN) in {which_rows(x.isnan())}, so rows differ in their number of dimensions, "
+            "and bits for each are not defined: quote log p(x) in nats"
+        )
     if len(bounds.log_px) != len(x):
         raise ValueError(f"bounds are of {len(bounds.log_px)} rows and x has {len(x)}: give the rows they were made of")
     if bin_width is not None and not (isinstance(bin_width, int | float) and 0 < bin_width < math.inf):
@@ -211,7 +217,7 @@ def _numbers(site: Any) -> int:
 def _check_sum(name: str, site: Any) -> None:
     """Refuse levels whose probabilities do not sum to 1, where single numbers have levels that can be counted."""
     distribution, value = site["fn"], site["value"]
-    while isinstance(distribution, Independent):
+    while isinstance(distribution, Independent | PartlyObserved):
         distribution = distribution.base_dist
     levels = None if distribution.event_shape else _levels(_leaf(distribution.support))
     if levels is None:
@@ -295,7 +301,7 @@ def _check_fractions(x: Tensor, bin_width: float) -> int:
 def _leaf(support: Any) -> Any:
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
-    return support
+    return support.entry if isinstance(support, EntryOrMissing) else support
 
 
 def _innermost(distribution: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
-from pyrovae.programs import Program, check_rows
+from pyrovae.programs import Program, check_missing, check_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,6 +134,7 @@ def ood_scores(
     """
     if train is not None:
         check_rows(train, "train")
+        check_missing(model, guide, train, "train")
 
     def score(pair: tuple[Program, Program], rows: Tensor, own_seed: int) -> BoundComparison:
         # Draws of their own, so that the errors of differences are sums of squares.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.programs import (
     Program,
+    check_missing,
     check_rows,
     evaluation_mode,
     inspect_pair,
@@ -63,6 +64,7 @@ def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> 
 @contextmanager
 def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterator[str]:
     check_rows(x, "x")
+    check_missing(model, guide, x, "x")
     with (
         private_param_store(model, guide),
         isolated_rng(seed, x.device),

@@ -1,8 +1,9 @@
 """Many draws for many rows from one call of a Pyro program."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyro
 import torch
@@ -13,6 +14,7 @@ from pyrovae.programs import (
     PairStructure,
     Program,
     Site,
+    check_missing,
     check_rows,
     check_support,
     evaluation_mode,
@@ -60,6 +62,18 @@ class Sampler(ABC):
         trace, num_draws = self._conditioned(poutine.uncondition(self.model), rows, latents)
         drawn = sample_sites(trace)[site]
         return self._unfold(drawn["value"], num_draws, drawn["fn"].event_dim)
+
+    def observed_terms(
+        self, rows: Tensor, latents: Latents, site: str, terms: Callable[[Any, Tensor], list[Tensor]]
+    ) -> list[Tensor]:
+        """What a function of an observed site's distribution and value gives, each with a leading dimension of draws.
+
+        The function's results have the batch shape of the distribution, and any dimensions after it.
+        """
+        trace, num_draws = self._conditioned(self.model, rows, latents)
+        found = sample_sites(trace)[site]
+        batch_dim = len(found["fn"].batch_shape)
+        return [self._unfold(value, num_draws, value.dim() - batch_dim) for value in terms(found["fn"], found["value"])]
 
     def _score(self, program: Program, rows: Tensor, latents: Latents) -> Tensor:
         trace, num_draws = self._conditioned(program, rows, latents)
@@ -164,6 +178,7 @@ def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Ite
     random generators.
     """
     check_rows(x, "x")
+    check_missing(model, guide, x, "x")
     with (
         private_param_store(model, guide),
         isolated_rng(seed, x.device),

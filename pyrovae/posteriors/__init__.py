@@ -5,5 +5,13 @@ from pyrovae.posteriors.flow import Flow
 from pyrovae.posteriors.full_covariance_normal import FullCovarianceNormal
 from pyrovae.posteriors.low_rank_normal import LowRankNormal
 from pyrovae.posteriors.mixture_of_normals import MixtureOfNormals
+from pyrovae.posteriors.partly_observed import PartlyObserved
 
-__all__ = ["DiagonalNormal", "Flow", "FullCovarianceNormal", "LowRankNormal", "MixtureOfNormals"]
+__all__ = [
+    "DiagonalNormal",
+    "Flow",
+    "FullCovarianceNormal",
+    "LowRankNormal",
+    "MixtureOfNormals",
+    "PartlyObserved",
+]

@@ -1,6 +1,6 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
-from pyrovae.programs.checks import check_positive, check_rows
+from pyrovae.programs.checks import check_positive, check_rows, which_rows
 from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
@@ -12,13 +12,14 @@ from pyrovae.programs.modules import (
 )
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
-from pyrovae.programs.support import check_support, observes_bits, observing_site
+from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [
     "PairStructure",
     "Program",
     "Site",
     "Weights",
+    "check_missing",
     "check_positive",
     "check_rows",
     "check_support",
@@ -27,6 +28,7 @@ __all__ = [
     "inspect_pair",
     "isolated_rng",
     "keep_params",
+    "observes",
     "observes_bits",
     "observing_site",
     "owned_module",
@@ -36,4 +38,5 @@ __all__ = [
     "sample_sites",
     "trace_pair",
     "training_mode",
+    "which_rows",
 ]

@@ -16,14 +16,14 @@ def check_positive(**numbers: int | None) -> None:
 
 
 def check_rows(x: Tensor, argument: str) -> None:
-    """Refuse what cannot be rows of data.
+    """Refuse what cannot be rows of data; missing entries, NaN, are left to ``check_missing``.
 
     Args:
         x: rows of data ``(rows, *data_shape)``.
         argument: its name in the caller's signature.
 
     Raises:
-        ValueError: no tensor of numbers, no rows, NaN or infinite values.
+        ValueError: no tensor of numbers, no rows, infinite values.
     """
     if not isinstance(x, Tensor):
         raise ValueError(
@@ -32,9 +32,11 @@ def check_rows(x: Tensor, argument: str) -> None:
         )
     if x.dim() < 1 or x.numel() == 0:
         raise ValueError(f"{argument} has shape {tuple(x.shape)}; expected (rows, *data_shape) with rows in it")
-    if not bool(torch.isfinite(x).all()):
-        bad_rows = (~torch.isfinite(x)).reshape(len(x), -1).any(dim=1)
-        raise ValueError(
-            f"{argument} has NaN or infinite values in {int(bad_rows.sum())} of {len(x)} rows, the first of them "
-            f"row {int(bad_rows.nonzero()[0, 0])}: remove or fill them"
-        )
+    if bool(torch.isinf(x).any()):
+        raise ValueError(f"{argument} has NaN or infinite values in {which_rows(torch.isinf(x))}: remove or fill them")
+
+
+def which_rows(bad: Tensor) -> str:
+    """How many rows have a bad entry, and the first of them, for errors."""
+    rows = bad.reshape(len(bad), -1).any(dim=1)
+    return f"{int(rows.sum())} of {len(rows)} rows, the first of them row {int(rows.nonzero()[0, 0])}"

@@ -9,6 +9,8 @@ from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
+from pyrovae.distributions import ColumnValues, EntryOrMissing
+from pyrovae.programs.checks import which_rows
 from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
 from pyrovae.programs.parameters import private_param_store
@@ -30,13 +32,18 @@ _REPAIRS = {
     ),
 }
 
+# Rows with missing entries that a guide is tried on.
+_INCOMPLETE_ROWS = 16
+
 
 def observes(site: Site, rows: Tensor) -> bool:
     """Whether a site observes the rows as they are, in their shape or flattened."""
     value = site["value"]
-    return bool(
-        site["is_observed"] and value.numel() == rows.numel() and torch.equal(value.reshape(rows.shape).to(rows), rows)
-    )
+    if not site["is_observed"] or value.numel() != rows.numel():
+        return False
+    value = value.reshape(rows.shape).to(rows)
+    # A missing entry is NaN in both.
+    return bool(((value == rows) | (value.isnan() & rows.isnan())).all())
 
 
 @torch.no_grad()
@@ -72,11 +79,63 @@ def check_support(model: Program, guide: Program, x: Tensor) -> None:
     for name, site in sites.items():
         if not observes(site, rows):
             continue
-        support = _of_every_row(_elementwise(site["fn"].support), x.dim() - 1)
-        if support is None or constraints.is_dependent(support):
+        support = _elementwise(site["fn"].support)
+        values = _of_every_row(getattr(support, "entry", support), x.dim() - 1)
+        if values is None or constraints.is_dependent(values):
             continue
+        support = EntryOrMissing(values) if isinstance(support, EntryOrMissing) else values
         if not support.event_dim or site["value"].shape == rows.shape:
             _check_values(name, site["fn"], support, x)
+
+
+@torch.no_grad()
+def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> None:
+    """Refuse missing entries, NaN, unless the programs can take them.
+
+    Args:
+        model: Pyro program of the rows.
+        guide: Pyro program of the latents.
+        x: rows of data ``(rows, *data_shape)``, on the device of the parameters.
+        argument: their name in the caller's signature.
+
+    Raises:
+        ValueError: NaN where the distribution that observes the rows is not partly observed, rows without any
+            observed entry, a guide whose latents are NaN for rows with missing entries.
+    """
+    missing = x.isnan()
+    if not bool(missing.any()):
+        return
+    incomplete = x[missing.reshape(len(x), -1).any(1)][:_INCOMPLETE_ROWS]
+    # The programs are asked with whole rows first: those that know nothing of NaN need not see it.
+    whole = incomplete.nan_to_num(nan=0.0)
+    with (
+        private_param_store(model, guide),
+        isolated_rng(0, x.device),
+        evaluation_mode(model, guide),
+        pyro.validation_enabled(False),
+    ):
+        sites = sample_sites(trace_pair(model, guide, whole)[0])
+        if not any(
+            observes(site, whole) and isinstance(_elementwise(site["fn"].support), EntryOrMissing)
+            for site in sites.values()
+        ):
+            raise ValueError(
+                f"{argument} has NaN or infinite values in {which_rows(missing)}: remove or fill them; or, if NaN "
+                "marks missing entries, wrap the likelihood and the posterior in likelihoods.PartlyObserved and "
+                "posteriors.PartlyObserved"
+            )
+        empty = missing.reshape(len(x), -1).all(1)
+        if bool(empty.any()):
+            raise ValueError(
+                f"{argument} has no observed entry in {which_rows(empty)}: remove them, a row without entries says "
+                "nothing"
+            )
+        for name, site in sample_sites(trace_pair(model, guide, incomplete)[1]).items():
+            if bool(site["value"].isnan().any()):
+                raise ValueError(
+                    f"latent {name!r} of the guide is NaN for rows with missing entries: wrap the posterior in "
+                    "posteriors.PartlyObserved, or use an encoder that takes NaN, such as networks.ColumnEncoder"
+                )
 
 
 @torch.no_grad()
@@ -89,9 +148,8 @@ def observes_bits(model: Program, guide: Program, x: Tensor) -> bool:
         pyro.validation_enabled(False),
     ):
         sites = sample_sites(trace_pair(model, guide, probe_rows(x, 3))[0])
-    return any(
-        site["is_observed"] and _elementwise(site["fn"].support) is constraints.boolean for site in sites.values()
-    )
+    supports = [_elementwise(site["fn"].support) for site in sites.values() if site["is_observed"]]
+    return any(getattr(support, "entry", support) is constraints.boolean for support in supports)
 
 
 def _elementwise(support: Any) -> Any:
@@ -134,9 +192,13 @@ def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
                 "on the command line; in training pass on its train_transform), or " + repair
             )
+    support = getattr(support, "entry", support)
+    where = (
+        f"in {support.describe(position)}" if isinstance(support, ColumnValues) else f"outside its support {support}"
+    )
     raise ValueError(
-        f"{family} at site {name!r} is no density for these data: row {position[0]} has the value {shown}, outside "
-        f"its support {support}; {repair}"
+        f"{family} at site {name!r} is no density for these data: row {position[0]} has the value {shown}, {where}; "
+        f"{repair}"
     )
 
 

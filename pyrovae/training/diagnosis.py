@@ -15,6 +15,8 @@ def first_non_finite_site(model: Program, guide: Program, x: Tensor) -> str | No
         for trace in (guide_trace, model_trace):
             for name, site in sample_sites(trace).items():
                 log_prob = site["fn"].log_prob(site["value"])
-                if not (torch.isfinite(site["value"]).all() and torch.isfinite(log_prob).all()):
+                # Missing entries of observed values are NaN.
+                value_finite = site["is_observed"] or torch.isfinite(site["value"]).all()
+                if not (value_finite and torch.isfinite(log_prob).all()):
                     return name
     return None

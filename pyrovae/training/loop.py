@@ -17,6 +17,7 @@ from pyrovae.programs import (
     PairStructure,
     Program,
     Weights,
+    check_missing,
     check_positive,
     check_rows,
     check_support,
@@ -81,7 +82,8 @@ def fit_svi(
 
     Raises:
         ValueError: a pair that breaks the contract of ``inspect_pair``, data outside the likelihood's support,
-            NaN in the data, a batch larger than the data, numbers out of range. Nothing was changed then.
+            NaN in the data unless the programs take missing entries, a batch larger than the data, numbers out of
+            range. Nothing was changed then.
         NonFiniteLossError: the loss became NaN or infinite.
 
     Example:
@@ -107,6 +109,9 @@ def fit_svi(
     train = train.to(device)
     validation = None if validation is None else validation.to(device)
 
+    check_missing(model, guide, train, "train")
+    if validation is not None:
+        check_missing(model, guide, validation, "validation")
     with ExitStack() as stack:
         outside = stack.enter_context(private_param_store(model, guide))
         stack.enter_context(isolated_rng(seed, device))

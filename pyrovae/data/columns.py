@@ -1,0 +1,55 @@
+"""The kinds of columns that a table may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+PLAIN_KINDS = ("real", "count", "binary")
+
+_CATEGORICAL = re.compile(r"categorical\(([1-9]\d*)\)")
+
+
+def check_column_kinds(column_kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds as a tuple, once each of them is known to be one.
+
+    Args:
+        column_kinds: One for each column: "real", "count" (0, 1, 2, ...), "binary" (0 or 1) or "categorical(k)"
+            (one of 0 to k - 1).
+
+    Raises:
+        ValueError: If there is no column, or a kind is none of these.
+
+    Example:
+        >>> check_column_kinds(["real", "categorical(3)"])
+        ('real', 'categorical(3)')
+    """
+    kinds = (column_kinds,) if isinstance(column_kinds, str) else tuple(column_kinds)
+    if not kinds:
+        raise ValueError("column_kinds is empty; give one kind for each column")
+    for position, kind in enumerate(kinds):
+        if kind not in PLAIN_KINDS and num_categories(kind) is None:
+            raise ValueError(
+                f"column_kinds has {kind!r} for column {position}; expected 'real', 'count', 'binary' or "
+                "'categorical(k)' with the number k of categories, such as 'categorical(3)'"
+            )
+    return kinds
+
+
+def num_categories(kind: str) -> int | None:
+    """The number of categories of a kind; None for one without categories."""
+    match = _CATEGORICAL.fullmatch(kind) if isinstance(kind, str) else None
+    return int(match[1]) if match else None
+
+
+def columns_by_kind(column_kinds: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of the columns of each kind: real, count and binary ones first, then categories by their number.
+
+    Example:
+        >>> columns_by_kind(["binary", "real", "categorical(3)", "real"])
+        {'real': [1, 3], 'binary': [0], 'categorical(3)': [2]}
+    """
+    kinds = check_column_kinds(column_kinds)
+    ordered = [*PLAIN_KINDS, *sorted(set(kinds) - set(PLAIN_KINDS), key=lambda kind: num_categories(kind) or 0)]
+    found = {kind: [position for position, other in enumerate(kinds) if other == kind] for kind in ordered}
+    return {kind: positions for kind, positions in found.items() if positions}

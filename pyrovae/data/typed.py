@@ -1,0 +1,146 @@
+"""Turning the cells of a table into numbers, by the kinds of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyrovae.data.columns import PLAIN_KINDS, num_categories
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Missing = Literal["refuse", "keep"]
+ColumnsAsked = Mapping[str, str] | Sequence[str]
+
+_EXPECTED = "'real', 'count', 'binary', 'categorical' or 'categorical(k)' with the number k of categories"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Numbers of a table, and what they stand for.
+
+    Args:
+        values: Float64, shape (rows, columns); NaN for a missing cell.
+        kinds: Kind of each column.
+        categories: By the name of a column, what its numbers 0, 1, ... stand for.
+    """
+
+    values: NDArray[np.float64]
+    kinds: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+
+
+def asked_kinds(title: str, names: Sequence[str], columns: ColumnsAsked) -> list[str]:
+    """The kind that is asked for each column; those that a mapping does not name are real.
+
+    Raises:
+        ValueError: If a name or a kind is unknown, or a sequence has another length than the table has columns.
+    """
+    if isinstance(columns, Mapping):
+        if unknown := [name for name in columns if name not in names]:
+            raise ValueError(f"{title} has no column {unknown[0]!r}, which columns names; it has {', '.join(names)}.")
+        kinds = [columns.get(name, "real") for name in names]
+    else:
+        kinds = [columns] if isinstance(columns, str) else list(columns)
+        if len(kinds) != len(names):
+            raise ValueError(
+                f"columns has {len(kinds)} kinds, but {title} has {len(names)} columns; give one kind for each, or a "
+                "mapping from names to kinds."
+            )
+    for name, kind in zip(names, kinds, strict=True):
+        if kind not in (*PLAIN_KINDS, "categorical") and num_categories(kind) is None:
+            raise ValueError(f"columns says {kind!r} for column {name!r}; expected {_EXPECTED}.")
+    return kinds
+
+
+def encode_columns(
+    cells: Sequence[pd.Series[Any]],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    missing: Missing,
+    where: Callable[[int], str],
+    repair: str,
+) -> Encoded:
+    """Turn the cells of each column into numbers.
+
+    Args:
+        cells: The columns; cells that pandas takes for missing are so.
+        names: Their names.
+        kinds: Their kinds as asked. Levels of "categorical" columns are numbered in their order, and so are the two
+            levels of "binary" columns of text.
+        missing: Whether missing cells are kept, as NaN.
+        where: Says where a row is, for errors.
+        repair: What else an error says of cells that are no numbers.
+
+    Raises:
+        ValueError: If a cell has no value of its column, or is missing and not to be, or all of a row are missing.
+    """
+    columns = [_encode(column, kind) for column, kind in zip(cells, kinds, strict=True)]
+    values = np.stack([column for column, _ in columns], axis=1)
+    absent = np.stack([column.isna().to_numpy(dtype=bool) for column in cells], axis=1)
+    wrong = ~np.isfinite(values) & ~absent
+    full_kinds = [
+        f"categorical({len(levels)})" if kind == "categorical" else kind
+        for kind, (_, levels) in zip(kinds, columns, strict=True)
+    ]
+    refused = wrong | (absent if missing == "refuse" else False)
+    if refused.any():
+        row, position = (int(index) for index in np.argwhere(refused)[0])
+        raise ValueError(
+            f"{where(row)}, column {names[position]!r} "
+            f"{_complaint(cells[position].iloc[row], full_kinds[position], bool(absent[row, position]))} "
+            f"({int(refused.sum())} such cells in all); {_MISSING if absent[row, position] else ''}{repair}"
+        )
+    empty = absent.all(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"{where(int(np.argmax(empty)))} and all others of the row are missing ({int(empty.sum())} such rows); "
+            "leave out rows without any value."
+        )
+    categories = {name: levels for name, (_, levels) in zip(names, columns, strict=True) if levels}
+    return Encoded(values, tuple(full_kinds), categories)
+
+
+_MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a likelihood that takes them; otherwise '
+
+
+def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Numbers of a column, NaN or infinite where a cell has none, and the levels that they number."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    present = ~column.isna().to_numpy(dtype=bool)
+    is_text = bool(np.isnan(numbers[present]).any())
+    if kind == "categorical" or (kind == "binary" and is_text):
+        found = column.map(lambda cell: str(cell).strip()).to_numpy(dtype=object) if is_text else numbers
+        levels = sorted(set(found[present]))
+        if kind == "categorical" or len(levels) == 2:
+            order = {level: float(number) for number, level in enumerate(levels)}
+            coded = np.array([order.get(level, np.nan) for level in found], dtype=np.float64)
+            coded[~present] = np.nan
+            return coded, tuple(map(_as_text, levels))
+    with np.errstate(invalid="ignore"):
+        whole = (numbers >= 0) & (numbers == np.round(numbers))
+        most = 1 if kind == "binary" else (num_categories(kind) or np.inf) - 1
+        inside = np.isfinite(numbers) if kind == "real" else whole & (numbers <= most) & np.isfinite(numbers)
+    return np.where(inside, numbers, np.nan), ()
+
+
+def _as_text(level: Any) -> str:
+    return str(int(level)) if isinstance(level, float) and level == int(level) else str(level)
+
+
+def _complaint(cell: Any, kind: str, missing: bool) -> str:
+    if missing:
+        return "is missing"
+    allowed = {
+        "real": "not a finite number",
+        "count": "not a count 0, 1, 2, ...",
+        "binary": "neither 0 nor 1, nor one of two words",
+    }
+    return f"holds {str(cell)!r}, which is {allowed.get(kind, f'not one of 0 to {(num_categories(kind) or 1) - 1}')}"

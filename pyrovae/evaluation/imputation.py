@@ -1,0 +1,283 @@
+"""Missing entries, drawn from what a model says of them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+from tqdm.auto import tqdm
+
+from pyrovae.distributions import Columns, PartlyObserved
+from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
+from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
+from pyrovae.evaluation.log_mean import log_mean
+from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
+from pyrovae.programs import Program, check_positive, isolated_rng, observing_site, sample_sites, trace_pair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Rows with their missing entries filled in, and how far to believe them.
+
+    Attributes:
+        draws: ``(num_samples, rows, *data_shape)`` draws of the missing entries given the observed ones; observed
+            entries are as they were.
+        mean: ``(rows, *data_shape)``, the mean of each missing entry given the observed ones; of categories the most
+            probable index.
+        missing: ``(rows, *data_shape)``, which entries were missing.
+        ess: effective number of proposals behind a row, between 1 and ``num_proposals``; float64 ``(rows,)``. Draws
+            can be no more diverse than it says.
+        k_hat: tail index of the weights; above ``k_hat_limit`` (or NaN) neither draws nor mean are to be believed.
+        num_proposals: draws from the guide for each row.
+    """
+
+    draws: Tensor
+    mean: Tensor
+    missing: Tensor
+    ess: Tensor
+    k_hat: Tensor
+    num_proposals: int
+
+    @property
+    def k_hat_limit(self) -> float:
+        """The largest k-hat that is believed, min(1 - 1 / log10(num_proposals), 0.7)."""
+        return k_hat_limit(self.num_proposals)
+
+    @property
+    def reliable(self) -> Tensor:
+        """Whether a row can be believed: k-hat known and within its limit, or nothing missing."""
+        return (self.k_hat <= self.k_hat_limit) | ~self.missing.reshape(len(self.missing), -1).any(1).cpu()
+
+    @property
+    def unreliable_rows(self) -> Tensor:
+        """Numbers of the rows not to be believed, the worst first."""
+        rows = (~self.reliable).nonzero().flatten()
+        return rows[self.k_hat[rows].nan_to_num(torch.inf).argsort(descending=True, stable=True)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table with one line for each row of data."""
+        import pandas as pd
+
+        columns = {
+            "missing": self.missing.reshape(len(self.missing), -1).sum(1).cpu().numpy(),
+            "ess": self.ess.numpy(),
+            "k_hat": self.k_hat.numpy(),
+            "reliable": self.reliable.numpy(),
+        }
+        return pd.DataFrame(columns).rename_axis(index="row")
+
+    def summary(self) -> str:
+        """What was filled in, and one sentence on how far to believe it."""
+        incomplete = self.missing.reshape(len(self.missing), -1).any(1).cpu()
+        line = (
+            f"{int(self.missing.sum()):,} of {self.missing.numel():,} entries filled in, in {int(incomplete.sum()):,} "
+            f"of {len(incomplete):,} rows; {len(self.draws):,} draws from {self.num_proposals:,} proposals each"
+        )
+        if not bool(incomplete.any()):
+            return line
+        ess = self.ess[incomplete]
+        unreliable = len(self.unreliable_rows)
+        verdict = (
+            f"k-hat is above {self.k_hat_limit:.2f} or unknown in {unreliable:,} rows: draw more proposals, or take a "
+            "better guide"
+            if unreliable
+            else f"they can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row"
+        )
+        return (
+            f"{line}\neffective proposals: median {ess.median().item():,.0f}, least {ess.min().item():,.0f}; {verdict}."
+        )
+
+
+def impute(
+    model: Program,
+    guide: Program,
+    x: Tensor,
+    *,
+    num_samples: int = 100,
+    num_proposals: int = 1000,
+    chunk_size: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Imputation:
+    r"""Draw the missing entries of rows, given the observed ones, by sampling-importance-resampling.
+
+    Proposals :math:`z_k` from the guide have weights :math:`w_k \propto p(x_o, z_k) / q(z_k|x_o)`; draws take a z by
+    its weight, and then
+
+    .. math:: x_m \sim p(x_m \mid x_o, z), \qquad E[x_m \mid x_o] \approx \sum_k \bar w_k E[x_m \mid x_o, z_k]
+
+    (Rezende, Mohamed and Wierstra, 2014; Mattei and Frellsen, 2019). Both are exact as the number of proposals grows.
+    Parameters, the param store and the global random generators stay as they are.
+
+    Args:
+        model: Pyro program of the rows, observing them by a ``PartlyObserved`` distribution inside a plate ``len(x)``
+            at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``, NaN where an entry is missing, on the device of the parameters.
+        num_samples: draws of the missing entries of each row.
+        num_proposals: draws from the guide for each row.
+        chunk_size: proposals scored at once for each row of a block; smaller needs less memory, nothing else changes.
+        seed: of the draws.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: numbers out of range, a model that does not observe the rows by a ``PartlyObserved`` distribution,
+            a pair that breaks the contract of ``inspect_pair``, rows without any observed entry.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, impute, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.PartlyObserved(likelihoods.Normal(networks.MLP(2, 3))),
+        ...     posteriors.PartlyObserved(posteriors.DiagonalNormal(networks.MLP(3, 2 * 2)), data_shape=(3,)),
+        ... )
+        >>> x = torch.tensor([[0.5, torch.nan, 1.0], [0.1, 0.2, 0.3]])
+        >>> filled = impute(vae.model, vae.guide, x, num_samples=7)
+        >>> filled.draws.shape, bool((filled.draws[:, ~x.isnan()] == x[~x.isnan()]).all())
+        (torch.Size([7, 2, 3]), True)
+    """
+    check_positive(num_samples=num_samples, num_proposals=num_proposals, chunk_size=chunk_size)
+    blocks = []
+    with (
+        open_sampler(model, guide, x, seed=seed) as sampler,
+        tqdm(total=len(x), disable=not progress, desc="imputing", unit="row") as bar,
+    ):
+        site = _observing_site(sampler, x)
+        for rows in x.split(ROWS_PER_BLOCK):
+            blocks.append(_Block(sampler, rows, site, num_samples, num_proposals, chunk_size))
+            bar.update(len(rows))
+    return Imputation(
+        draws=torch.cat([block.draws for block in blocks], 1),
+        mean=torch.cat([block.mean for block in blocks]),
+        missing=x.isnan(),
+        ess=torch.cat([block.ess for block in blocks]),
+        k_hat=torch.cat([block.k_hat for block in blocks]),
+        num_proposals=num_proposals,
+    )
+
+
+def _observing_site(sampler: Sampler, x: Tensor) -> str:
+    rows = x[:3]
+    # Draws of its own: the proposals are then those of compare_bounds with the same seed.
+    with isolated_rng(0, x.device):
+        site = observing_site(sampler.model, sampler.guide, rows)
+        found = sample_sites(trace_pair(sampler.model, sampler.guide, rows)[0])[site]["fn"]
+    if not isinstance(found, PartlyObserved):
+        raise ValueError(
+            f"site {site!r} observes the rows by {type(found).__name__}; missing entries can be drawn where it is a "
+            "PartlyObserved distribution: wrap the likelihood in likelihoods.PartlyObserved"
+        )
+    return site
+
+
+class _Block:
+    """Draws and means for a block of rows."""
+
+    def __init__(
+        self, sampler: Sampler, rows: Tensor, site: str, num_samples: int, num_proposals: int, chunk_size: int | None
+    ) -> None:
+        self.sampler, self.rows, self.site = sampler, rows, site
+        # What is drawn at once depends on nothing that the caller chooses to save memory.
+        step = draws_at_once(rows)
+        counts = [min(step, num_proposals - start) for start in range(0, num_proposals, step)]
+        proposals, log_q = zip(*(sampler.draw(rows, count) for count in counts), strict=True)
+        latents = {name: torch.cat([part[name] for part in proposals]) for name in proposals[0]}
+        chunks = [
+            self._part(latents, slice(start, start + (chunk_size or step)))
+            for start in range(0, num_proposals, chunk_size or step)
+        ]
+        log_weights = torch.cat([sampler.log_joint(rows, chunk) for chunk in chunks]) - torch.cat(log_q)
+        resolution = torch.finfo(log_weights.dtype).eps
+        log_weights = log_weights.cpu().double()
+        self.ess = log_mean(log_weights).ess
+        self.k_hat = torch.from_numpy(pareto_k(np.ascontiguousarray(log_weights.T.numpy()), resolution))
+        weights = log_weights.softmax(0).to(rows.device, rows.dtype)
+        self.mean = self._mean(chunks, weights)
+        chosen = torch.multinomial(weights.T, num_samples, replacement=True).T
+        taken = {
+            name: _take(latents[name], chosen, event_dim)
+            for name, event_dim in sampler.structure.latent_event_dims.items()
+        }
+        self.draws = torch.cat(
+            [
+                self._terms(self._part(taken, slice(start, start + step)), _sample_missing)[0]
+                for start in range(0, num_samples, step)
+            ]
+        ).reshape(num_samples, *rows.shape)
+
+    @staticmethod
+    def _part(latents: Latents, part: slice) -> Latents:
+        return {name: value[part] for name, value in latents.items()}
+
+    def _terms(self, latents: Latents, terms: Any) -> list[Tensor]:
+        """Terms ``(draws, rows, *)``; other plates than that of the data hold nothing of an observed row."""
+        found = self.sampler.observed_terms(self.rows, latents, self.site, terms)
+        return [value.reshape(len(value), len(self.rows), -1) for value in found]
+
+    def _mean(self, chunks: list[Latents], weights: Tensor) -> Tensor:
+        start, totals = 0, None
+        for chunk in chunks:
+            terms = self._terms(chunk, _expectations)
+            weight = weights[start : start + len(terms[0])]
+            start += len(terms[0])
+            sums = [torch.einsum("kr,krn->rn", weight.to(term), term) for term in terms]
+            totals = sums if totals is None else [total + new for total, new in zip(totals, sums, strict=True)]
+        assert totals is not None
+        mean, *probs = totals
+        for positions, prob in zip(self._categories(chunks[0]), probs, strict=True):
+            mean[:, positions] = prob.unflatten(1, (len(positions), -1)).argmax(-1).to(mean)
+        mean = mean.reshape(self.rows.shape).to(self.rows)
+        # Weights sum to 1 up to rounding: observed entries are as they were.
+        return torch.where(self.rows.isnan(), mean, self.rows)
+
+    def _categories(self, latents: Latents) -> list[list[int]]:
+        """Positions of categorical entries, those of one number of categories together."""
+        found: list[list[int]] = []
+
+        def note(fn: PartlyObserved, value: Tensor) -> list[Tensor]:
+            found.extend(positions for positions, _ in _category_probs(fn))
+            return []
+
+        self.sampler.observed_terms(self.rows, self._part(latents, slice(0, 1)), self.site, note)
+        return found
+
+
+def _sample_missing(fn: PartlyObserved, value: Tensor) -> list[Tensor]:
+    return [fn.sample_missing(value)]
+
+
+def _expectations(fn: PartlyObserved, value: Tensor) -> list[Tensor]:
+    """The means of missing entries, and the probabilities of the categories of those that have any."""
+    categories = _category_probs(fn)
+    probs = [prob for _, prob in categories]
+    if sum(len(positions) for positions, _ in categories) == fn.event_shape.numel():
+        return [probs[0].new_zeros(fn.shape()), *probs]
+    try:
+        return [fn.mean_missing(value), *probs]
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{type(fn.entries).__name__} has no mean, so that of missing entries is not known: give it a property mean"
+        ) from error
+
+
+def _category_probs(fn: PartlyObserved) -> list[tuple[list[int], Tensor]]:
+    """Positions of categorical entries, by their number of categories, and the probabilities of these."""
+    if isinstance(fn.entries, Columns):
+        return fn.entries.category_probs()
+    # PyTorch's categories have no mean; those that have one are levels of a quantity.
+    if isinstance(fn.entries, Categorical) and type(fn.entries).mean is Categorical.mean:
+        return [(list(range(fn.event_shape.numel())), fn.entries.probs)]
+    return []
+
+
+def _take(value: Tensor, chosen: Tensor, event_dim: int) -> Tensor:
+    """Draws ``(draws, *plates, rows, *event)`` at the chosen ones ``(samples, rows)`` of each row."""
+    row_dim = value.dim() - 1 - event_dim
+    rows_second = value.movedim(row_dim, 1)
+    return rows_second[chosen, torch.arange(chosen.shape[1], device=chosen.device)].movedim(1, row_dim)

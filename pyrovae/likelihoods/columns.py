@@ -1,0 +1,177 @@
+"""The likelihood of tables with columns of different kinds."""
+
+from collections.abc import Sequence
+from math import expm1, log
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pyrovae.data import check_column_kinds, columns_by_kind, num_categories
+from pyrovae.distributions import Columns as ColumnsDistribution
+from pyrovae.likelihoods.shapes import data_dims, start_decoder
+
+Scale = Literal["per_column", "predicted"]
+
+
+class Columns(nn.Module):
+    r"""Columns of a table, each of its kind, independent given z.
+
+    .. math::
+        p(x \mid z) = \prod_{d\ \mathrm{real}} \mathrm{Normal}(x_d;\ c_d + u_d f_d(z),\ u_d \sigma_d)
+        \prod_{d\ \mathrm{count}} \mathrm{NegativeBinomial}(x_d)
+        \prod_{d\ \mathrm{binary}} \mathrm{Bernoulli}(x_d;\ \sigma(f_d(z)))
+        \prod_{d\ \mathrm{categorical}} \mathrm{Categorical}(x_d;\ \mathrm{softmax}(f_d(z)))
+
+    (Nazabal, Olmos, Ghahramani and Valera, 2020). Real columns have their centre c and their unit u, which
+    ``initialize`` takes from the data: the density is in the units of the data whatever they are, and the decoder
+    works with numbers around 1. Counts have a mean :math:`m = \exp f_d(z)` and a variance
+    :math:`m + \alpha_d m^2` with a learned dispersion :math:`\alpha_d` for each column: counts in tables nearly always
+    vary more than z explains, a Poisson distribution would give such rows next to no probability, and it is the
+    limit :math:`\alpha_d \to 0`.
+
+    Args:
+        decoder: network from z ``(*batch, latent_dim)`` to ``(*batch, total)``, total as ``decoder_shape`` says: means
+            of the real columns, log means of the counts, log-odds of the binary columns, log-odds of each category,
+            and raw scales of the real columns if they are predicted.
+        column_kinds: kind of each column, ``"real"``, ``"count"``, ``"binary"`` or ``"categorical(k)"``.
+        scale: standard deviation of real columns: ``"per_column"`` learns one for each, ``"predicted"`` lets the
+            decoder give it for each row, by softplus.
+        scale_floor: the scales stay above it, in units of the column; without a floor the density of a value that
+            is often repeated grows without bound.
+
+    Raises:
+        ValueError: an unknown kind or scale, a floor outside (0, 1), a decoder with another output.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks
+        >>> kinds = ["real", "count", "categorical(3)"]
+        >>> likelihood = Columns(networks.MLP(2, Columns.decoder_shape((3,), kinds)), kinds)
+        >>> likelihood(torch.zeros(5, 2)).sample().shape
+        torch.Size([5, 3])
+    """
+
+    center: Tensor
+    unit: Tensor
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        column_kinds: Sequence[str],
+        scale: Scale = "per_column",
+        scale_floor: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.column_kinds = check_column_kinds(column_kinds)
+        if scale not in ("per_column", "predicted"):
+            raise ValueError(f"scale is {scale!r}; expected 'per_column' or 'predicted'")
+        if not 0 < scale_floor < 1:
+            raise ValueError(f"scale_floor is {scale_floor}; expected a number between 0 and 1, in units of a column")
+        self.decoder, self.scale_kind, self.scale_floor = decoder, scale, scale_floor
+        self.positions = columns_by_kind(self.column_kinds)
+        self.sizes = _sizes(self.column_kinds, scale)
+        num_real, num_counts = (len(self.positions.get(kind, ())) for kind in ("real", "count"))
+        self.register_buffer("center", torch.zeros(num_real))
+        self.register_buffer("unit", torch.ones(num_real))
+        if num_real and scale == "per_column":
+            self.raw_scale = nn.Parameter(torch.full((num_real,), _inverse_softplus(1.0 - scale_floor)))
+        if num_counts:
+            self.raw_dispersion = nn.Parameter(torch.full((num_counts,), _inverse_softplus(0.1)))
+
+    @classmethod
+    def decoder_shape(
+        cls, data_shape: Sequence[int], column_kinds: Sequence[str], scale: Scale = "per_column"
+    ) -> tuple[int, ...]:
+        """``(total,)``, all numbers that the decoder gives for a row."""
+        if tuple(data_shape) != (len(check_column_kinds(column_kinds)),):
+            raise ValueError(
+                f"data_shape is {tuple(data_shape)} and column_kinds has {len(column_kinds)} kinds; expected rows of "
+                "one number for each kind"
+            )
+        return (sum(_sizes(column_kinds, scale).values()),)
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Start where every row has the means and frequencies of the columns of these rows."""
+        start = {}
+        for kind, positions in self.positions.items():
+            values = rows[:, positions]
+            count = (~values.isnan()).sum(0)
+            if kind == "real":
+                mean, scale = _moments(values)
+                self.center.copy_(mean)
+                self.unit.copy_(torch.where(scale > 0, scale, 1.0))
+                start[kind] = torch.zeros_like(mean)
+                if self.scale_kind == "per_column":
+                    self.raw_scale.fill_(_inverse_softplus(1.0 - self.scale_floor))
+            elif kind == "count":
+                mean, scale = _moments(values)
+                start[kind] = ((values.nansum(0) + 0.5) / (count + 1)).log()
+                dispersion = ((scale.square() - mean) / mean.square().clamp(min=1e-6)).clamp(0.01, 10.0)
+                self.raw_dispersion.copy_(dispersion.expm1().log())
+            elif kind == "binary":
+                ones = values.nansum(0)
+                start[kind] = ((ones + 0.5) / (count - ones + 0.5)).log()
+            else:
+                found = values[..., None] == torch.arange(num_categories(kind) or 0).to(values)
+                start[kind] = ((found.sum(0) + 0.5) / (found.sum((0, 2))[:, None] + 1)).log().flatten()
+        if "scale" in self.sizes:
+            start["scale"] = torch.full_like(self.center, _inverse_softplus(1.0 - self.scale_floor))
+        start_decoder(self.decoder, torch.cat([start[name] for name in self.sizes]).to(rows))
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x|z): batch ``(*batch,)``, event ``(columns,)``."""
+        output = self.decoder(z)
+        total = sum(self.sizes.values())
+        if data_dims(output, z) != 1 or output.shape[-1] != total:
+            raise ValueError(
+                f"the decoder gave shape {tuple(output.shape)} for z of shape {tuple(z.shape)}; Columns needs "
+                f"(*batch, {total}) for these kinds: build it with output shape Columns.decoder_shape(data_shape, "
+                "column_kinds)"
+            )
+        parts = dict(zip(self.sizes, output.split(list(self.sizes.values()), -1), strict=True))
+        groups: dict[str, dist.TorchDistribution] = {}
+        for kind, positions in self.positions.items():
+            part = parts[kind]
+            if kind == "real":
+                raw_scale = self.raw_scale if self.scale_kind == "per_column" else parts["scale"]
+                scale = self.unit * (self.scale_floor + F.softplus(raw_scale))
+                groups[kind] = dist.Normal(self.center + self.unit * part, scale)
+            elif kind == "count":
+                total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
+                groups[kind] = dist.NegativeBinomial(total_count, logits=part - total_count.log())
+            elif kind == "binary":
+                groups[kind] = dist.Bernoulli(logits=part)
+            else:
+                groups[kind] = dist.Categorical(logits=part.unflatten(-1, (len(positions), -1)))
+        return ColumnsDistribution(self.column_kinds, groups)
+
+    def extra_repr(self) -> str:
+        """What the printed module says of itself."""
+        kinds = ", ".join(f"{len(positions)} {kind}" for kind, positions in self.positions.items())
+        return f"columns={kinds}; scale={self.scale_kind}, scale_floor={self.scale_floor}"
+
+
+# One over it is the largest number of successes: beyond, float32 loses digits in differences of log factorials.
+_DISPERSION_FLOOR = 1e-3
+
+
+def _sizes(column_kinds: Sequence[str], scale: Scale) -> dict[str, int]:
+    """How many numbers of the decoder's output each kind takes, in order."""
+    positions = columns_by_kind(column_kinds)
+    sizes = {kind: len(columns) * (num_categories(kind) or 1) for kind, columns in positions.items()}
+    return {**sizes, "scale": sizes["real"]} if scale == "predicted" and "real" in sizes else sizes
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the observed entries of columns; zeros where there is none."""
+    count = (~values.isnan()).sum(0).clamp(min=1)
+    mean = values.nansum(0) / count
+    return mean, ((values - mean).square().nansum(0) / count).sqrt()
+
+
+def _inverse_softplus(value: float) -> float:
+    return value + log(-expm1(-value))

@@ -1,0 +1,61 @@
+"""A posterior for rows with missing entries, made of one without."""
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class PartlyObserved(nn.Module):
+    r"""Another posterior, for rows whose missing entries are NaN: the encoder sees a fill value there.
+
+    .. math:: q(z \mid x_\mathrm{observed}) = q(z \mid \tilde x), \qquad
+        \tilde x_d = x_d \text{ where observed, else } \mathrm{fill}_d
+
+    A bound for the observed entries whatever the fill values are (Mattei and Frellsen, 2019). They start at zero;
+    ``initialize`` takes the mean of each entry.
+
+    Args:
+        posterior: module from x to a distribution over z.
+        data_shape: shape of one row.
+        append_mask: append to each row, along its first dimension, 1 where an entry is observed and 0 where it is
+            missing. The encoder's input then has the shape ``(2 * data_shape[0], *data_shape[1:])``.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks, posteriors
+        >>> encoder = networks.MLP(3, 2 * 2)
+        >>> posterior = PartlyObserved(posteriors.DiagonalNormal(encoder), data_shape=(3,))
+        >>> posterior(torch.tensor([[0.5, torch.nan, 1.0]])).mean.isfinite().all()
+        tensor(True)
+    """
+
+    fill: Tensor
+
+    def __init__(self, posterior: nn.Module, data_shape: Sequence[int], append_mask: bool = False) -> None:
+        super().__init__()
+        self.posterior = posterior
+        self.append_mask = append_mask
+        self.register_buffer("fill", torch.zeros(tuple(data_shape)))
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Fill with the mean of each entry in these rows; zero where it is never observed."""
+        self.fill.copy_(rows.nanmean(0).nan_to_num(nan=0.0))
+        start = getattr(self.posterior, "initialize", None)
+        if start is not None:
+            start(self._filled(rows))
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
+        return self.posterior(self._filled(x))
+
+    def _filled(self, x: Tensor) -> Tensor:
+        missing = x.isnan()
+        filled = torch.where(missing, self.fill.to(x), x)
+        return torch.cat([filled, (~missing).to(x)], dim=-self.fill.dim()) if self.append_mask else filled
+
+    def extra_repr(self) -> str:
+        """What the printed module says of itself."""
+        return f"data_shape={tuple(self.fill.shape)}, append_mask={self.append_mask}"

@@ -1,0 +1,212 @@
+"""Missing cells, and columns of different kinds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pyrovae.data import check_column_kinds, columns_by_kind, load_data, mark_missing, num_categories
+
+TABLE = """age,city,height,smokes,stage
+31,Oslo,1.7,yes,1
+,Rome,1.8,no,2
+45,Oslo,,no,3
+52,,1.6,yes,1
+7,Lima,1.1,no,2
+60,Rome,1.75,NA,3
+"""
+KINDS = {"age": "count", "city": "categorical", "smokes": "binary", "stage": "categorical"}
+
+
+def write(folder, text, name="table.csv"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def joined(splits):
+    whole = torch.cat([splits.train, splits.validation, splits.test])
+    return sorted(str([round(value, 4) for value in row]) for row in whole.tolist())
+
+
+def test_kinds_are_parsed():
+    assert check_column_kinds(["real", "categorical(12)"]) == ("real", "categorical(12)")
+    assert num_categories("categorical(12)") == 12
+    assert num_categories("count") is None
+    assert list(columns_by_kind(["categorical(10)", "count", "categorical(2)", "real", "count"]).items()) == [
+        ("real", [3]),
+        ("count", [1, 4]),
+        ("categorical(2)", [2]),
+        ("categorical(10)", [0]),
+    ]
+    for wrong in ("categorical", "categorical(0)", "categorical(-2)", "Real", "", None):
+        with pytest.raises(ValueError, match=r"for column 1; expected 'real', 'count', 'binary' or\s*'categorical"):
+            check_column_kinds(["real", wrong])
+    with pytest.raises(ValueError, match="column_kinds is empty"):
+        check_column_kinds([])
+
+
+def test_a_table_with_words_and_missing_cells(tmp_path):
+    splits = load_data(write(tmp_path, TABLE), missing="keep", columns=KINDS)
+    assert splits.column_kinds == ("count", "categorical(3)", "real", "binary", "categorical(3)")
+    assert splits.column_names == ("age", "city", "height", "smokes", "stage")
+    assert splits.categories == {"city": ("Lima", "Oslo", "Rome"), "smokes": ("no", "yes"), "stage": ("1", "2", "3")}
+    nan = float("nan")
+    expected = [
+        [31, 1, 1.7, 1, 0],
+        [nan, 2, 1.8, 0, 1],
+        [45, 1, nan, 0, 2],
+        [52, nan, 1.6, 1, 0],
+        [7, 0, 1.1, 0, 1],
+        [60, 2, 1.75, nan, 2],
+    ]
+    assert joined(splits) == sorted(str([float(value) for value in row]) for row in expected)
+    assert splits.num_missing == 4
+    lines = splits.summary().splitlines()
+    assert "missing     4 of 30 entries" in lines
+    assert "columns     1 count, 2 categorical(3), 1 real, 1 binary" in lines
+    assert "support     real, from 0 to 60" in lines
+    provenance = splits.provenance()
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert provenance["missing"] == 4
+    assert provenance["column_kinds"] == list(splits.column_kinds)
+    assert provenance["categories"]["smokes"] == ["no", "yes"]
+
+
+def test_a_level_that_only_test_rows_have_is_a_level(tmp_path):
+    rows = "\n".join(["a"] * 10 + ["b"] * 10 + ["rare"])
+    path = write(tmp_path, f"level\n{rows}\n")
+    for seed in range(100):
+        splits = load_data(path, columns=["categorical"], seed=seed)
+        assert splits.column_kinds == ("categorical(3)",)
+        if 2.0 in splits.test:
+            return
+    raise AssertionError
+
+
+def test_kinds_in_order_and_beside_labels(tmp_path):
+    text = "a,label,b\n0,5,0.5\n1,6,0.25\n2,7,1.5\n"
+    splits = load_data(write(tmp_path, text), columns=["categorical(4)", "real"])
+    assert splits.column_kinds == ("categorical(4)", "real")
+    assert splits.column_names == ("a", "b")
+    assert splits.categories == {}
+    assert sorted(torch.cat([splits.train_labels, splits.validation_labels, splits.test_labels]).tolist()) == [5, 6, 7]
+
+
+def test_numbers_without_kinds_keep_missing_cells_too(tmp_path):
+    splits = load_data(write(tmp_path, "1,\n2,3\n,4\n5,6\n"), missing="keep")
+    assert splits.column_kinds is None
+    assert splits.column_names is None
+    assert splits.num_missing == 2
+    assert splits.support == "count"
+
+
+def test_truth_values_beside_missing_cells(tmp_path):
+    splits = load_data(write(tmp_path, "a,b\nTrue,1\n,2\nFalse,3\nTrue,4\n"), missing="keep", columns={"a": "binary"})
+    assert joined(splits) == sorted(map(str, [[1.0, 1.0], [float("nan"), 2.0], [0.0, 3.0], [1.0, 4.0]]))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            TABLE,
+            {"columns": KINDS},
+            r"row 3 \(line of the file\), column 'age' is missing \(4 such cells in all\); to keep",
+        ),
+        (TABLE, {}, r"row 2 \(line of the file\), column 'city' holds 'Oslo', which is not a finite number"),
+        ("a,b\n1,\n2,3\n3,4\n", {}, r'is missing .* use missing="keep" \(--missing keep\)'),
+        ("a,b\n1,2\n,\n3,4\n5,\n", {"missing": "keep"}, r"row 3 .* and all others of the row are missing"),
+        ("a,b\n1,2\n\n3,4\n", {"missing": "keep"}, "row 3"),
+        ("a,b\n1,2\ninf,3\n3,4\n", {"missing": "keep"}, "row 3 .*'a' holds 'inf', which is not a finite number"),
+        ("a\n1\n-2\n3\n", {"columns": {"a": "count"}}, "column 'a' holds '-2', which is not a count 0, 1, 2"),
+        ("a\n1\n0\n3\n", {"columns": {"a": "binary"}}, "column 'a' holds '3', which is neither 0 nor 1"),
+        ("a\nx\ny\nz\n", {"columns": {"a": "binary"}}, "'a' holds 'x', which is neither 0 nor 1, nor one of two"),
+        ("a\n1\n0\n3\n", {"columns": {"a": "categorical(3)"}}, "column 'a' holds '3', which is not one of 0 to 2"),
+        ("a\n1\n0\n3\n", {"columns": {"b": "real"}}, "has no column 'b', which columns names; it has a"),
+        ("a\n1\n0\n3\n", {"columns": {"a": "ordinal"}}, "'ordinal' for column 'a'; expected 'real', 'count'"),
+        ("a\n1\n0\n3\n", {"columns": ["real", "real"]}, "columns has 2 kinds, but .* has 1 columns"),
+        ("a,label\n1,0\n,\n3,4\n", {"missing": "keep"}, "column 'label' is missing"),
+        ("a\n1\n0\n3\n", {"missing": "drop"}, "missing='drop' is unknown; use one of 'refuse', 'keep'"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path, text, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_data(write(tmp_path, text), **options)
+
+
+def test_arrays_with_missing_entries(tmp_path):
+    values = np.arange(40, dtype=np.float64).reshape(20, 2)
+    values[3, 1] = np.nan
+    np.save(tmp_path / "array.npy", values)
+    with pytest.raises(ValueError, match=r'or keep NaN as missing entries, with missing="keep" \(--missing keep\)'):
+        load_data(tmp_path / "array.npy")
+    splits = load_data(tmp_path / "array.npy", missing="keep")
+    assert splits.num_missing == 1
+    assert splits.support == "count"
+    assert repr(splits) == repr(splits)
+    values[3, 0] = np.nan
+    np.save(tmp_path / "array.npy", values)
+    with pytest.raises(ValueError, match=r"has no value in row 3, counted from 0 \(1 such rows\)"):
+        load_data(tmp_path / "array.npy", missing="keep")
+    values[3, 0] = np.inf
+    np.save(tmp_path / "array.npy", values)
+    with pytest.raises(ValueError, match="holds 1 values that are NaN, infinite"):
+        load_data(tmp_path / "array.npy", missing="keep")
+
+
+def test_arrays_with_kinds_count_levels_over_all_splits(tmp_path):
+    train = np.array([[0.5, 10.0], [1.5, 20.0], [2.5, np.nan]])
+    np.savez(tmp_path / "split.npz", train=train, validation=train[:1], test=np.array([[9.0, 30.0]]))
+    splits = load_data(tmp_path / "split.npz", missing="keep", columns={"2": "categorical"})
+    assert splits.column_kinds == ("real", "categorical(3)")
+    assert splits.categories == {"2": ("10", "20", "30")}
+    assert splits.train[:, 1].tolist()[:2] == [0, 1]
+    assert splits.test.tolist() == [[9, 2]]
+    with pytest.raises(ValueError, match=r"array 'train', row 0 \(counted from 0\), column '1' holds '0.5'"):
+        load_data(tmp_path / "split.npz", missing="keep", columns={"1": "binary"} | {"2": "real"})
+
+
+def test_kinds_are_for_tables(tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((5, 4, 4)))
+    with pytest.raises(ValueError, match=r"columns is for tables, but .*images.npy holds rows of shape \(1, 4, 4\)"):
+        load_data(tmp_path / "images.npy", columns=["real"])
+    with pytest.raises(ValueError, match="columns is for tables, and digits holds images"):
+        load_data("digits", columns=["real"])
+
+
+@pytest.mark.parametrize("how", ["threshold", "static", "dynamic"])
+def test_missing_entries_stay_missing_when_grey_values_become_bits(tmp_path, how):
+    values = np.random.default_rng(0).random((30, 3))
+    values[::4, 1] = np.nan
+    np.save(tmp_path / "grey.npy", values)
+    splits = load_data(tmp_path / "grey.npy", missing="keep", binarize=how)
+    train = splits.train if splits.train_transform is None else splits.train_transform(splits.train)
+    whole = torch.cat([train, splits.validation, splits.test])
+    assert int(whole.isnan().sum()) == 8
+    assert set(whole[~whole.isnan()].tolist()) == {0.0, 1.0}
+
+
+def test_mark_missing():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    missing = torch.tensor([[True, False], [False, False]])
+    marked = mark_missing(x, missing)
+    assert marked.dtype == torch.float64
+    assert torch.equal(marked.isnan(), missing)
+    assert torch.equal(marked[~missing], x[~missing])
+    assert not x.isnan().any()
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (torch.zeros(2, 2), "missing is torch.float32; expected a boolean tensor"),
+        (np.zeros((2, 2), dtype=bool), "missing is a ndarray; expected a boolean tensor"),
+        (torch.zeros(2, dtype=torch.bool), r"missing has shape \(2,\) and x \(2, 2\)"),
+        (torch.tensor([[False, False], [True, True]]), r"missing leaves no entry of row 1 \(1 such rows\)"),
+    ],
+)
+def test_masks_that_are_refused(missing, message):
+    with pytest.raises(ValueError, match=message):
+        mark_missing(torch.ones(2, 2), missing)
