@@ -51,6 +51,8 @@ def _evaluate(options: dict[str, Any]) -> int:
         options["data"] or config["data"],
         root=options["data_root"] or config["data_root"],
         binarize=config["binarize"],
+        missing=config["missing"],
+        columns=config["columns"],
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
