@@ -34,7 +34,8 @@ def make(name, inputs, outputs, **arguments):
 
 
 def test_all_networks_are_tested():
-    assert {*ENCODERS, *DECODERS} == set(networks.__all__)
+    # Those of tables have tests of their own.
+    assert {*ENCODERS, *DECODERS, "ColumnEncoder"} == set(networks.__all__)
 
 
 @pytest.mark.parametrize("image", IMAGES)
