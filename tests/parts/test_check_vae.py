@@ -133,6 +133,10 @@ def test_the_table_of_a_sound_vae():
     assert "1,108" in shown
 
 
+def vamp(posterior):
+    return make(posterior=posterior, prior=priors.VampPrior(posterior, (1, 8, 8), num_pseudo_inputs=3))
+
+
 SOUND = {
     "Normal": lambda: small_vae(likelihood="Normal"),
     "residual": lambda: make(
@@ -141,6 +145,8 @@ SOUND = {
     "batch normalisation": lambda: make(
         networks.MLP((1, 8, 8), 4, normalization="batch"), networks.MLP(2, (1, 8, 8), normalization="batch")
     ),
+    "flow": lambda: make(prior=priors.Flow(2, num_layers=2, hidden_dims=(4,))),
+    "VampPrior": lambda: vamp(make().posterior),
     "dropout": lambda: make(nn.Sequential(nn.Flatten(-3), nn.Linear(64, 8), nn.Dropout(), nn.ReLU(), nn.Linear(8, 4))),
 }
 
