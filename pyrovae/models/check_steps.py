@@ -18,7 +18,7 @@ from pyrovae.models.check_problems import (
 )
 from pyrovae.models.check_table import PartShape, of_distribution, of_tensor
 from pyrovae.models.vae import VAE
-from pyrovae.programs import check_rows, check_support, inspect_pair, trace_pair
+from pyrovae.programs import check_missing, check_rows, check_support, inspect_pair, trace_pair
 
 
 class Walk:
@@ -40,9 +40,16 @@ class Walk:
 
     def _steps(self) -> None:
         self._data()
+        batch = self.x
+        # Shapes come first, so the parts see whole rows until it is known that they take missing entries.
+        self.x = batch.nan_to_num(nan=0.0)
         q_z, z = self._posterior()
         p_z = self._prior()
         p_x = self._likelihood(z)
+        if bool(batch.isnan().any()):
+            self.x = batch
+            q_z, z = self._missing()
+            p_x = self.vae.likelihood(z)
         self._support()
         log_q = self._log_density("log q(z|x)", "posterior(x).log_prob(z)", q_z, z)
         self._log_density("log p(z)", "prior().log_prob(z)", p_z, z)
@@ -62,6 +69,13 @@ class Walk:
             self.parts.append(of_tensor("data", "batch", None, self.x, batch_dim=1))
         with reported("reading the batch"):
             check_rows(self.x, "batch")
+
+    def _missing(self) -> tuple[TorchDistributionMixin, Tensor]:
+        """q(z|x) of rows with missing entries, and a draw from it."""
+        with reported("vae.model(batch) with vae.guide(batch)"):
+            check_missing(self.vae.model, self.vae.guide, self.x, "batch")
+        q_z = self.vae.posterior(self.x)
+        return q_z, q_z.rsample() if q_z.has_rsample else q_z.sample()
 
     def _posterior(self) -> tuple[TorchDistributionMixin, Tensor]:
         q_z, z = self._part("posterior", "x", self.x)
