@@ -27,7 +27,8 @@ from pyrovae.evaluation import (
     prior_log_px,
     to_arviz,
 )
-from pyrovae.models import VAE
+from pyrovae.models import VAE, VAECheck, check_vae
+from pyrovae.objectives import kl_forms
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 from pyrovae.version import __version__
@@ -49,16 +50,19 @@ __all__ = [
     "PriorEstimate",
     "Run",
     "RunComparison",
+    "VAECheck",
     "__version__",
     "ais",
     "auroc",
     "bdmc",
     "bits_per_dim",
+    "check_vae",
     "compare_bounds",
     "compare_runs",
     "fit_svi",
     "impute",
     "inference_gap",
+    "kl_forms",
     "latent_summary",
     "likelihoods",
     "load",

@@ -1,6 +1,8 @@
 """What the commands share: parts as options, errors in one line, exit statuses, devices."""
 
 import difflib
+import importlib
+import inspect
 import json
 import re
 import sys
@@ -20,7 +22,16 @@ EXIT_NON_FINITE = 3
 EXIT_INTERRUPTED = 130
 
 # Arguments that the command fills in from the data, the latent size and the networks.
-_FILLED_IN = {"latent_dim", "data_shape", "input_shape", "output_shape", "encoder", "decoder"}
+_FILLED_IN = {
+    "latent_dim",
+    "data_shape",
+    "input_shape",
+    "output_shape",
+    "column_kinds",
+    "encoder",
+    "decoder",
+    "posterior",
+}
 
 
 class _Slot(type):
@@ -95,6 +106,16 @@ class CommandParser(ArgumentParser):
             metavar="NAME",
             help=help_text,
         )
+
+    def format_help(self, *arguments: Any) -> str:
+        """The help; that of a part begins with what its docstring says before the arguments."""
+        asked = re.match(r"Help for --\w+\.help=([\w.]+)$", self.description or "")
+        if asked is None:
+            return super().format_help(*arguments)
+        module_name, _, class_name = asked[1].rpartition(".")
+        documentation = inspect.getdoc(getattr(importlib.import_module(module_name), class_name)) or ""
+        about = documentation.split("\nArgs:")[0].replace(".. math:: ", "    ").replace("``", "")
+        return f"{asked[1]}\n\n{about.strip()}\n\n{super().format_help(*arguments)}"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message in one line, and exit with status 2."""

@@ -147,6 +147,8 @@ def _fit(config: dict[str, Any]) -> int:
     run = Run(*build_pair(config, data.data_shape), stored, data.data_shape, data.test[:1].to(device))
     for module in owned_modules(run.model, run.guide):
         module.to(device)
+    if run.vae is not None:
+        run.vae.initialize(data.train.to(device))
     if config["binarize"] == "auto":
         stored["binarize"] = _usual_binarization(config, run, data, device)
         data = _load(config, stored["binarize"])

@@ -1,6 +1,34 @@
 """Distributions that Pyro does not have."""
 
+from pyrovae.distributions.bernoulli import IndependentBernoulli
+from pyrovae.distributions.beta import Beta
+from pyrovae.distributions.categorical_levels import CategoricalLevels
 from pyrovae.distributions.columns import Columns, ColumnValues
+from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
+from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
+from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
+from pyrovae.distributions.negative_binomial import NegativeBinomial
+from pyrovae.distributions.optimal_normal import OptimalNormal
 from pyrovae.distributions.partly_observed import EntryOrMissing, PartlyObserved
+from pyrovae.distributions.student_t import StudentT
 
-__all__ = ["ColumnValues", "Columns", "EntryOrMissing", "PartlyObserved"]
+__all__ = [
+    "Beta",
+    "CategoricalLevels",
+    "ColumnValues",
+    "Columns",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "EntryOrMissing",
+    "EquallySpaced",
+    "IndependentBernoulli",
+    "LowRankMultivariateNormal",
+    "MultivariateNormal",
+    "NegativeBinomial",
+    "OpenInterval",
+    "OptimalNormal",
+    "PartlyObserved",
+    "Reshaped",
+    "StudentT",
+]

@@ -10,7 +10,7 @@ from pyro.distributions import Unit
 from torch import Tensor
 from torch.distributions import Independent, constraints
 
-from pyrovae.distributions import EntryOrMissing, PartlyObserved
+from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
@@ -219,29 +219,36 @@ def _check_sum(name: str, site: Any) -> None:
     distribution, value = site["fn"], site["value"]
     while isinstance(distribution, Independent | PartlyObserved):
         distribution = distribution.base_dist
-    support = _leaf(distribution.support)
-    if support is constraints.boolean:
-        ends: list[Any] = [0, 1]
-    elif hasattr(support, "lower_bound"):
-        ends = [support.lower_bound, getattr(support, "upper_bound", math.inf)]
-    else:
+    levels = None if distribution.event_shape else _levels(_leaf(distribution.support))
+    if levels is None:
         return
-    if distribution.event_shape or any(torch.as_tensor(end).unique().numel() > 1 for end in ends):
-        return
-    lower, upper = (torch.as_tensor(end).flatten()[0].item() for end in ends)
-    whole = upper - lower < _MOST_LEVELS
-    last = int(upper if whole else lower + _COUNTS - 1)
+    numbers, whole = levels
     total = torch.zeros(value.shape, dtype=torch.float64)
     with torch.no_grad():
-        for level in range(int(lower), last + 1):
-            total = total + distribution.log_prob(torch.full_like(value, level)).exp().double().cpu()
+        for number in numbers:
+            total = total + distribution.log_prob(torch.full_like(value, number)).exp().double().cpu()
     largest = total.max().item()
     if largest > 1 + _SUM_TOLERANCE or (whole and total.min().item() < 1 - _SUM_TOLERANCE):
         wrong = largest if largest > 1 + _SUM_TOLERANCE else total.min().item()
         raise ValueError(
-            f"the levels {int(lower)} to {last} of {_family(distribution)} at site {name!r} have probabilities that "
-            f"sum to {wrong:.4g}, so there are no bits: correct its log_prob or its support"
+            f"the levels {numbers[0]:g} to {numbers[-1]:g} of {_family(distribution)} at site {name!r} have "
+            f"probabilities that sum to {wrong:.4g}, so there are no bits: correct its log_prob or its support"
         )
+
+
+def _levels(support: Any) -> tuple[list[float], bool] | None:
+    """Levels that all entries have, and whether these are all of them; None where they cannot be counted."""
+    if isinstance(support, EquallySpaced):
+        return support.values().tolist(), True
+    if support is constraints.boolean:
+        return [0, 1], True
+    ends = [getattr(support, "lower_bound", None), getattr(support, "upper_bound", math.inf)]
+    if ends[0] is None or any(torch.as_tensor(end).unique().numel() > 1 for end in ends):
+        return None
+    lower, upper = (torch.as_tensor(end).flatten()[0].item() for end in ends)
+    whole = upper - lower < _MOST_LEVELS
+    last = int(upper if whole else lower + _COUNTS - 1)
+    return [float(level) for level in range(int(lower), last + 1)], whole
 
 
 def _check_dequantised_site(sites: dict[str, Any], discrete: dict[str, bool], x: Tensor) -> None:

@@ -33,7 +33,7 @@ def log_weights(
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
         x: rows ``(rows, *data_shape)``, on the device of the parameters.
         num_samples: draws for each row.
-        chunk_size: draws scored at once for each row of a block, at most; None takes about 2,000 evaluations of
+        chunk_size: draws scored at once for each row of a block, at most; None takes about 4,000 evaluations of
             the model at once. A smaller one needs less memory and changes nothing else.
         seed: of the draws.
 

@@ -8,14 +8,10 @@ import torch
 from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import (
-    Distribution,
-    Independent,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-    kl_divergence,
-)
+from torch.distributions import Distribution, Independent, kl_divergence
+
+# Registers closed forms that PyTorch lacks.
+import pyrovae.distributions.kl  # noqa: F401
 
 CLOSED_FORM = "closed form"
 GIVEN_DRAWS = "closed form given draws of the earlier sites"
@@ -181,16 +177,7 @@ def _why_not_factorised(distribution: Any) -> str:
 
 
 def _closed_form(q: Any, p: Any) -> Tensor | None:
-    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal):
-        p = _as_multivariate(p)
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
         return None
-
-
-def _as_multivariate(p: Any) -> Any:
-    """Independent normals written as one MultivariateNormal, for which there are more closed forms."""
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and p.reinterpreted_batch_ndims == 1:
-        return MultivariateNormal(p.base_dist.loc, scale_tril=torch.diag_embed(p.base_dist.scale))
-    return p

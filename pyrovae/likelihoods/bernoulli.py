@@ -1,9 +1,12 @@
 """The likelihood of binary data."""
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
-from pyrovae.likelihoods.shapes import data_dims
+from pyrovae.distributions import IndependentBernoulli
+from pyrovae.likelihoods.shapes import data_dims, start_decoder
+from pyrovae.likelihoods.starts import entry_mean, probability
 
 
 class Bernoulli(nn.Module):
@@ -31,4 +34,8 @@ class Bernoulli(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return dist.Bernoulli(logits=logits).to_event(data_dims(logits, z))
+        return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z))
+
+    def initialize(self, rows: Tensor) -> None:
+        """Start at the mean of each entry, kept between 0.001 and 0.999."""
+        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows))))

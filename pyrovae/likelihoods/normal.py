@@ -1,37 +1,52 @@
 """The Gaussian likelihood of real data."""
 
 from collections.abc import Sequence
-from math import expm1, isfinite, log
 from typing import Literal
 
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrovae.distributions import OptimalNormal
+from pyrovae.likelihoods.choices import Positive
+from pyrovae.likelihoods.elementwise import LocScale, params_shape
 from pyrovae.likelihoods.shapes import data_dims
+from pyrovae.likelihoods.starts import entry_mean, entry_variance
+
+# Weight of the newest batch in the running mean squared error, as that of batch normalisation.
+_MOMENTUM = 0.1
 
 
-class Normal(nn.Module):
+class Normal(LocScale):
     r"""Independent Gaussian values, the decoder giving their means.
 
     .. math:: p(x \mid z) = \prod_d \mathrm{Normal}(x_d;\ f_d(z),\ \sigma_d)
 
     A fixed scale is a hidden weight between reconstruction and KL. One learned scale finds that weight from the
-    data (Rybkin, Daniilidis and Levine, 2021), and is the default.
+    data, and is the default. ``"optimal"`` needs no gradient steps for it (Rybkin, Daniilidis and Levine, 2021,
+    sigma-VAE): in training each batch is scored at the scale that is best for it, its root mean squared error,
+
+    .. math:: \sigma^2 = \overline{(x_d - f_d(z))^2}
+
+    over all its rows, draws and entries; where the density is highest it does not change with the scale, so the
+    gradient of f is right with the scale held constant. A running mean of :math:`\sigma^2` is kept in the buffer
+    ``mean_squared_error``; in evaluation mode its root is a fixed scale and p(x|z) a density of each row.
 
     Args:
-        decoder: network from z ``(*batch, latent_dim)`` to means ``(*batch, *data_shape)``.
-        scale: standard deviation in the units of the data: a positive number keeps it fixed, ``"shared"``
-            learns one for all dimensions, ``"per_dimension"`` one for each.
+        decoder: network from z ``(*batch, latent_dim)`` to means ``(*batch, *data_shape)``; with a predicted scale to
+            means and raw scales ``(*batch, 2, *data_shape)``.
+        scale: standard deviation in the units of the data: a positive number keeps it fixed, ``"shared"`` learns one
+            for all entries, ``"per_dimension"`` one for each, ``"optimal"`` computes one for all, and ``"predicted"``
+            takes one for each entry and z from the decoder.
         data_shape: shape of one row; needed for ``"per_dimension"`` only.
-        initial_scale: where a learned scale starts; the standard deviation of the data is a good choice, as a learning
-            rate of 0.001 moves it by less than 0.001 a step.
-        scale_floor: a learned scale stays above it; without a floor the density of a value that never changes
-            grows without bound.
+        initial_scale: where a scale that is not fixed starts; the standard deviation of the data is a good choice, as
+            a learning rate of 0.001 moves it by less than 0.001 a step.
+        scale_floor: a scale that is not fixed stays above it; without a floor the density of a value that never
+            changes grows without bound.
 
     Raises:
-        ValueError: a scale that is not positive, a floor that is not below the initial scale, no data_shape.
+        ValueError: a scale that is not positive, a floor that is not below the initial scale, no data_shape, a
+            decoder's output of another shape.
 
     Example:
         >>> import torch
@@ -41,53 +56,58 @@ class Normal(nn.Module):
         (torch.Size([5, 3]), 0.5)
     """
 
+    mean_squared_error: Tensor
+    num_batches: Tensor
+
     def __init__(
         self,
         decoder: nn.Module,
-        scale: float | Literal["shared", "per_dimension"] = "shared",
+        scale: float | Literal["shared", "per_dimension", "optimal", "predicted"] = "shared",
         data_shape: Sequence[int] | None = None,
         initial_scale: float = 1.0,
         scale_floor: float = 1e-3,
     ) -> None:
-        super().__init__()
-        self.decoder = decoder
+        sources = ("shared", "per_dimension", "optimal", "predicted")
+        choice = Positive("scale", scale, initial_scale, scale_floor, data_shape, sources)
+        super().__init__(decoder, data_shape, choice)
+        self.optimal = choice.source == "optimal"
         self.scale_floor = scale_floor
-        self.scale_kind = scale if isinstance(scale, str) else "fixed"
-        if isinstance(scale, str):
-            if scale not in ("shared", "per_dimension"):
-                raise ValueError(f"scale is {scale!r}; expected a positive number, 'shared' or 'per_dimension'")
-            if not (0 < scale_floor < initial_scale and isfinite(initial_scale)):
-                raise ValueError(
-                    f"scale_floor is {scale_floor} and initial_scale {initial_scale}; expected "
-                    "0 < scale_floor < initial_scale"
-                )
-            if scale == "per_dimension" and data_shape is None:
-                raise ValueError(
-                    "scale is 'per_dimension' without data_shape; give data_shape=data.data_shape, the shape of one row"
-                )
-            shape = tuple(data_shape or ()) if scale == "per_dimension" else ()
-            # The inverse of softplus, so that training starts at initial_scale.
-            raw = initial_scale - scale_floor
-            self.raw_scale = nn.Parameter(torch.full(shape, raw + log(-expm1(-raw))))
-        else:
-            if not (scale > 0 and isfinite(scale)):
-                raise ValueError(f"scale is {scale}; a standard deviation has to be positive and finite")
-            # A plain number: a float32 buffer would lose digits that float64 models need.
-            self.fixed_scale = float(scale)
+        if self.optimal:
+            self.register_buffer("mean_squared_error", torch.tensor(initial_scale**2))
+            self.register_buffer("num_batches", torch.tensor(0))
 
-    @property
-    def scale(self) -> Tensor:
-        """The standard deviation now, in the units of the data: shape () or ``data_shape``."""
-        if self.scale_kind == "fixed":
-            return torch.tensor(self.fixed_scale, dtype=torch.float64)
-        return self.scale_floor + F.softplus(self.raw_scale)
+    @classmethod
+    def decoder_shape(
+        cls,
+        data_shape: Sequence[int],
+        scale: float | Literal["shared", "per_dimension", "optimal", "predicted"] = "shared",
+    ) -> tuple[int, ...]:
+        """Output shape that the decoder needs."""
+        return params_shape(data_shape, 1 + (scale == "predicted"))
+
+    def value_of(self, name: str) -> Tensor:
+        """A parameter as it is now, shape () or ``data_shape``."""
+        if self.optimal:
+            return self.mean_squared_error.sqrt().clamp(min=self.scale_floor)
+        return super().value_of(name)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
-        loc = self.decoder(z)
-        return dist.Normal(loc, self.scale.to(loc)).to_event(data_dims(loc, z))
+        loc, scale = self.entries(z)
+        if self.optimal and self.training:
+            return OptimalNormal(loc, scale, data_dims(loc, z), self.scale_floor, self._record)
+        return dist.Normal(loc, scale).to_event(data_dims(loc, z))
 
-    def extra_repr(self) -> str:
-        """What the printed module says of the scale."""
-        floor = "" if self.scale_kind == "fixed" else f", scale_floor={self.scale_floor}"
-        return f"scale={self.scale_kind}{floor}"
+    def initialize(self, rows: Tensor) -> None:
+        """Start at the mean of each entry, and at the standard deviation around it."""
+        self.start_at(entry_mean(rows), scale=self.spread(rows, "scale"))
+        if self.optimal:
+            self.mean_squared_error.copy_(entry_variance(rows).mean())
+            self.num_batches.zero_()
+
+    @torch.no_grad()
+    def _record(self, mean_square: Tensor) -> None:
+        """A plain mean over the first batches, so that the start is forgotten, then a running one."""
+        self.num_batches += 1
+        weight = (1 / self.num_batches).clamp(min=_MOMENTUM)
+        self.mean_squared_error += weight.to(self.mean_squared_error) * (mean_square - self.mean_squared_error)

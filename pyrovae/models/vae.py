@@ -5,6 +5,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.programs import initialize_modules
+
 
 class VAE(nn.Module):
     r"""A variational autoencoder: a Pyro ``model`` and ``guide`` made of a prior, a likelihood and a posterior.
@@ -59,6 +61,21 @@ class VAE(nn.Module):
                 "expected () and (latent_dim,): use .to_event(1) for independent dimensions"
             )
         self.latent_dim: int = p_z.event_shape[0]
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Start from the data: every part that has a method ``initialize(rows)`` is given the rows.
+
+        The built-in likelihoods then start at the mean and the scale of each entry, a VampPrior at rows of the data.
+        Training starts better; call it before the fit, never after.
+
+        Args:
+            rows: training rows ``(rows, *data_shape)``.
+
+        Raises:
+            ValueError: rows that a part cannot start from.
+        """
+        initialize_modules(self, rows)
 
     def model(self, x: Tensor) -> Tensor:
         """The generative program: z from the prior, x from the likelihood, one plate over the rows."""

@@ -1,11 +1,10 @@
 """The mean-field Gaussian posterior."""
 
 import pyro.distributions as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-# softplus underflows to zero in float32, and a scale of zero is no distribution.
-_SCALE_FLOOR = 1e-6
+from pyrovae.distributions.arguments import positive_scale
+from pyrovae.posteriors.shapes import encoder_size_error
 
 
 class DiagonalNormal(nn.Module):
@@ -35,13 +34,17 @@ class DiagonalNormal(nn.Module):
         super().__init__()
         self.encoder = encoder
 
+    @classmethod
+    def encoder_shape(cls, latent_dim: int) -> int:
+        """How many numbers the encoder has to give for each row."""
+        return 2 * latent_dim
+
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
         output = self.encoder(x)
         if output.shape[-1] % 2:
-            raise ValueError(
-                f"the encoder gave {output.shape[-1]} numbers for each row; DiagonalNormal needs "
-                "2 * latent_dim of them, a mean and a raw scale for each dimension"
+            raise encoder_size_error(
+                output, "DiagonalNormal", "2 * latent_dim of them, a mean and a raw scale for each dimension"
             )
         loc, raw_scale = output.chunk(2, dim=-1)
-        return dist.Normal(loc, F.softplus(raw_scale) + _SCALE_FLOOR).to_event(1)
+        return dist.Normal(loc, positive_scale(raw_scale)).to_event(1)

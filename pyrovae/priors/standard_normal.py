@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pyrovae.distributions.arguments import check_counts
+
 
 class StandardNormal(nn.Module):
     r"""The standard normal prior.
@@ -26,8 +28,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        if not isinstance(latent_dim, int) or latent_dim < 1:
-            raise ValueError(f"latent_dim is {latent_dim!r}; expected a positive integer")
+        check_counts(latent_dim=latent_dim)
         # Buffers follow the module to a device or another dtype; there is nothing in them to store.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)

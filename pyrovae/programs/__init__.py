@@ -2,7 +2,14 @@
 
 from pyrovae.programs.checks import check_positive, check_rows, which_rows
 from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
-from pyrovae.programs.modules import Program, evaluation_mode, owned_module, owned_modules, training_mode
+from pyrovae.programs.modules import (
+    Program,
+    evaluation_mode,
+    initialize_modules,
+    owned_module,
+    owned_modules,
+    training_mode,
+)
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
@@ -17,6 +24,7 @@ __all__ = [
     "check_rows",
     "check_support",
     "evaluation_mode",
+    "initialize_modules",
     "inspect_pair",
     "isolated_rng",
     "keep_params",

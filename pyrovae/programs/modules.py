@@ -26,6 +26,15 @@ def owned_modules(model: Program, guide: Program) -> list[nn.Module]:
     return list({id(module): module for module in found if module is not None}.values())
 
 
+def initialize_modules(module: nn.Module, rows: Tensor) -> None:
+    """Give training rows to the module and to all below it that have a method ``initialize(rows)``."""
+    for part in module.modules():
+        initialize = getattr(part, "initialize", None)
+        # The module that asks may have such a method itself.
+        if initialize is not None and part is not module:
+            initialize(rows)
+
+
 @contextmanager
 def called_modules() -> Iterator[list[nn.Module]]:
     """The modules that are called inside, in order of their first call."""

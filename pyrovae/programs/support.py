@@ -1,11 +1,13 @@
 """Whether the rows of data are values that a model's likelihood has a density for."""
 
+import copy
 from typing import Any
 
 import pyro
 import torch
+from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import TransformedDistribution, constraints
 
 from pyrovae.distributions import ColumnValues, EntryOrMissing
 from pyrovae.programs.checks import which_rows
@@ -13,6 +15,22 @@ from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
 from pyrovae.programs.parameters import private_param_store
 from pyrovae.programs.random_state import isolated_rng
+
+# They have a base distribution, and a name of their own.
+_NAMED = (TransformedDistribution, ZeroInflatedDistribution)
+
+_REPAIRS = {
+    "Beta": "move 0 and 1 inside, (x * (n - 1) + 0.5) / n for n rows for example, or use ContinuousBernoulli",
+    "Binomial": "give the total_count of the data, or use a likelihood for counts such as NegativeBinomial",
+    "CategoricalLevels": "give the num_levels of the data, and level numbers 0, 1, 2 ...",
+    "ContinuousBernoulli": "scale the values to [0, 1], or use a likelihood for real values such as Normal",
+    "DiscretizedLogistic": "give num_levels, low and high of the data, or use a likelihood for real values",
+    "LogNormal": "use a likelihood for real values such as Normal, or one for counts where they are counts",
+    **dict.fromkeys(
+        ("Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial"),
+        "use a likelihood for real values such as Normal; or undo a scaling of the counts",
+    ),
+}
 
 # Rows with missing entries that a guide is tried on.
 _INCOMPLETE_ROWS = 16
@@ -62,11 +80,10 @@ def check_support(model: Program, guide: Program, x: Tensor) -> None:
         if not observes(site, rows):
             continue
         support = _elementwise(site["fn"].support)
-        values = support.entry if isinstance(support, EntryOrMissing) else support
-        if constraints.is_dependent(values) or any(
-            isinstance(bound, Tensor) and bound.dim() for bound in vars(values).values()
-        ):
+        values = _of_every_row(getattr(support, "entry", support), x.dim() - 1)
+        if values is None or constraints.is_dependent(values):
             continue
+        support = EntryOrMissing(values) if isinstance(support, EntryOrMissing) else values
         if not support.event_dim or site["value"].shape == rows.shape:
             _check_values(name, site["fn"], support, x)
 
@@ -141,19 +158,35 @@ def _elementwise(support: Any) -> Any:
     return support
 
 
+def _of_every_row(support: Any, data_dim: int) -> Any:
+    """The support with the bounds that all rows have; None where they differ from row to row."""
+    support = copy.copy(support)
+    for name, bound in vars(support).items():
+        if not isinstance(bound, Tensor):
+            continue
+        while bound.dim() > data_dim:
+            if not torch.equal(bound, bound[:1].expand_as(bound)):
+                return None
+            bound = bound[0]
+        # One number reads better in a message than a tensor of equal ones.
+        first = bound.flatten()[0]
+        setattr(support, name, first.item() if bool((bound == first).all()) else bound)
+    return support
+
+
 def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None:
     outside = ~support.check(x)
     if not bool(outside.any()):
         return
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    family = type(distribution).__name__
+    family = _family(distribution)
     position = tuple(int(index) for index in outside.nonzero()[0])
     value = x[position]
     shown = f"{value.item():g}" if value.dim() == 0 else str(value.tolist())
-    repair = "transform the data into the support, or choose a likelihood whose support holds them"
+    repair = _REPAIRS.get(
+        family, "transform the data into the support, or choose a likelihood whose support holds them"
+    )
     if family == "Bernoulli":
-        repair = "use a likelihood for real values such as Normal"
+        repair = "use a likelihood for real values such as Normal, or ContinuousBernoulli where they lie in [0, 1]"
         if bool(((x >= 0) & (x <= 1)).all()):
             repair = (
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
@@ -167,3 +200,16 @@ def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None
         f"{family} at site {name!r} is no density for these data: row {position[0]} has the value {shown}, {where}; "
         f"{repair}"
     )
+
+
+def _family(distribution: Any) -> str:
+    """Name of the distribution of one entry; of a mixture, that of its components."""
+    while True:
+        if hasattr(distribution, "component_distribution"):
+            distribution = distribution.component_distribution
+        elif hasattr(distribution, "base_dist") and not isinstance(distribution, _NAMED):
+            distribution = distribution.base_dist
+        elif type(distribution) is ZeroInflatedDistribution:
+            return f"ZeroInflated{type(distribution.base_dist).__name__}"
+        else:
+            return type(distribution).__name__

@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,38 +19,64 @@ PARTS = ("prior", "likelihood", "posterior", "encoder", "decoder")
 """What a VAE is made of, in a configuration: each has ``class_path`` and ``init_args``."""
 
 
-def build_pair(config: Mapping[str, Any], data_shape: tuple[int, ...]) -> tuple[Program, Program]:
+def build_pair(
+    config: Mapping[str, Any], data_shape: tuple[int, ...], column_kinds: Sequence[str] | None = None
+) -> tuple[Program, Program]:
     """The model and the guide that a configuration describes, with fresh weights.
 
     Args:
         config: ``model``, an import path ``file.py:factory`` or ``module:factory``; or, where that is None, the
             parts of a VAE. A part or a factory that has an argument ``latent_dim``, ``data_shape``,
-            ``input_shape``, ``output_shape``, ``encoder`` or ``decoder`` gets it from the data, the latent size
-            and the networks.
+            ``input_shape``, ``output_shape``, ``column_kinds``, ``encoder``, ``decoder`` or ``posterior`` gets it
+            from the data, the latent size, and the parts that stand before it. A likelihood's
+            ``decoder_shape(data_shape, ...)`` and a posterior's ``encoder_shape(latent_dim, ...)`` say what the
+            networks have to give; without them that is ``data_shape`` and ``2 * latent_dim``.
         data_shape: shape of one row.
+        column_kinds: what the columns of a table are, where the data say so.
 
     Raises:
         ValueError: a part that cannot be found or built.
     """
     latent_dim = config["latent_dim"]
-    sizes = {"latent_dim": latent_dim, "data_shape": data_shape}
+    known = {"latent_dim": latent_dim, "data_shape": data_shape}
+    if column_kinds is not None:
+        known["column_kinds"] = tuple(column_kinds)
     if config["model"] is not None:
-        return _pair_from_factory(config["model"], sizes)
-    encoder = _build(config, "encoder", {**sizes, "input_shape": data_shape, "output_shape": 2 * latent_dim})
-    decoder = _build(config, "decoder", {**sizes, "input_shape": latent_dim, "output_shape": data_shape})
-    vae = VAE(
-        _build(config, "prior", sizes),
-        _build(config, "likelihood", {**sizes, "decoder": decoder}),
-        _build(config, "posterior", {**sizes, "encoder": encoder}),
+        return _pair_from_factory(config["model"], known)
+    posterior, likelihood, prior, encoder, decoder = (
+        _Part(config, slot) for slot in ("posterior", "likelihood", "prior", "encoder", "decoder")
     )
+    encoder_shape = posterior.size("encoder_shape", known, otherwise=2 * latent_dim)
+    decoder_shape = likelihood.size("decoder_shape", known, otherwise=data_shape)
+    known["encoder"] = encoder.build({**known, "input_shape": data_shape, "output_shape": encoder_shape})
+    q_z = posterior.build(known)
+    p_z = prior.build({**known, "posterior": q_z})
+    known["decoder"] = decoder.build({**known, "input_shape": latent_dim, "output_shape": decoder_shape})
+    vae = VAE(p_z, likelihood.build(known), q_z)
     return vae.model, vae.guide
 
 
-def _build(config: Mapping[str, Any], slot: str, known: dict[str, Any]) -> nn.Module:
-    module_name, _, class_name = config[slot]["class_path"].rpartition(".")
-    with _users_errors(f"--{slot} {class_name}"):
-        part = getattr(importlib.import_module(module_name), class_name)
-        return part(**{**config[slot].get("init_args", {}), **_accepted(part, known)})
+class _Part:
+    """A part of the configuration: a class by its import path, and the arguments that the user gave."""
+
+    def __init__(self, config: Mapping[str, Any], slot: str) -> None:
+        module_name, _, class_name = config[slot]["class_path"].rpartition(".")
+        self.name = f"--{slot} {class_name}"
+        self.arguments = config[slot].get("init_args", {})
+        with _users_errors(self.name):
+            self.part = getattr(importlib.import_module(module_name), class_name)
+
+    def build(self, known: dict[str, Any]) -> nn.Module:
+        with _users_errors(self.name):
+            return self.part(**{**self.arguments, **_accepted(self.part, known)})
+
+    def size(self, method: str, known: dict[str, Any], otherwise: Any) -> Any:
+        """What the part says that its network has to give."""
+        if not hasattr(self.part, method):
+            return otherwise
+        function = getattr(self.part, method)
+        with _users_errors(self.name):
+            return function(**_accepted(function, {**self.arguments, **known}))
 
 
 @contextmanager

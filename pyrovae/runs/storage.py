@@ -46,6 +46,7 @@ class Run:
         data_shape: shape of one row.
         example: some rows ``(rows, *data_shape)`` that the programs can run on; needed to store ``pyro.param``
             statements, which make themselves known when they run.
+        column_kinds: what the columns of a table are, where the data say so.
     """
 
     model: Program
@@ -53,6 +54,7 @@ class Run:
     config: Mapping[str, Any]
     data_shape: tuple[int, ...]
     example: Tensor | None = None
+    column_kinds: tuple[str, ...] | None = None
 
     @property
     def vae(self) -> VAE | None:
@@ -85,7 +87,7 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
 
 def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
     """Write ``summary.json`` again, with the version and the shape of a row added."""
-    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), **summary}
+    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), "column_kinds": run.column_kinds, **summary}
     (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
 
 
@@ -117,10 +119,13 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     if missing:
         raise ValueError(f"{folder} is no run folder: there is no {', '.join(missing)} in it")
     config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    data_shape = tuple(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["data_shape"])
+    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    data_shape, kinds = tuple(summary["data_shape"]), summary["column_kinds"]
+    column_kinds = None if kinds is None else tuple(kinds)
     saved = torch.load(folder / WEIGHTS_FILE, map_location=device, weights_only=True)
     with isolated_rng(0, torch.device("cpu")):
-        run = Run(*build_pair(config, data_shape), config, data_shape, saved.pop(_EXAMPLE, None))
+        pair = build_pair(config, data_shape, column_kinds)
+    run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     with _weights(run, device) as weights:

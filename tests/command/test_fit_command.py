@@ -487,7 +487,9 @@ def test_help_explains_every_option(capsys):
         assert option in text
     assert "torch.nn" not in text
     assert run("--likelihood.help", "Normal") == 0
-    assert "--likelihood.scale_floor" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "--likelihood.scale_floor" in text
+    assert "A fixed scale is a hidden weight between reconstruction and KL." in text
 
 
 def test_load_refuses_what_is_no_run(in_tmp):

@@ -15,7 +15,8 @@ import torch
 from problems import ExactPosterior, LinearGaussian, bits, small_vae
 from torch.distributions import constraints
 
-from pyrovae import bits_per_dim, compare_bounds
+from pyrovae import VAE, bits_per_dim, compare_bounds, likelihoods, networks, posteriors, priors
+from pyrovae.distributions import DiscretizedLogistic
 
 
 def independent_pair(likelihood):
@@ -312,3 +313,72 @@ def test_nothing_is_moved():
     assert random.getstate() == states[2]
     assert all(module.training for module in vae.modules())
     assert dict(pyro.get_param_store().items()).keys() == {"theirs"}
+
+
+def level_vae(likelihood, decoder_params, data_dim=3):
+    decoder = networks.MLP(2, (*decoder_params, data_dim), (8,))
+    return VAE(
+        priors.StandardNormal(2),
+        likelihood(decoder),
+        posteriors.DiagonalNormal(networks.MLP(data_dim, 4, (8,))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "decoder_params", "unit"),
+    [
+        (lambda d: likelihoods.Categorical(d, num_levels=16), (16,), 1.0),
+        (lambda d: likelihoods.DiscretizedLogistic(d, num_levels=16), (), 1 / 15),
+        (lambda d: likelihoods.DiscretizedLogistic(d, num_levels=16, low=-1.0, high=14.0), (), 1.0),
+        (lambda d: likelihoods.DiscretizedLogisticMixture(d, 3, num_levels=16), (9,), 1 / 15),
+        (lambda d: likelihoods.Binomial(d, 15), (), 1.0),
+        (likelihoods.Poisson, (), 1.0),
+        (likelihoods.NegativeBinomial, (), 1.0),
+        (likelihoods.ZeroInflatedNegativeBinomial, (), 1.0),
+    ],
+)
+def test_likelihoods_over_levels_have_bits(likelihood, decoder_params, unit):
+    vae = level_vae(likelihood, decoder_params)
+    x = levels_of(15, (6, 3)) * unit
+    found, bounds = score((vae.model, vae.guide), x)
+    torch.testing.assert_close(found.bits, -bounds.log_px / (3 * math.log(2)))
+    assert found.bin_width is None
+    with pytest.raises(ValueError, match="bin_width is for densities"):
+        bits_per_dim(vae.model, vae.guide, x, bounds, bin_width=unit)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        lambda d: likelihoods.Normal(d, scale="optimal"),
+        likelihoods.Laplace,
+        likelihoods.LogNormal,
+        likelihoods.Beta,
+        likelihoods.ContinuousBernoulli,
+        lambda d: likelihoods.FullCovarianceNormal(d, (3,)),
+        lambda d: likelihoods.LowRankNormal(d, (3,)),
+    ],
+)
+def test_likelihoods_over_real_values_have_none(likelihood):
+    vae = level_vae(likelihood, ())
+    with pytest.raises(ValueError, match="is a density, which has no bits per dimension"):
+        score((vae.model, vae.guide), 0.1 + 0.8 * noise_of((5, 3)))
+
+
+class Doubled(dist.Binomial):
+    def log_prob(self, value):
+        return super().log_prob(value) + math.log(2)
+
+
+class DoubledLogistic(DiscretizedLogistic):
+    def log_prob(self, value):
+        return super().log_prob(value) + math.log(2)
+
+
+def test_levels_of_all_kinds_have_to_sum_to_one():
+    pair = independent_pair(lambda z, x: Doubled(15, torch.full((3,), 0.5)).to_event(1))
+    with pytest.raises(ValueError, match=r"levels 0 to 15 of Doubled at site 'x' have probabilities that sum to 2"):
+        score(pair, levels_of(15, (4, 3)).float())
+    pair = independent_pair(lambda z, x: DoubledLogistic(torch.full((3,), 0.5), torch.tensor(0.1)).to_event(1))
+    with pytest.raises(ValueError, match=r"levels 0 to 1 of DoubledLogistic at site 'x' have .* sum to 2"):
+        score(pair, levels_of(256, (4, 3)) / 255)

@@ -9,10 +9,22 @@ from torch import nn
 from pyrovae import likelihoods, networks, posteriors, priors
 
 LATENT, DATA = 3, (2, 4)
+SOURCES = ("shared", "per_dimension", "predicted")
 
 
 def decoder():
     return networks.MLP(LATENT, DATA, (8,))
+
+
+def with_decoder(name, shape_options=None, **options):
+    """Maker of a likelihood whose decoder has the output shape that it asks for."""
+    part = getattr(likelihoods, name)
+
+    def make():
+        shape = part.decoder_shape(DATA, **(shape_options or {})) if hasattr(part, "decoder_shape") else DATA
+        return part(networks.MLP(LATENT, shape, (8,)), **options, **(shape_options or {}))
+
+    return make
 
 
 LIKELIHOODS = {
@@ -20,6 +32,34 @@ LIKELIHOODS = {
     "Normal, shared scale": lambda: likelihoods.Normal(decoder()),
     "Normal, fixed scale": lambda: likelihoods.Normal(decoder(), scale=0.3),
     "Normal, scale per dimension": lambda: likelihoods.Normal(decoder(), scale="per_dimension", data_shape=DATA),
+    "Normal, predicted scale": with_decoder("Normal", {"scale": "predicted"}),
+    **{
+        f"{name}, {argument} {source}": with_decoder(name, {argument: source}, data_shape=DATA)
+        for name, argument in (
+            ("Laplace", "scale"),
+            ("StudentT", "df"),
+            ("StudentT", "scale"),
+            ("LogNormal", "scale"),
+            ("Beta", "concentration"),
+            ("NegativeBinomial", "total_count"),
+            ("ZeroInflatedPoisson", "gate"),
+            ("ZeroInflatedNegativeBinomial", "total_count"),
+            ("ZeroInflatedNegativeBinomial", "gate"),
+            ("DiscretizedLogistic", "scale"),
+        )
+        for source in SOURCES
+    },
+    "ContinuousBernoulli": with_decoder("ContinuousBernoulli"),
+    "Poisson": with_decoder("Poisson"),
+    "Binomial": with_decoder("Binomial", total_count=7),
+    "Categorical": with_decoder("Categorical", {"num_levels": 5}),
+    "DiscretizedLogisticMixture": with_decoder("DiscretizedLogisticMixture", {"num_components": 3}, num_levels=9),
+    "FullCovarianceNormal, shared": with_decoder("FullCovarianceNormal", data_shape=DATA),
+    "FullCovarianceNormal, predicted": with_decoder(
+        "FullCovarianceNormal", {"covariance": "predicted"}, data_shape=DATA
+    ),
+    "LowRankNormal, shared": with_decoder("LowRankNormal", {"rank": 2}, data_shape=DATA),
+    "LowRankNormal, predicted": with_decoder("LowRankNormal", {"rank": 2, "covariance": "predicted"}, data_shape=DATA),
 }
 POSTERIORS = {"DiagonalNormal": lambda: posteriors.DiagonalNormal(networks.MLP(DATA, 2 * LATENT, (8,)))}
 PRIORS = {"StandardNormal": lambda: priors.StandardNormal(LATENT)}
@@ -145,7 +185,7 @@ def test_a_fixed_scale_keeps_its_digits_in_float64():
         (lambda: likelihoods.Normal(decoder(), scale=float("nan")), "positive and finite"),
         (
             lambda: likelihoods.Normal(decoder(), scale="each"),
-            "expected a positive number, 'shared' or 'per_dimension'",
+            "expected a positive number, 'shared', 'per_dimension', 'optimal' or 'predicted'",
         ),
         (lambda: likelihoods.Normal(decoder(), scale="per_dimension"), "without data_shape"),
         (lambda: likelihoods.Normal(decoder(), scale_floor=2.0), "0 < scale_floor < initial_scale"),

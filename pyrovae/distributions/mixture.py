@@ -1,0 +1,107 @@
+"""A mixture that costs little for many draws and many components."""
+
+import math
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from torch import Size, Tensor
+from torch.distributions import Categorical, Distribution, Independent, Normal, constraints
+
+
+class SharedMixture(dist.TorchDistribution):
+    r"""A mixture whose components are the same for all of its batch.
+
+    .. math:: p(z) = \sum_k \pi_k\ p_k(z)
+
+    ``MixtureSameFamily`` of PyTorch repeats the components for each element of the batch, and draws from all of them
+    to keep one. Here nothing is repeated; and Gaussians with independent dimensions are compared with z by matrix
+    products, in float64, as the terms that cancel there are large.
+
+    Args:
+        logits: unnormalised log weights ``(components,)``.
+        components: distribution with batch shape ``(components,)``.
+
+    Example:
+        >>> p = SharedMixture(torch.zeros(3), dist.Normal(torch.randn(3, 2), torch.ones(3, 2)).to_event(1))
+        >>> p.expand((5,)).sample().shape
+        torch.Size([5, 2])
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
+
+    def __init__(self, logits: Tensor, components: Any, validate_args: bool | None = None) -> None:
+        self.logits, self.components = logits, components
+        super().__init__(Size(), components.event_shape, validate_args=validate_args)
+
+    @property
+    def support(self) -> Any:
+        """That of the components."""
+        return self.components.support
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "SharedMixture":
+        """The same mixture for a batch."""
+        new = self._get_checked_instance(SharedMixture, _instance)
+        new.logits, new.components = self.logits, self.components
+        Distribution.__init__(new, Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log p(z)."""
+        if self._validate_args:
+            self._validate_sample(value)
+        terms = _normal_log_probs(self.components, value)
+        if terms is None:
+            terms = self.components.log_prob(value.unsqueeze(-1 - len(self.event_shape)))
+        log_prob = torch.logsumexp(terms + self.logits.log_softmax(-1), -1).to(self.logits.dtype)
+        shape = torch.broadcast_shapes(log_prob.shape, self.batch_shape)
+        return log_prob.expand(shape)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
+        """Draws from the mixture."""
+        shape = self._extended_shape(Size(sample_shape))
+        count = shape[: len(shape) - len(self.event_shape)].numel()
+        which = Categorical(logits=self.logits).sample((count,))
+        # Each component is drawn as often as the one that is chosen most.
+        turn = F.one_hot(which, len(self.logits)).cumsum(0).gather(1, which[:, None])[:, 0] - 1
+        draws = self.components.sample((int(turn.max()) + 1 if count else 0,))
+        return draws[turn, which].reshape(shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean."""
+        return self._average(self.components.mean).expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each number."""
+        mean = self.components.mean
+        within = self._average(self.components.variance)
+        return (within + self._average((mean - self._average(mean)).square())).expand(self._extended_shape())
+
+    def _average(self, values: Tensor) -> Tensor:
+        return torch.tensordot(self.logits.softmax(-1), values, 1)
+
+
+def _normal_log_probs(components: Any, value: Tensor) -> Tensor | None:
+    r"""The log-densities ``(*batch, components)`` of Gaussians with independent dimensions; None for others.
+
+    .. math:: -\tfrac12 \sum_d z_d^2 / \sigma_d^2 + \sum_d z_d \mu_d / \sigma_d^2 + c
+    """
+    if not (
+        isinstance(components, Independent)
+        and type(components.base_dist) in (Normal, dist.Normal)
+        and components.base_dist.batch_shape[1:] == components.event_shape
+        and len(components.event_shape) == 1
+        # Apple's GPUs have no float64.
+        and value.device.type != "mps"
+    ):
+        return None
+    loc, scale, z = components.base_dist.loc.double(), components.base_dist.scale.double(), value.double()
+    precision = scale.pow(-2)
+    constant = -0.5 * (loc.square() * precision).sum(-1) - scale.log().sum(-1)
+    constant = constant - 0.5 * value.shape[-1] * math.log(2 * math.pi)
+    return constant + z @ (loc * precision).T - 0.5 * z.square() @ precision.T

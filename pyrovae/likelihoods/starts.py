@@ -1,0 +1,25 @@
+"""What likelihoods start from: statistics of rows, in which NaN marks a missing entry."""
+
+import torch
+from torch import Tensor
+
+
+def entry_mean(rows: Tensor) -> Tensor:
+    """Mean of each entry over the rows ``(rows, *data_shape)``; of all entries where one was never observed."""
+    rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
+    mean = rows.nanmean(0)
+    return torch.where(mean.isnan(), rows.nanmean(), mean)
+
+
+def entry_variance(rows: Tensor) -> Tensor:
+    """Variance of each entry around its mean.
+
+    It is at least a hundredth of the mean over the entries, so that one that never changes is no point mass.
+    """
+    variance = entry_mean((rows - entry_mean(rows)).square())
+    return variance.clamp(min=0.01 * variance.mean().item())
+
+
+def probability(mean: Tensor) -> Tensor:
+    """A mean in [0, 1], kept away from both ends, where log-odds are infinite."""
+    return mean.clamp(0.001, 0.999)

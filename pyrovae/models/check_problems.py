@@ -1,0 +1,149 @@
+"""How ``check_vae`` says what is wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+
+class Problem(Exception):  # noqa: N818
+    """The first thing that is wrong, and its repair."""
+
+
+class NetworkCalls:
+    """The modules directly inside a part that were called: what they returned, and which of them is at work."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[str, tuple[nn.Module, Tensor]] = {}
+        self.at_work: list[str] = []
+
+
+@contextmanager
+def networks_called(part: nn.Module) -> Iterator[NetworkCalls]:
+    """Note the networks of a part that are called inside."""
+    calls = NetworkCalls()
+    handles = []
+    for name, child in part.named_children():
+
+        def before(module: nn.Module, _: Any, name: str = name) -> None:
+            calls.at_work.append(name)
+
+        def after(module: nn.Module, _: Any, output: Any, name: str = name) -> None:
+            calls.at_work.remove(name)
+            if isinstance(output, Tensor):
+                calls.outputs.setdefault(name, (module, output))
+
+        handles += [child.register_forward_pre_hook(before), child.register_forward_hook(after)]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def reported(what: str) -> Iterator[None]:
+    """What is raised inside, as a problem; the package's own errors say enough by themselves."""
+    try:
+        yield
+    except Problem:
+        raise
+    except ValueError as error:
+        raise Problem(str(error).split("\nTrace Shapes:")[0]) from error
+    except Exception as error:  # whatever a part of the user's raises
+        raise Problem(f"{what} raised {first_line(error)}") from error
+
+
+def explained(call: str, error: Exception, slot: str, part: nn.Module, calls: NetworkCalls, given: Tensor) -> Problem:
+    """Why a part raised an error, as far as that can be told."""
+    floats = {t.dtype for t in (*part.parameters(), *part.buffers()) if t.is_floating_point()}
+    where = ""
+    if calls.at_work:
+        name = calls.at_work[-1]
+        where = f" in {slot}.{name} ({type(getattr(part, name)).__name__})"
+    kind, _, said = first_line(error).partition(": ")
+    message = f"{call} raised {kind}{where}: {said}"
+    if floats and given.dtype not in floats:
+        wanted = " or ".join(sorted(map(plain, floats)))
+        message += f"; it was given {plain(given.dtype)} numbers and has {wanted} ones: convert the batch or the part"
+    elif not isinstance(error, ValueError):
+        message += f"; it was given shape {tuple(given.shape)}, (rows, *shape of one): build it for this shape"
+    return Problem(message)
+
+
+def check_tensors(slot: str, part: nn.Module, x: Tensor) -> None:
+    """Refuse parameters that cannot be computed with, next to the data."""
+    for name, tensor in (*part.named_parameters(), *part.named_buffers()):
+        if is_lazy(tensor):
+            raise Problem(
+                f"{slot}.{name} has no shape yet: run vae.guide(batch) and vae.model(batch) once, as torch's lazy "
+                "modules take their shapes from the first data"
+            )
+        if tensor.device != x.device:
+            raise Problem(
+                f"{slot}.{name} is on {tensor.device}, the batch on {x.device}: put both on one device, with "
+                "vae.to(device) and batch.to(device)"
+            )
+    for name, parameter in part.named_parameters():
+        if parameter.is_floating_point() and x.is_floating_point() and parameter.dtype != x.dtype:
+            raise Problem(
+                f"{slot}.{name} is {plain(parameter.dtype)}, the batch {plain(x.dtype)}: give "
+                f"batch.to(torch.{plain(parameter.dtype)}), or convert all parts with vae.to(torch.{plain(x.dtype)})"
+            )
+        if not bool(torch.isfinite(parameter).all()):
+            raise Problem(
+                f"{slot}.{name} has NaN or infinite values: start from fresh weights, or from those of an earlier "
+                "epoch with a lower learning rate"
+            )
+
+
+def check_shape(
+    call: str,
+    distribution: TorchDistributionMixin,
+    batch_shape: tuple[int, ...],
+    event_shape: tuple[int, ...],
+    repair: str,
+) -> None:
+    """Refuse a distribution of other shapes."""
+    if distribution.batch_shape == batch_shape and distribution.event_shape == event_shape:
+        return
+    missing_dims = len(event_shape) - len(distribution.event_shape)
+    if distribution.shape() == (*batch_shape, *event_shape):
+        repair = f"the dimensions of one value belong to the event, add .to_event({missing_dims}) to the distribution"
+        if missing_dims < 0:
+            repair = f"only the last {len(event_shape)} dimensions are one value: give .to_event {-missing_dims} less"
+    elif distribution.event_shape == event_shape:
+        repair = "keep the leading dimensions of the input, one distribution for each row"
+        if not batch_shape:
+            repair = "it has to be one distribution"
+    raise Problem(
+        f"{call} has batch shape {tuple(distribution.batch_shape)} and event shape {tuple(distribution.event_shape)}; "
+        f"expected {batch_shape} and {event_shape}: {repair}"
+    )
+
+
+def check_finite(what: str, value: Tensor, repair: str) -> None:
+    """Refuse NaN and infinite values."""
+    bad = ~torch.isfinite(value)
+    if bool(bad.any()):
+        index = tuple(bad.nonzero()[0].tolist())
+        place = f" the first of them at {index}," if index else ""
+        raise Problem(
+            f"{what} has {int(bad.sum()):,} NaN or infinite values among {value.numel():,},{place} "
+            f"{value[index].item()}: {repair}"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The class of an error, and what it says in its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip(':')}" if lines else type(error).__name__
+
+
+def plain(dtype: torch.dtype) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,71 @@
+"""Which KL terms the objective takes in closed form."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+# Registers closed forms that PyTorch lacks.
+import pyrovae.distributions.kl  # noqa: F401
+from pyrovae.programs import (
+    Program,
+    check_rows,
+    evaluation_mode,
+    inspect_pair,
+    isolated_rng,
+    private_param_store,
+    sample_sites,
+    trace_pair,
+)
+
+KlForm = Literal["analytic", "Monte Carlo"]
+
+_PROBE_ROWS = 2
+
+
+def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
+    """How ``TraceMeanField_ELBO`` finds the KL term of each latent site.
+
+    ``"analytic"`` is a closed form of ``torch.distributions.kl``, Pyro or this package, whose gradients vary less;
+    ``"Monte Carlo"`` is log q - log p at the draws, where there is none. ``Trace_ELBO`` always draws.
+
+    Args:
+        model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of the rows, drawing the model's latents inside the same plate.
+        x: rows ``(rows, *data_shape)``; a few are used.
+
+    Returns:
+        ``"analytic"`` or ``"Monte Carlo"`` by name of the latent site, in the order of the guide.
+
+    Raises:
+        ValueError: a pair that breaks the contract of ``inspect_pair``.
+
+    Example:
+        >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors
+        >>> encoder = networks.MLP(5, posteriors.FullCovarianceNormal.encoder_shape(2))
+        >>> likelihood, posterior = likelihoods.Normal(networks.MLP(2, 5)), posteriors.FullCovarianceNormal(encoder)
+        >>> for prior in (priors.StandardNormal(2), priors.GaussianMixture(2)):
+        ...     vae = VAE(prior, likelihood, posterior)
+        ...     print(kl_forms(vae.model, vae.guide, torch.zeros(3, 5)))
+        {'z': 'analytic'}
+        {'z': 'Monte Carlo'}
+    """
+    check_rows(x, "x")
+    with (
+        private_param_store(model, guide),
+        isolated_rng(0, x.device),
+        evaluation_mode(model, guide),
+        torch.no_grad(),
+    ):
+        latents = inspect_pair(model, guide, x).latents
+        p, q = (sample_sites(trace) for trace in trace_pair(model, guide, x[:_PROBE_ROWS]))
+        return {name: _form(q[name]["fn"], p[name]["fn"]) for name in latents}
+
+
+def _form(q: torch.distributions.Distribution, p: torch.distributions.Distribution) -> KlForm:
+    try:
+        kl_divergence(q, p)
+    except NotImplementedError:
+        return "Monte Carlo"
+    return "analytic"
