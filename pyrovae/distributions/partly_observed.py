@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.distributions import Independent, constraints, transform_to
 from torch.distributions.constraints import Constraint
 
+from pyrovae.distributions.constraints import EquallySpaced
+
 
 class EntryOrMissing(Constraint):
     """The values that an entry may have, and NaN, which stands for a missing one.
@@ -181,6 +183,8 @@ def _feasible(support: Any) -> Tensor:
         support = support.base_constraint
     if support is constraints.boolean:
         return torch.zeros(())
+    if isinstance(support, EquallySpaced):
+        return torch.as_tensor(support.low)
     bounds = [torch.as_tensor(getattr(support, end)) for end in ("lower_bound", "upper_bound") if hasattr(support, end)]
     if bounds and support.is_discrete:
         return bounds[0]

@@ -18,7 +18,7 @@ from pyrovae.models.check_problems import (
 )
 from pyrovae.models.check_table import PartShape, of_distribution, of_tensor
 from pyrovae.models.vae import VAE
-from pyrovae.programs import check_rows, check_support, inspect_pair, trace_pair
+from pyrovae.programs import check_missing, check_rows, check_support, inspect_pair, trace_pair
 
 
 class Walk:
@@ -43,6 +43,7 @@ class Walk:
         q_z, z = self._posterior()
         p_z = self._prior()
         p_x = self._likelihood(z)
+        self._missing()
         self._support()
         log_q = self._log_density("log q(z|x)", "posterior(x).log_prob(z)", q_z, z)
         self._log_density("log p(z)", "prior().log_prob(z)", p_z, z)
@@ -50,7 +51,7 @@ class Walk:
         self._programs()
         self._gradients()
         for slot, argument, given, value, log_prob in (
-            ("posterior", "x", self.x, z.detach(), log_q.detach()),
+            ("posterior", "x", self.whole, z.detach(), log_q.detach()),
             ("likelihood", "z", z.detach(), self.x, log_px.detach()),
         ):
             self._first_row_alone(slot, argument, given, value, log_prob)
@@ -62,9 +63,11 @@ class Walk:
             self.parts.append(of_tensor("data", "batch", None, self.x, batch_dim=1))
         with reported("reading the batch"):
             check_rows(self.x, "batch")
+        # The posterior is asked for whole rows, as one that takes no missing entries has more that could be wrong.
+        self.whole = self.x.nan_to_num(nan=0.0) if bool(self.x.isnan().any()) else self.x
 
     def _posterior(self) -> tuple[TorchDistributionMixin, Tensor]:
-        q_z, z = self._part("posterior", "x", self.x)
+        q_z, z = self._part("posterior", "x", self.whole)
         wanted = (self.vae.latent_dim,)
         numbers = [f"{part.call} gives shape {part.event_shape}" for part in self.parts if part.part.startswith(".")]
         check_shape(
@@ -143,6 +146,10 @@ class Walk:
                 output,
                 "its weights are finite, so look at the size of its input, and at log, exp, sqrt and divisions in it",
             )
+
+    def _missing(self) -> None:
+        with reported("vae.model(batch) with vae.guide(batch)"):
+            check_missing(self.vae.model, self.vae.guide, self.x, "batch")
 
     def _support(self) -> None:
         with reported("vae.model(batch) with vae.guide(batch)"):

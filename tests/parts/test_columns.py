@@ -197,9 +197,6 @@ class Recorded(nn.Module):
         self.seen = x
         return dist.Normal(x.flatten(-2)[..., :LATENT], 1.0).to_event(1)
 
-    def initialize(self, rows):
-        self.started = rows
-
 
 @pytest.mark.parametrize("append_mask", [False, True])
 @pytest.mark.parametrize("batch_shape", [(), (5,), (4, 5)])
@@ -220,7 +217,6 @@ def test_the_posterior_sees_means_and_the_mask(append_mask, batch_shape):
     part.initialize(rows)
     torch.testing.assert_close(part.fill[0, 1], rows[1::2, 0, 1].mean())
     assert part.fill[1, 2] == 0
-    assert not inner.started.isnan().any()
     part(x)
     assert (inner.seen[..., 0, 1] == part.fill[0, 1]).all()
     assert f"append_mask={append_mask}" in repr(part)
