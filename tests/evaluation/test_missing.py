@@ -10,6 +10,7 @@ import torch
 from incomplete import DATA, LATENT, ExactPosterior, exact_log_px, exact_vae, gaussian_vae, incomplete, rows
 
 from pyrovae import (
+    VAE,
     ais,
     bdmc,
     bits_per_dim,
@@ -25,7 +26,9 @@ from pyrovae import (
     ood_scores,
     plots,
     posterior_samples,
+    posteriors,
     prior_log_px,
+    priors,
     to_arviz,
 )
 from pyrovae.distributions import PartlyObserved
