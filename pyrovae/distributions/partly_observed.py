@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.distributions import Independent, constraints, transform_to
 from torch.distributions.constraints import Constraint
 
+from pyrovae.distributions.constraints import EquallySpaced
+
 
 class EntryOrMissing(Constraint):
     """The values that an entry may have, and NaN, which stands for a missing one.
@@ -142,13 +144,20 @@ class PartlyObserved(dist.TorchDistribution):
         observed = ~value.isnan()
         if not self._joint or getattr(self.entries, "independent_entries", False):
             return torch.where(observed, value, whole)
-        covariance = getattr(self.entries, "covariance_matrix", None)
+        covariance = _covariance(self.entries)
         if covariance is None:
             raise ValueError(
                 f"{type(self.entries).__name__} does not say how its entries depend on each other, so missing ones "
                 "cannot be drawn given the others: it needs a covariance_matrix, or independent_entries = True"
             )
         return _conditioned_gaussian(whole, covariance, value, observed, len(self.event_shape))
+
+
+def _covariance(distribution: Any) -> Tensor | None:
+    """The covariance of a distribution, or of the one that it reshapes."""
+    while not hasattr(distribution, "covariance_matrix") and hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    return getattr(distribution, "covariance_matrix", None)
 
 
 def _conditioned_gaussian(whole: Tensor, covariance: Tensor, value: Tensor, observed: Tensor, num_dims: int) -> Tensor:
@@ -174,9 +183,13 @@ def _feasible(support: Any) -> Tensor:
         support = support.base_constraint
     if support is constraints.boolean:
         return torch.zeros(())
-    bound = "lower_bound" if hasattr(support, "lower_bound") else "upper_bound"
-    if support.is_discrete and hasattr(support, bound):
-        return torch.as_tensor(getattr(support, bound))
+    if isinstance(support, EquallySpaced):
+        return torch.as_tensor(support.low)
+    bounds = [torch.as_tensor(getattr(support, end)) for end in ("lower_bound", "upper_bound") if hasattr(support, end)]
+    if bounds and support.is_discrete:
+        return bounds[0]
+    if len(bounds) == 2:
+        return (bounds[0] + bounds[1]) / 2
     try:
         return transform_to(support)(torch.zeros(()))
     except NotImplementedError as error:

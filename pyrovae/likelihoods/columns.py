@@ -25,17 +25,17 @@ class Columns(nn.Module):
         \prod_{d\ \mathrm{binary}} \mathrm{Bernoulli}(x_d;\ \sigma(f_d(z)))
         \prod_{d\ \mathrm{categorical}} \mathrm{Categorical}(x_d;\ \mathrm{softmax}(f_d(z)))
 
-    (Nazabal, Olmos, Ghahramani and Valera, 2020). Real columns have their centre c and their unit u, which
-    ``initialize`` takes from the data: the density is in the units of the data whatever they are, and the decoder
-    works with numbers around 1. Counts have a mean :math:`m = \exp f_d(z)` and a variance
+    (Nazabal, Olmos, Ghahramani and Valera, 2020). Real columns and the logarithms of counts have a centre c and a unit
+    u, which ``initialize`` takes from the data: the density is in the units of the data whatever they are, and the
+    decoder works with numbers around 1. Counts have a mean :math:`m = \exp(c_d + u_d f_d(z))` and a variance
     :math:`m + \alpha_d m^2` with a learned dispersion :math:`\alpha_d` for each column: counts in tables nearly always
     vary more than z explains, a Poisson distribution would give such rows next to no probability, and it is the
     limit :math:`\alpha_d \to 0`.
 
     Args:
         decoder: network from z ``(*batch, latent_dim)`` to ``(*batch, total)``, total as ``decoder_shape`` says: means
-            of the real columns, log means of the counts, log-odds of the binary columns, log-odds of each category,
-            and raw scales of the real columns if they are predicted.
+            of the real columns and log means of the counts in their units, log-odds of the binary columns, log-odds of
+            each category, and raw scales of the real columns if they are predicted.
         column_kinds: kind of each column, ``"real"``, ``"count"``, ``"binary"`` or ``"categorical(k)"``.
         scale: standard deviation of real columns: ``"per_column"`` learns one for each, ``"predicted"`` lets the
             decoder give it for each row, by softplus.
@@ -74,8 +74,10 @@ class Columns(nn.Module):
         self.positions = columns_by_kind(self.column_kinds)
         self.sizes = _sizes(self.column_kinds, scale)
         num_real, num_counts = (len(self.positions.get(kind, ())) for kind in ("real", "count"))
-        self.register_buffer("center", torch.zeros(num_real))
-        self.register_buffer("unit", torch.ones(num_real))
+        self.register_buffer("center", torch.zeros(num_real + num_counts))
+        self.register_buffer("unit", torch.ones(num_real + num_counts))
+        # How many of these are of real columns; those of counts follow.
+        self.num_real = num_real
         if num_real and scale == "per_column":
             self.raw_scale = nn.Parameter(torch.full((num_real,), _inverse_softplus(1.0 - scale_floor)))
         if num_counts:
@@ -102,14 +104,17 @@ class Columns(nn.Module):
             count = (~values.isnan()).sum(0)
             if kind == "real":
                 mean, scale = _moments(values)
-                self.center.copy_(mean)
-                self.unit.copy_(torch.where(scale > 0, scale, 1.0))
+                self.center[: self.num_real] = mean
+                self.unit[: self.num_real] = torch.where(scale > 0, scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
                 if self.scale_kind == "per_column":
                     self.raw_scale.fill_(_inverse_softplus(1.0 - self.scale_floor))
             elif kind == "count":
                 mean, scale = _moments(values)
-                start[kind] = ((values.nansum(0) + 0.5) / (count + 1)).log()
+                log_scale = _moments(values.log1p())[1]
+                self.center[self.num_real :] = ((values.nansum(0) + 0.5) / (count + 1)).log()
+                self.unit[self.num_real :] = torch.where(log_scale > 0, log_scale, 1.0)
+                start[kind] = torch.zeros_like(mean)
                 dispersion = ((scale.square() - mean) / mean.square().clamp(min=1e-6)).clamp(0.01, 10.0)
                 self.raw_dispersion.copy_(dispersion.expm1().log())
             elif kind == "binary":
@@ -119,7 +124,7 @@ class Columns(nn.Module):
                 found = values[..., None] == torch.arange(num_categories(kind) or 0).to(values)
                 start[kind] = ((found.sum(0) + 0.5) / (found.sum((0, 2))[:, None] + 1)).log().flatten()
         if "scale" in self.sizes:
-            start["scale"] = torch.full_like(self.center, _inverse_softplus(1.0 - self.scale_floor))
+            start["scale"] = torch.full_like(start["real"], _inverse_softplus(1.0 - self.scale_floor))
         start_decoder(self.decoder, torch.cat([start[name] for name in self.sizes]).to(rows))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
@@ -132,17 +137,18 @@ class Columns(nn.Module):
                 f"(*batch, {total}) for these kinds: build it with output shape Columns.decoder_shape(data_shape, "
                 "column_kinds)"
             )
+        center, unit = (value.tensor_split([self.num_real]) for value in (self.center, self.unit))
         parts = dict(zip(self.sizes, output.split(list(self.sizes.values()), -1), strict=True))
         groups: dict[str, dist.TorchDistribution] = {}
         for kind, positions in self.positions.items():
             part = parts[kind]
             if kind == "real":
                 raw_scale = self.raw_scale if self.scale_kind == "per_column" else parts["scale"]
-                scale = self.unit * (self.scale_floor + F.softplus(raw_scale))
-                groups[kind] = dist.Normal(self.center + self.unit * part, scale)
+                scale = unit[0] * (self.scale_floor + F.softplus(raw_scale))
+                groups[kind] = dist.Normal(center[0] + unit[0] * part, scale)
             elif kind == "count":
                 total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
-                groups[kind] = dist.NegativeBinomial(total_count, logits=part - total_count.log())
+                groups[kind] = dist.NegativeBinomial(total_count, logits=center[1] + unit[1] * part - total_count.log())
             elif kind == "binary":
                 groups[kind] = dist.Bernoulli(logits=part)
             else:

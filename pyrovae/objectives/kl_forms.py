@@ -10,6 +10,7 @@ from torch.distributions import kl_divergence
 import pyrovae.distributions.kl  # noqa: F401
 from pyrovae.programs import (
     Program,
+    check_missing,
     check_rows,
     evaluation_mode,
     inspect_pair,
@@ -52,6 +53,7 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
         {'z': 'Monte Carlo'}
     """
     check_rows(x, "x")
+    check_missing(model, guide, x, "x")
     with (
         private_param_store(model, guide),
         isolated_rng(0, x.device),

@@ -43,18 +43,14 @@ class PartlyObserved(nn.Module):
     def initialize(self, rows: Tensor) -> None:
         """Fill with the mean of each entry in these rows; zero where it is never observed."""
         self.fill.copy_(rows.nanmean(0).nan_to_num(nan=0.0))
-        start = getattr(self.posterior, "initialize", None)
-        if start is not None:
-            start(self._filled(rows))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
-        return self.posterior(self._filled(x))
-
-    def _filled(self, x: Tensor) -> Tensor:
         missing = x.isnan()
         filled = torch.where(missing, self.fill.to(x), x)
-        return torch.cat([filled, (~missing).to(x)], dim=-self.fill.dim()) if self.append_mask else filled
+        if self.append_mask:
+            filled = torch.cat([filled, (~missing).to(x)], dim=-self.fill.dim())
+        return self.posterior(filled)
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

@@ -8,7 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from pyrovae.distributions import EntryOrMissing, PartlyObserved
+from pyrovae.distributions import (
+    EntryOrMissing,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    PartlyObserved,
+    Reshaped,
+)
 
 NAN = math.nan
 REAL = torch.tensor([[0.3, NAN, -2.0], [NAN, NAN, 1.5], [0.1, 0.2, 0.3]], dtype=torch.float64)
@@ -130,39 +136,49 @@ def test_dimensions_of_images_and_of_a_plain_scalar():
     assert scalar.log_prob(torch.tensor([NAN, 0.0, NAN])).tolist() == pytest.approx([0, -0.9189385, 0])
 
 
-class Joint(dist.MultivariateNormal):
-    """The one method that the marginal density needs."""
-
-    def marginal_log_prob(self, value, observed):
-        both = observed[..., :, None] & observed[..., None, :]
-        covariance = torch.where(both, self.covariance_matrix, torch.eye(3, dtype=value.dtype))
-        whole = dist.MultivariateNormal(torch.zeros(3, dtype=value.dtype), covariance)
-        log_prob = whole.log_prob(torch.where(observed, value - self.loc, 0.0))
-        return log_prob + 0.5 * math.log(2 * math.pi) * (~observed).sum(-1)
-
-
 COVARIANCE = torch.tensor([[2.0, 0.9, -0.4], [0.9, 1.0, 0.3], [-0.4, 0.3, 0.8]], dtype=torch.float64)
 
 
-def test_entries_that_depend_on_each_other():
-    partly = PartlyObserved(Joint(A, COVARIANCE))
+FACTOR = torch.tensor([[1.2, 0.3], [0.7, -0.2], [-0.5, 0.9]], dtype=torch.float64)
+GAUSSIANS = {
+    "full": (lambda: MultivariateNormal(A, COVARIANCE), COVARIANCE),
+    "low rank": (lambda: LowRankMultivariateNormal(A, FACTOR, A), FACTOR @ FACTOR.T + A.diag()),
+}
+
+
+@pytest.mark.parametrize("name", GAUSSIANS)
+def test_gaussian_images_are_as_their_vectors(name):
+    base = GAUSSIANS[name][0]().expand((4,))
+    image, vector = PartlyObserved(Reshaped(base, (1, 3, 1))), PartlyObserved(base)
+    x = REAL[[0, 1, 2, 0]]
+    torch.testing.assert_close(image.log_prob(x.reshape(4, 1, 3, 1)), vector.log_prob(x))
+    torch.testing.assert_close(image.mean_missing(x.reshape(4, 1, 3, 1)), vector.mean_missing(x).reshape(4, 1, 3, 1))
+    assert image.sample_missing(x.reshape(4, 1, 3, 1)).shape == (4, 1, 3, 1)
+
+
+@pytest.mark.parametrize("name", GAUSSIANS)
+def test_entries_that_depend_on_each_other(name):
+    make, covariance = GAUSSIANS[name]
+    partly = PartlyObserved(make())
     expected = []
     for row in REAL:
         there = ~row.isnan()
-        marginal = stats.multivariate_normal(A[there].numpy(), COVARIANCE[there][:, there].numpy())
+        marginal = stats.multivariate_normal(A[there].numpy(), covariance[there][:, there].numpy())
         expected.append(float(marginal.logpdf(row[there].numpy())))
     torch.testing.assert_close(partly.log_prob(REAL), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_gaussian_entries_are_drawn_given_the_others():
-    partly = PartlyObserved(Joint(A, COVARIANCE).expand((20_000,)))
+@pytest.mark.parametrize("name", GAUSSIANS)
+def test_gaussian_entries_are_drawn_given_the_others(name):
+    make, whole = GAUSSIANS[name]
+    partly = PartlyObserved(make().expand((20_000,)))
     x = torch.tensor([NAN, 2.0, NAN], dtype=torch.float64)
     draws = partly.sample_missing(x)
     assert (draws[:, 1] == 2).all()
     away, there = [0, 2], [1]
-    gain = COVARIANCE[away][:, there] @ torch.linalg.inv(COVARIANCE[there][:, there])
+    gain = whole[away][:, there] @ torch.linalg.inv(whole[there][:, there])
     mean = A[away] + gain @ (x[there] - A[there])
-    covariance = COVARIANCE[away][:, away] - gain @ COVARIANCE[there][:, away]
+    covariance = whole[away][:, away] - gain @ whole[there][:, away]
     torch.testing.assert_close(partly.mean_missing(x)[0, away], mean)
     # Five numbers within 4.5 standard errors: a false alarm in 30,000 seeds.
     found = draws[:, away]

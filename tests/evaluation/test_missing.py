@@ -10,9 +10,11 @@ import torch
 from incomplete import DATA, LATENT, ExactPosterior, exact_log_px, exact_vae, gaussian_vae, incomplete, rows
 
 from pyrovae import (
+    VAE,
     ais,
     bdmc,
     bits_per_dim,
+    check_vae,
     compare_bounds,
     fit_svi,
     impute,
@@ -24,7 +26,9 @@ from pyrovae import (
     ood_scores,
     plots,
     posterior_samples,
+    posteriors,
     prior_log_px,
+    priors,
     to_arviz,
 )
 from pyrovae.distributions import PartlyObserved
@@ -118,6 +122,7 @@ def test_everything_else_takes_missing_entries():
     pair = (vae.model, vae.guide)
     result = fit_svi(*pair, rows(60, 1), validation=rows(20, 2), epochs=3, batch_size=16, progress=False)
     assert all(math.isfinite(value) for terms in result.history for value in terms.values())
+    assert check_vae(vae, x).ok
     gap = inference_gap(*pair, x, steps=10, num_samples=50)
     assert gap.total.isfinite().all()
     assert latent_summary(*pair, x, num_samples=20).kl.isfinite().all()
@@ -198,6 +203,20 @@ def test_rows_that_are_refused():
         x[0], x[3, column] = torch.tensor([NAN, 1, 1, NAN, 2]), value
         with pytest.raises(ValueError, match=f"row 3 has the value {value:g}, in column {column}, which is {kind}"):
             compare_bounds(table.model, table.guide, x)
+
+
+def test_every_part_starts_from_incomplete_rows_and_a_vamp_prior_has_none():
+    encoder = networks.MLP(DATA, 2 * LATENT, (8,))
+    posterior = posteriors.PartlyObserved(posteriors.DiagonalNormal(encoder), (DATA,))
+    vae = gaussian_vae()
+    vae = VAE(priors.VampPrior(posterior, (DATA,), num_pseudo_inputs=5), vae.likelihood, posterior)
+    x = rows(40)
+    vae.initialize(x)
+    assert torch.equal(vae.posterior.fill, x.nanmean(0))
+    torch.testing.assert_close(vae.likelihood(torch.zeros(LATENT)).mean, x.nanmean(0), rtol=0, atol=2.0)
+    assert vae.prior.pseudo_inputs.isfinite().all()
+    fit_svi(vae.model, vae.guide, x, epochs=2, batch_size=20, progress=False)
+    assert compare_bounds(vae.model, vae.guide, x, num_samples=30).log_px.isfinite().all()
 
 
 def test_a_program_of_ones_own():

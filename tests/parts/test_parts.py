@@ -135,6 +135,32 @@ def test_priors_are_one_distribution_over_a_vector(name):
     torch.testing.assert_close(p_z.log_prob(z), expected)
 
 
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_missing_entries_have_no_part_in_any_likelihood(name):
+    make = LIKELIHOODS[name]
+    part = make().double()
+    partly = likelihoods.PartlyObserved(part)
+    z = torch.randn(6, LATENT, dtype=torch.float64)
+    x = part(z).sample()
+    torch.testing.assert_close(partly(z).log_prob(x), part(z).log_prob(x))
+    missing = torch.rand(x.shape) < 0.4
+    missing[0] = True
+    x[missing] = torch.nan
+    assert part(z).sample().isfinite().all()
+    log_prob = partly(z).log_prob(x)
+    assert log_prob[0].abs() < 1e-12
+    independent = getattr(part(z), "base_dist", None)
+    if isinstance(part(z), torch.distributions.Independent):
+        # Each entry by itself, with any value in place of those that are missing.
+        entries = independent.log_prob(torch.where(missing, independent.sample(), x))
+        torch.testing.assert_close(log_prob, entries.masked_fill(missing, 0).sum((1, 2)))
+    log_prob.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in part.parameters())
+    filled = partly(z).sample_missing(x)
+    assert torch.equal(filled[~missing], x[~missing])
+    assert part(z).log_prob(filled).isfinite().all()
+
+
 def test_densities_sum_and_integrate_to_one():
     bits = torch.tensor([[float(i >> d & 1) for d in range(8)] for i in range(256)], dtype=torch.float64)
     p_x = LIKELIHOODS["Bernoulli"]().double()(torch.randn(LATENT, dtype=torch.float64))

@@ -1,0 +1,287 @@
+"""Columns and missing entries as parts: shapes, starts from data, and what is refused."""
+
+import io
+import math
+
+import pyro.distributions as dist
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from pyrovae import likelihoods, networks, posteriors
+
+NAN = math.nan
+LATENT = 2
+KINDS = ("binary", "real", "categorical(3)", "count", "real", "categorical(2)")
+COLUMNS = len(KINDS)
+
+
+def columns(kinds=KINDS, hidden=(8,), **options):
+    shape = likelihoods.Columns.decoder_shape((len(kinds),), kinds, **options)
+    return likelihoods.Columns(networks.MLP(LATENT, shape, hidden), kinds, **options)
+
+
+def table(count=200, seed=0):
+    """Rows whose columns have the kinds above, far from standardised."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count, 2, generator=generator)
+    uniform = torch.rand(count, 4, generator=generator)
+    return torch.stack(
+        [
+            (uniform[:, 0] < 0.3).float(),
+            500 + 20 * noise[:, 0],
+            (3 * uniform[:, 1] ** 2).floor(),
+            (40 * uniform[:, 2]).floor(),
+            -0.01 * noise[:, 1],
+            (uniform[:, 3] < 0.9).float(),
+        ],
+        dim=1,
+    )
+
+
+def with_missing(x, seed=1):
+    missing = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    missing[:, 1] = False
+    return x.masked_fill(missing, NAN)
+
+
+MAKERS = {
+    "per column": columns,
+    "predicted": lambda: columns(scale="predicted"),
+    "one kind": lambda: columns(("categorical(4)",) * 2),
+    "partly observed": lambda: likelihoods.PartlyObserved(columns()),
+    "partly observed Normal": lambda: likelihoods.PartlyObserved(likelihoods.Normal(networks.MLP(LATENT, (2, 3)))),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("batch_shape", [(), (5,), (4, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shapes_dtypes_and_gradients(name, batch_shape, dtype):
+    part = MAKERS[name]().to(dtype)
+    p_x = part(torch.randn(*batch_shape, LATENT, dtype=dtype))
+    assert p_x.batch_shape == batch_shape
+    x = p_x.sample()
+    assert x.shape == (*batch_shape, *p_x.event_shape)
+    assert p_x.mean.shape == x.shape
+    assert x.dtype == p_x.mean.dtype == dtype
+    log_prob = p_x.log_prob(x)
+    assert log_prob.shape == batch_shape
+    assert log_prob.dtype == dtype
+    log_prob.sum().backward()
+    for parameter_name, parameter in part.named_parameters():
+        assert parameter.grad.isfinite().all()
+        # A hidden layer may be dead for a single z.
+        assert parameter.grad.abs().sum() > 0 or not batch_shape, parameter_name
+    assert type(part).__name__ in repr(part)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_stored_and_loaded_with_what_was_taken_from_the_data(name):
+    part, other = MAKERS[name](), MAKERS[name]()
+    if name not in ("one kind", "partly observed Normal"):
+        part.initialize(table())
+    file = io.BytesIO()
+    torch.save(part.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    z = torch.randn(5, LATENT)
+    x = part(z).sample()
+    assert torch.equal(part(z).log_prob(x), other(z).log_prob(x))
+
+
+def test_log_prob_is_that_of_scipy():
+    part = columns().double()
+    part.initialize(table().double())
+    z = torch.randn(4, LATENT, dtype=torch.float64)
+    x = table(4, seed=3).double()
+    found = part(z).groups
+    real, count = found["real"], found["count"]
+    expected = stats.norm(real.mean.detach(), real.stddev.detach()).logpdf(x[:, [1, 4]]).sum(1)
+    mean, dispersion = count.mean.detach()[:, 0], 1 / count.total_count.detach()[:, 0]
+    expected += stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean)).logpmf(x[:, 3])
+    torch.testing.assert_close(count.variance[:, 0].detach(), mean + dispersion * mean**2)
+    expected += stats.bernoulli(found["binary"].probs.detach()[:, 0]).logpmf(x[:, 0])
+    for kind, column in (("categorical(3)", 2), ("categorical(2)", 5)):
+        expected += found[kind].probs.detach()[torch.arange(4), 0, x[:, column].long()].log().numpy()
+    torch.testing.assert_close(part(z).log_prob(x).detach(), torch.as_tensor(expected), rtol=1e-8, atol=1e-8)
+
+
+def test_the_columns_of_any_order_get_their_own_numbers():
+    """A linear decoder without weights gives its bias, which stands in the order of the kinds."""
+    part = columns(hidden=())
+    with torch.no_grad():
+        part.decoder.layers[0].weight.zero_()
+        part.decoder.layers[0].bias.copy_(torch.tensor([7.0, -7.0, 1.5, 9.0, 0.0, 5.0, 0.0, 5.0, 0.0]))
+    mean = part(torch.zeros(LATENT)).mean
+    assert mean[1] == 7
+    assert mean[4] == -7
+    assert mean[3].item() == pytest.approx(math.exp(1.5), rel=1e-5)
+    assert mean[0] > 0.99
+    assert mean[5] == 1
+    assert mean[2] == 1
+
+
+class Started(networks.MLP):
+    """A linear network whose output starts where it is told, as networks may offer."""
+
+    def set_output_bias(self, value):
+        self.layers[-1].bias.data.copy_(value.flatten())
+        self.layers[-1].weight.data.zero_()
+
+
+@pytest.mark.parametrize("scale", ["per_column", "predicted"])
+def test_a_start_from_data_gives_every_row_the_moments_of_the_columns(scale):
+    shape = likelihoods.Columns.decoder_shape((COLUMNS,), KINDS, scale=scale)
+    part = likelihoods.Columns(Started(LATENT, shape, ()), KINDS, scale=scale)
+    x = with_missing(table())
+    part.initialize(x)
+    once = {name: value.clone() for name, value in part.state_dict().items()}
+    part.initialize(x)
+    assert all(torch.equal(value, once[name]) for name, value in part.state_dict().items())
+    p_x = part(torch.randn(LATENT))
+    real, count = p_x.groups["real"], p_x.groups["count"]
+    torch.testing.assert_close(real.mean, x[:, [1, 4]].nanmean(0), rtol=1e-4, atol=1e-6)
+    observed = [x[:, d][~x[:, d].isnan()] for d in (1, 4)]
+    torch.testing.assert_close(real.stddev, torch.stack([v.std(correction=0) for v in observed]), rtol=1e-4, atol=1e-6)
+    counts = x[:, 3][~x[:, 3].isnan()]
+    assert count.mean.item() == pytest.approx(counts.mean().item(), rel=0.02)
+    assert count.variance.item() == pytest.approx(counts.var().item(), rel=0.05)
+    assert p_x.mean[0].item() == pytest.approx(x[:, 0].nanmean().item(), abs=0.01)
+    shares = [(x[:, 2] == level).sum() / (~x[:, 2].isnan()).sum() for level in range(3)]
+    torch.testing.assert_close(p_x.groups["categorical(3)"].probs[0], torch.stack(shares), rtol=0, atol=0.01)
+
+
+def test_columns_that_say_nothing_do_no_harm():
+    x = table()
+    x[:, 0] = NAN
+    x[:, 1] = 3.0
+    x[:, 2] = NAN
+    x[:, 3] = 0.0
+    x[:, 4] = NAN
+    part, encoder = columns(), networks.ColumnEncoder(KINDS, 4, (8,))
+    part.initialize(x)
+    encoder.initialize(x)
+    p_x = likelihoods.PartlyObserved(part)(torch.randn(200, LATENT))
+    assert p_x.log_prob(x).isfinite().all()
+    assert p_x.sample().isfinite().all()
+    assert encoder(x).isfinite().all()
+
+
+def test_the_unit_of_a_real_column_changes_the_density_by_its_jacobian_alone():
+    torch.manual_seed(0)
+    z, x = torch.randn(6, LATENT, dtype=torch.float64), table(6).double()
+    part = columns().double()
+    part.initialize(x)
+    factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1e-3, 1.0], dtype=torch.float64)
+    before = part(z).log_prob(x)
+    part.initialize(x * factor)
+    torch.testing.assert_close(part(z).log_prob(x * factor), before - factor.log().sum())
+
+
+def test_the_wrapper_has_the_shape_and_the_start_of_what_it_wraps():
+    shape = likelihoods.PartlyObserved.decoder_shape((COLUMNS,), likelihoods.Columns, column_kinds=KINDS)
+    assert shape == likelihoods.Columns.decoder_shape((COLUMNS,), KINDS) == (2 + 1 + 1 + 2 + 3,)
+    assert likelihoods.PartlyObserved.decoder_shape((1, 8, 8), likelihoods.Bernoulli) == (1, 8, 8)
+    part = likelihoods.PartlyObserved(columns())
+    part.initialize(with_missing(table()))
+    assert part.likelihood.center[0].item() == pytest.approx(500, abs=5)
+    likelihoods.PartlyObserved(nn.Identity()).initialize(table())
+
+
+class Recorded(nn.Module):
+    """A user's posterior that says what it saw."""
+
+    def forward(self, x):
+        self.seen = x
+        return dist.Normal(x.flatten(-2)[..., :LATENT], 1.0).to_event(1)
+
+
+@pytest.mark.parametrize("append_mask", [False, True])
+@pytest.mark.parametrize("batch_shape", [(), (5,), (4, 5)])
+def test_the_posterior_sees_means_and_the_mask(append_mask, batch_shape):
+    inner = Recorded()
+    part = posteriors.PartlyObserved(inner, (2, 3), append_mask=append_mask)
+    x = torch.randn(*batch_shape, 2, 3)
+    x[..., 0, 1] = NAN
+    q_z = part(x)
+    assert (q_z.batch_shape, q_z.event_shape) == (batch_shape, (LATENT,))
+    assert (inner.seen[..., 0, 1] == 0).all()
+    assert inner.seen.shape == (*batch_shape, 4 if append_mask else 2, 3)
+    if append_mask:
+        assert torch.equal(inner.seen[..., 2:, :], (~x.isnan()).float())
+    rows = torch.randn(50, 2, 3) + 4
+    rows[::2, 0, 1] = NAN
+    rows[:, 1, 2] = NAN
+    part.initialize(rows)
+    torch.testing.assert_close(part.fill[0, 1], rows[1::2, 0, 1].mean())
+    assert part.fill[1, 2] == 0
+    part(x)
+    assert (inner.seen[..., 0, 1] == part.fill[0, 1]).all()
+    assert f"append_mask={append_mask}" in repr(part)
+
+
+def test_the_encoder_brings_columns_to_numbers_around_one():
+    encoder = networks.ColumnEncoder(KINDS, (2, 2), (8,))
+    x = with_missing(table())
+    encoder.initialize(x)
+    seen = []
+    encoder.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    assert encoder(x).shape == (200, 2, 2)
+    features = seen[0]
+    assert features.shape == (200, 2 + 1 + 1 + 2 + 3 + COLUMNS)
+    for feature, column in ((0, 1), (1, 4), (2, 3)):
+        values, missing = features[:, feature], x[:, column].isnan()
+        assert (values[missing] == 0).all()
+        assert values[~missing].mean().item() == pytest.approx(0, abs=1e-4)
+        assert values[~missing].std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert set(features[:, 3].tolist()) == {-1.0, 0.0, 1.0}
+    for first, column, categories in ((4, 5, 2), (6, 2, 3)):
+        one_hot, missing = features[:, first : first + categories], x[:, column].isnan()
+        assert (one_hot[missing] == 0).all()
+        expected = nn.functional.one_hot(x[~missing, column].long(), categories).float()
+        assert torch.equal(one_hot[~missing], expected)
+    assert torch.equal(features[:, -COLUMNS:], (~x.isnan()).float())
+    for batch_shape in ((), (5,), (4, 5)):
+        rows = torch.ones(*batch_shape, COLUMNS, dtype=torch.float64)
+        assert encoder.double()(rows).shape == (*batch_shape, 2, 2)
+    plain = networks.ColumnEncoder(["real", "real"], 3, (), missing_indicators=False)
+    assert plain.layers.input_shape == (2,)
+    assert "missing_indicators=False" in repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: columns(("real", "ordinal")), "column_kinds has 'ordinal' for column 1; expected 'real', 'count'"),
+        (lambda: likelihoods.Columns(nn.Identity(), []), "column_kinds is empty"),
+        (lambda: columns(scale="shared"), "scale is 'shared'; expected 'per_column' or 'predicted'"),
+        (lambda: likelihoods.Columns(nn.Identity(), KINDS, scale_floor=0.0), "scale_floor is 0.0; expected a number"),
+        (
+            lambda: likelihoods.Columns(networks.MLP(LATENT, 5), KINDS)(torch.zeros(3, LATENT)),
+            r"Columns needs \(\*batch, 9\) for these kinds: build it with output shape Columns.decoder_shape",
+        ),
+        (
+            lambda: likelihoods.Columns.decoder_shape((1, 8, 8), KINDS),
+            r"data_shape is \(1, 8, 8\) and column_kinds has 6 kinds",
+        ),
+        (
+            lambda: networks.ColumnEncoder(KINDS, 4)(torch.zeros(2, 5)),
+            "ColumnEncoder got an input of shape .*; expected",
+        ),
+        (lambda: networks.ColumnEncoder(["ordinal"], 4), "column_kinds has 'ordinal' for column 0"),
+        (
+            lambda: likelihoods.PartlyObserved(Correlated())(torch.zeros(2, LATENT)),
+            r"MultivariateNormal is one distribution over \(3,\), and the density of some of its entries",
+        ),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+class Correlated(nn.Module):
+    def forward(self, z):
+        return dist.MultivariateNormal(torch.zeros(*z.shape[:-1], 3), torch.eye(3))
