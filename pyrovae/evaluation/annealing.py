@@ -30,7 +30,7 @@ class AnnealedEstimate:
 
     Attributes:
         log_px: estimate of log p(x) ``(rows,)``; a stochastic lower bound, which exceeds log p(x) by b nats with a
-            probability of exp(-b) at most.
+            probability of exp(-b) at most. NaN where the model gives a draw from the start no density at all.
         standard_error: its Monte Carlo standard error over chains, by the delta method.
         ess: effective number of chains behind it, between 1 and ``num_chains``; 0 where all weights are zero.
         acceptance: share of Hamiltonian transitions accepted ``(rows,)``, between 0 and 1; NaN for one temperature,
