@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,30 @@ def test_tables_of_other_data_are_not_compared(runs, tmp_path):
     for folder in folders:
         assert evaluate_main([folder, "--data", str(tmp_path / "five.npz"), "--num-samples", "900", "--quiet"]) == 0
     assert compare_runs(folders).summary() == before
+
+
+def test_another_data_variant_is_refused(runs, tmp_path, capsys):
+    """The same images and seed, made bits in another way."""
+    options = ["--binarize", "threshold", "--epochs", "1", "--num-samples", "30", "--quiet"]
+    assert fit_main([*options, "--output-dir", str(tmp_path / "run")]) == 0
+    assert compare_main([str(runs / "short"), str(tmp_path / "run")]) == 2
+    assert "were scored on different" in capsys.readouterr().err
+
+
+def test_a_row_without_a_number_leaves_no_mean(runs, tmp_path, capsys):
+    for name in ("short", "long"):
+        shutil.copytree(runs / name, tmp_path / name, ignore=shutil.ignore_patterns("evaluation-*"))
+    table = read(tmp_path / "short" / "evaluation.csv")
+    table.loc[3, ["log_px", "k_hat"]] = np.nan
+    table.loc[3, "reliable"] = False
+    table.to_csv(tmp_path / "short" / "evaluation.csv")
+    rows = compare_runs([tmp_path / "short", tmp_path / "long"]).table.set_index("run")
+    assert rows.loc[str(tmp_path / "short"), ["log_px", "difference"]].isna().all()
+    assert rows.loc[str(tmp_path / "long"), "log_px"] == pytest.approx(
+        read(tmp_path / "long" / "evaluation.csv")["log_px"].mean()
+    )
+    assert compare_main([str(tmp_path / "short"), str(tmp_path / "long")]) == 0
+    assert "cannot be told from" in capsys.readouterr().out
 
 
 def test_data_that_changed_since_the_fit_are_refused(tmp_path, capsys):
