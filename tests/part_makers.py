@@ -1,4 +1,4 @@
-"""Every part of the package in each of its forms, and three of a user's own: what the contract of parts is tested on."""
+"""Every part of the package in each of its forms, and three of a user's own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def contexts(name: str, *batch_shape: int, dtype: torch.dtype = torch.float32) -
 
 
 @torch.no_grad()
-def moved(part: nn.Module, step: float) -> nn.Module:
+def moved(part: nn.Module, step: float = 0.3) -> nn.Module:
     """The part with its parameters away from their start."""
     for parameter in part.parameters():
         parameter += step * torch.randn_like(parameter)
@@ -142,6 +142,7 @@ LIKELIHOODS = {
     "Columns": columns(KINDS),
     "Columns, scale predicted": columns(KINDS, scale="predicted"),
     "Columns, discrete": columns(DISCRETE_KINDS),
+    "Columns, one kind": columns(("categorical(4)",)),
     "Gamma of a user": likelihood(own_parts.Gamma),
 }
 WHOLE_ROWS = tuple(LIKELIHOODS)

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrovae.distributions import NegativeBinomial
+from pyrovae.distributions import NegativeBinomial, ZeroInflated
 from pyrovae.likelihoods.choices import LogOdds, Positive, Source
 from pyrovae.likelihoods.counts import bounded_log_rate, excess_of_zeros, log_rate, total_count_of_moments
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -85,9 +85,8 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_mean, total_count, gate_logits = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
-        # ZeroInflatedNegativeBinomial refuses log-odds whose probability float32 rounds to 1.
         base = NegativeBinomial(total_count, logits=logits)
-        return dist.ZeroInflatedDistribution(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
+        return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at a total count and a gate that share the excess of zeros."""
