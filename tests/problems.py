@@ -124,3 +124,13 @@ class Bias(nn.Module):
     def set_output_bias(self, value):
         assert value.shape == self.value.shape
         self.value.copy_(value)
+
+
+def with_bias(name, data_shape, options):
+    kind = getattr(likelihoods, name)
+    shape = data_shape
+    if hasattr(kind, "decoder_shape"):
+        known = {key: value for key, value in options.items() if key in kind.decoder_shape.__code__.co_varnames}
+        shape = kind.decoder_shape(data_shape, **known)
+    sized = {"data_shape": data_shape} if "data_shape" in kind.__init__.__code__.co_varnames else {}
+    return kind(Bias(torch.zeros(shape)), **sized, **options)

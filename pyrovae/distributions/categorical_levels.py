@@ -27,6 +27,13 @@ class CategoricalLevels(dist.Categorical):
         """Level numbers, in the data type of the logits."""
         return super().sample(sample_shape).to(self.logits.dtype)
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability of each level, in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        # Where nothing is validated, a level out of range would raise an error of indices, and stop a GPU for good.
+        return super().log_prob(value.clamp(0, self.logits.shape[-1] - 1))
+
     @property
     def mean(self) -> Tensor:
         """Mean of the level number."""

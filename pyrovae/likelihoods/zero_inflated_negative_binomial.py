@@ -59,9 +59,15 @@ class ZeroInflatedNegativeBinomial(Elementwise):
             decoder,
             data_shape,
             Positive(
-                "total_count", total_count, initial_total_count, total_count_floor, data_shape, meaning="a total count"
+                self,
+                "total_count",
+                total_count,
+                initial_total_count,
+                total_count_floor,
+                data_shape,
+                meaning="a total count",
             ),
-            LogOdds("gate", gate, initial_gate, data_shape),
+            LogOdds(self, "gate", gate, initial_gate, data_shape),
         )
 
     @classmethod
@@ -86,7 +92,7 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         log_mean, total_count, gate_logits = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
         base = NegativeBinomial(total_count, logits=logits)
-        return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
+        return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at a total count and a gate that share the excess of zeros."""

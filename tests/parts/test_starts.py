@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from problems import Bias
+from problems import with_bias
 from torch import nn
 
 from pyrovae import likelihoods
@@ -37,16 +37,6 @@ STARTS = [
     ("Binomial", {"total_count": 20}, COUNT_ROWS.clamp(max=20)),
     ("Categorical", {"num_levels": 20}, COUNT_ROWS.clamp(max=19)),
 ]
-
-
-def with_bias(name, data_shape, options):
-    kind = getattr(likelihoods, name)
-    shape = data_shape
-    if hasattr(kind, "decoder_shape"):
-        known = {key: value for key, value in options.items() if key in kind.decoder_shape.__code__.co_varnames}
-        shape = kind.decoder_shape(data_shape, **known)
-    sized = {"data_shape": data_shape} if "data_shape" in kind.__init__.__code__.co_varnames else {}
-    return kind(Bias(torch.zeros(shape)), **sized, **options)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
