@@ -90,7 +90,7 @@ class Choice(ABC):
 
 
 class Positive(Choice):
-    """A positive parameter, ``floor + softplus(raw)`` where it is not fixed."""
+    """A positive parameter, ``floor + softplus(raw)`` where it is not fixed; ``unit`` is that of floor and initial."""
 
     number_is = "a positive number"
 
@@ -104,8 +104,9 @@ class Positive(Choice):
         data_shape: Sequence[int] | None,
         sources: tuple[str, ...] = get_args(Source),
         meaning: str = "a standard deviation",
+        unit: float = 1.0,
     ) -> None:
-        self.floor = floor
+        self.floor = floor * unit
         if not isinstance(chosen, str):
             if not (chosen > 0 and isfinite(chosen)):
                 raise ValueError(f"{type(part).__name__}: {name} is {chosen}; {meaning} has to be positive and finite")
@@ -114,7 +115,7 @@ class Positive(Choice):
                 f"{type(part).__name__}: {name}_floor is {floor} and initial_{name} {initial}; expected "
                 f"0 < {name}_floor < initial_{name}"
             )
-        super().__init__(part, name, chosen, initial, data_shape, sources)
+        super().__init__(part, name, chosen, initial * unit, data_shape, sources)
 
     def bounded(self, raw: Tensor) -> Tensor:
         """Floor plus softplus."""

@@ -60,8 +60,7 @@ class DiscretizedLogistic(LocScale):
         scale_floor: float = 1e-3,
     ) -> None:
         check_range(low, high, self)
-        width = high - low
-        choice = Positive(self, "scale", scale, initial_scale * width, scale_floor * width, data_shape)
+        choice = Positive(self, "scale", scale, initial_scale, scale_floor, data_shape, unit=high - low)
         super().__init__(decoder, data_shape, choice)
         self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 

@@ -59,9 +59,8 @@ class DiscretizedLogisticMixture(nn.Module):
                 f"{type(self).__name__}: num_components is {num_components!r}; expected a positive whole number"
             )
         check_range(low, high, self)
-        width = high - low
         self.decoder, self.num_components = decoder, num_components
-        self.scales = Positive(self, "scale", "predicted", initial_scale * width, scale_floor * width, None)
+        self.scales = Positive(self, "scale", "predicted", initial_scale, scale_floor, None, unit=high - low)
         self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 
     @classmethod

@@ -171,6 +171,11 @@ def test_values_outside_the_support_are_refused_before_the_first_step(name, opti
             "DiscretizedLogisticMixture: scale_floor is 0.001 and initial_scale -1.0",
         ),
         (
+            # The numbers that were given, not those in units of the data.
+            lambda d: likelihoods.DiscretizedLogistic(d, high=255.0, scale_floor=2.0),
+            "DiscretizedLogistic: scale_floor is 2.0 and initial_scale 0.1",
+        ),
+        (
             lambda d: likelihoods.LowRankNormal(d, (3,), rank=0),
             "LowRankNormal: rank is 0; expected a positive whole number",
         ),
