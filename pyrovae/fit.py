@@ -23,7 +23,7 @@ from pyrovae.evaluation import compare_bounds
 from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
 from pyrovae.runs import PARTS, Run, build_pair
-from pyrovae.training import NonFiniteLossError, fit_svi
+from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 
 
 def make_parser() -> CommandParser:
@@ -214,10 +214,20 @@ def _fit(config: dict[str, Any]) -> int:
     still_improving = result.best_epoch == config["epochs"]
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
-        f"{' (still improving: more --epochs would help)' if still_improving else ''}; test rows:\n"
+        f"{' (still improving: more --epochs would help)' if still_improving else ''}; KL {_kl(result)}; test rows:\n"
         f"{bounds.summary()}\nrun folder: {folder}"
     )
     return 0
+
+
+def _kl(result: FitResult) -> str:
+    """How the KL terms were found, in words."""
+    forms = set(result.kl_forms.values())
+    if len(forms) == 1:
+        return "in closed form" if forms == {"analytic"} else "by draws"
+    return ", ".join(
+        f"of {name} {'in closed form' if form == 'analytic' else 'by draws'}" for name, form in result.kl_forms.items()
+    )
 
 
 def _load(config: dict[str, Any], binarize: Any) -> DataSplits:

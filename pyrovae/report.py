@@ -109,6 +109,7 @@ def _summary(
             "epochs": len(result.history),
             "best_epoch": result.best_epoch,
             "stopped_early": result.stopped_early,
+            "kl": result.kl_forms,
             "last_epoch": result.history[-1] if result.history else None,
         },
         "evaluation": evaluation,
