@@ -370,5 +370,5 @@ def test_the_result_says_how_the_kl_was_found():
         (priors.GaussianMixture(2), "TraceMeanField_ELBO", "Monte Carlo"),
     ):
         vae = VAE(prior, likelihoods.Normal(networks.MLP(2, 3, ())), posteriors.DiagonalNormal(networks.MLP(3, 4, ())))
-        result = fit_svi(vae.model, vae.guide, x, epochs=1, objective=objective, progress=False)
+        result = fit_svi(vae.model, vae.guide, x, epochs=1, batch_size=10, objective=objective, progress=False)
         assert result.kl_forms == {"z": form}
