@@ -9,6 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, run_command
 from pyrovae.data import load_data
+from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.runs import ScoringOptions, load, score_rows, stored_data, summary_of, weights_checksum
 
 
@@ -29,6 +30,22 @@ def make_parser() -> CommandParser:
     add("--ais", action="store_true", help="annealed importance sampling too, a check that does not lean on q")
     add("--ais-temperatures", type=PositiveInt, default=1000, help="more are slower and closer")
     add("--ais-chains", type=PositiveInt, default=16, help="chains for each row")
+    add(
+        "--ais-start",
+        type=Start,
+        default="prior",
+        help="prior owes nothing to q, so its value is a check of q; guide starts from q and comes closer with fewer "
+        "temperatures where q is good",
+    )
+    add(
+        "--ais-schedule",
+        type=Schedule,
+        default="sigmoid",
+        help="of the temperatures: sigmoid goes slowly at both ends, where the densities change most; linear has equal "
+        "steps",
+    )
+    add("--ais-leapfrog", type=PositiveInt, default=10, help="steps of a trajectory; more go further and cost more")
+    add("--ais-warm-up", type=PositiveInt, default=200, help="temperatures of the chains that find the step sizes")
     add("--seed", type=NonNegativeInt, default=0, help="of all draws")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--output", type=str | None, default=None, help="the CSV file; without it RUN/evaluation-K.csv")
@@ -51,6 +68,8 @@ def _evaluate(options: dict[str, Any]) -> int:
         options["data"] or config["data"],
         root=options["data_root"] or config["data_root"],
         binarize=config["binarize"],
+        missing=config["missing"],
+        columns=config["columns"],
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
@@ -71,6 +90,10 @@ def _evaluate(options: dict[str, Any]) -> int:
         ais=options["ais"],
         ais_temperatures=options["ais_temperatures"],
         ais_chains=options["ais_chains"],
+        ais_start=options["ais_start"],
+        ais_schedule=options["ais_schedule"],
+        ais_leapfrog=options["ais_leapfrog"],
+        ais_warm_up=options["ais_warm_up"],
         seed=options["seed"],
     )
     other = "" if options["data"] is None else f"-{Path(data.name).stem}"

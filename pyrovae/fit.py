@@ -55,6 +55,20 @@ def make_parser() -> CommandParser:
         help="how grey values become bits: auto draws them anew at every step (dynamic) for digits, mnist and "
         "fashion-mnist under a likelihood of bits, as is usual for these sets, and else leaves the data alone",
     )
+    add(
+        "--missing",
+        type=Literal["refuse", "keep"],
+        default="refuse",
+        help="empty cells and NaN: refuse them, or keep them as missing entries, which count neither in the fit nor in "
+        "log p(x)",
+    )
+    add(
+        "--columns",
+        type=dict[str, str] | list[str] | None,
+        default=None,
+        help="kinds of the columns of a table, real, count, binary or categorical, by name ({age: count}) or in their "
+        "order, for a likelihood such as Columns; those not named are real. Columns of words have to be named here",
+    )
     add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the epoch")
     add(
         "--test-fraction",
@@ -67,7 +81,7 @@ def make_parser() -> CommandParser:
     parser.add_part(
         "likelihood",
         "pyrovae.likelihoods.Bernoulli",
-        "p(x|z); it has to fit the data: Bernoulli for bits, Normal for real values",
+        "p(x|z); it has to fit the data: Bernoulli for bits, Normal for real values, Columns for mixed tables",
     )
     parser.add_part("posterior", "pyrovae.posteriors.DiagonalNormal", "q(z|x)")
     parser.add_part("encoder", "pyrovae.networks.MLP", "network from x to the parameters of q(z|x)")
@@ -144,7 +158,8 @@ def _fit(config: dict[str, Any]) -> int:
     pyro.set_rng_seed(config["seed"])
     # Leave to overwrite holds for this run, not for the next one that reads its configuration.
     stored = {**config, "overwrite": False}
-    run = Run(*build_pair(config, data.data_shape), stored, data.data_shape, data.test[:1].to(device))
+    pair = build_pair(config, data.data_shape, data.column_kinds)
+    run = Run(*pair, stored, data.data_shape, data.test[:1].to(device), data.column_kinds)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     if run.vae is not None:
@@ -210,6 +225,8 @@ def _load(config: dict[str, Any], binarize: Any) -> DataSplits:
         config["data"],
         root=config["data_root"],
         binarize=binarize,
+        missing=config["missing"],
+        columns=config["columns"],
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],

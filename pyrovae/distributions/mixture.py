@@ -7,7 +7,15 @@ import pyro.distributions as dist
 import torch
 import torch.nn.functional as F
 from torch import Size, Tensor
-from torch.distributions import Categorical, Distribution, Independent, Normal, constraints
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+    constraints,
+)
 
 
 class SharedMixture(dist.TorchDistribution):
@@ -16,8 +24,8 @@ class SharedMixture(dist.TorchDistribution):
     .. math:: p(z) = \sum_k \pi_k\ p_k(z)
 
     ``MixtureSameFamily`` of PyTorch repeats the components for each element of the batch, and draws from all of them
-    to keep one. Here nothing is repeated; and Gaussians with independent dimensions are compared with z by matrix
-    products, in float64, as the terms that cancel there are large.
+    to keep one. Here nothing is repeated; and Gaussians are compared with z by matrix products, in float64, as the
+    terms that cancel there are large.
 
     Args:
         logits: unnormalised log weights ``(components,)``.
@@ -52,7 +60,7 @@ class SharedMixture(dist.TorchDistribution):
         """Log p(z)."""
         if self._validate_args:
             self._validate_sample(value)
-        terms = _normal_log_probs(self.components, value)
+        terms = _gaussian_log_probs(self.components, value)
         if terms is None:
             terms = self.components.log_prob(value.unsqueeze(-1 - len(self.event_shape)))
         log_prob = torch.logsumexp(terms + self.logits.log_softmax(-1), -1).to(self.logits.dtype)
@@ -86,22 +94,32 @@ class SharedMixture(dist.TorchDistribution):
         return torch.tensordot(self.logits.softmax(-1), values, 1)
 
 
-def _normal_log_probs(components: Any, value: Tensor) -> Tensor | None:
-    r"""The log-densities ``(*batch, components)`` of Gaussians with independent dimensions; None for others.
+def _gaussian_log_probs(components: Any, value: Tensor) -> Tensor | None:
+    r"""The log-densities ``(*batch, components)`` of Gaussians over a vector; None for others.
 
-    .. math:: -\tfrac12 \sum_d z_d^2 / \sigma_d^2 + \sum_d z_d \mu_d / \sigma_d^2 + c
+    .. math:: -\tfrac12 \mathrm{tr}(P z z^\top) + z^\top P \mu - \tfrac12 \mu^\top P \mu + \tfrac12 \log |P| + c
+
+    with P the inverse of the covariance, which leaves one product of matrices for all pairs of z and component.
     """
-    if not (
-        isinstance(components, Independent)
-        and type(components.base_dist) in (Normal, dist.Normal)
-        and components.base_dist.batch_shape[1:] == components.event_shape
-        and len(components.event_shape) == 1
-        # Apple's GPUs have no float64.
-        and value.device.type != "mps"
-    ):
+    # Apple's GPUs have no float64.
+    if len(components.event_shape) != 1 or value.device.type == "mps":
         return None
-    loc, scale, z = components.base_dist.loc.double(), components.base_dist.scale.double(), value.double()
-    precision = scale.pow(-2)
-    constant = -0.5 * (loc.square() * precision).sum(-1) - scale.log().sum(-1)
-    constant = constant - 0.5 * value.shape[-1] * math.log(2 * math.pi)
-    return constant + z @ (loc * precision).T - 0.5 * z.square() @ precision.T
+    z = value.double()
+    if isinstance(components, Independent) and isinstance(components.base_dist, Normal):
+        loc, scale = components.base_dist.loc.double(), components.base_dist.scale.double()
+        precision = scale.pow(-2)
+        log_scale, shift, square = scale.log().sum(-1), loc * precision, z.square()
+    elif isinstance(components, MultivariateNormal | LowRankMultivariateNormal):
+        loc = components.loc.double()
+        if isinstance(components, MultivariateNormal):
+            scale_tril = components.scale_tril.double()
+        else:
+            scale_tril = torch.linalg.cholesky(components.covariance_matrix.double())
+        inverse = torch.cholesky_inverse(scale_tril)
+        log_scale = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        shift = (inverse @ loc.unsqueeze(-1)).squeeze(-1)
+        precision, square = inverse.flatten(1), (z.unsqueeze(-1) * z.unsqueeze(-2)).flatten(-2)
+    else:
+        return None
+    constant = -0.5 * (loc * shift).sum(-1) - log_scale - 0.5 * value.shape[-1] * math.log(2 * math.pi)
+    return constant + z @ shift.T - 0.5 * square @ precision.T

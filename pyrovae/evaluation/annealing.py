@@ -1,8 +1,6 @@
 """Annealed importance sampling: log p(x) without trust in the guide."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -32,7 +30,7 @@ class AnnealedEstimate:
 
     Attributes:
         log_px: estimate of log p(x) ``(rows,)``; a stochastic lower bound, which exceeds log p(x) by b nats with a
-            probability of exp(-b) at most.
+            probability of exp(-b) at most. NaN where the model gives a draw from the start no density at all.
         standard_error: its Monte Carlo standard error over chains, by the delta method.
         ess: effective number of chains behind it, between 1 and ``num_chains``; 0 where all weights are zero.
         acceptance: share of Hamiltonian transitions accepted ``(rows,)``, between 0 and 1; NaN for one temperature,
@@ -186,20 +184,6 @@ def ais(
         (torch.Size([3]), torch.Size([4, 3]))
     """
     how = Annealing(num_temperatures, num_chains, start, schedule, num_leapfrog, warm_up)
-    with ais_blocks(model, guide, x, how, seed=seed, progress=progress) as blocks:
-        return AnnealedEstimate.join(list(blocks))
-
-
-def progress_bar(total: int, shown: bool, what: str) -> Bar:
-    """A bar of transitions."""
-    return tqdm(total=total, disable=not shown, desc=what, unit="step")
-
-
-@contextmanager
-def ais_blocks(
-    model: Program, guide: Program, x: Tensor, how: Annealing, *, seed: int = 0, progress: bool = False
-) -> Iterator[Iterator[AnnealedEstimate]]:
-    """The estimates of a block of rows at a time, in order, so that finished rows survive an interruption."""
     check_rows(x, "x")
     size = how.rows_per_block(x)
     with (
@@ -207,7 +191,12 @@ def ais_blocks(
         pyro.validation_enabled(False),
         progress_bar(how.ticks(len(x), size), progress, "annealing") as bar,
     ):
-        yield (_anneal_block(sampler, rows, how, bar) for rows in x.split(size))
+        return AnnealedEstimate.join([_anneal_block(sampler, rows, how, bar) for rows in x.split(size)])
+
+
+def progress_bar(total: int, shown: bool, what: str) -> Bar:
+    """A bar of transitions."""
+    return tqdm(total=total, disable=not shown, desc=what, unit="step")
 
 
 def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> AnnealedEstimate:

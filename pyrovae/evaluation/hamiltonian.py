@@ -72,7 +72,8 @@ class Path:
         else:
             base = self.sampler.log_guide(self.rows, latents)
             tilt = self.sampler.log_joint(self.rows, latents) - base
-        return State(vectors, base + log_jacobian, _or_nothing(tilt))
+        # NaN stays: no trajectory accepts it, and a chain that starts there has a weight that is no number.
+        return State(vectors, base + log_jacobian, tilt.masked_fill(tilt == torch.inf, -torch.inf))
 
     @torch.enable_grad()
     def with_gradient(self, vectors: Tensor, beta: float) -> tuple[State, Tensor]:

@@ -38,4 +38,4 @@ class Bernoulli(nn.Module):
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, kept between 0.001 and 0.999."""
-        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows))))
+        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows, self.decoder))))

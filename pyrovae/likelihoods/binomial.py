@@ -42,7 +42,7 @@ class Binomial(nn.Module):
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry."""
-        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows) / self.total_count)))
+        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows, self.decoder) / self.total_count)))
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

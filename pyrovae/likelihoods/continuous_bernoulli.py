@@ -41,4 +41,4 @@ class ContinuousBernoulli(nn.Module):
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, kept between 0.01 and 0.99, where log-odds are within 100."""
-        start_decoder(self.decoder, logits_of_mean(entry_mean(rows).clamp(0.01, 0.99)))
+        start_decoder(self.decoder, logits_of_mean(entry_mean(rows, self.decoder).clamp(0.01, 0.99)))

@@ -39,4 +39,4 @@ class Poisson(nn.Module):
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, at least 0.001."""
-        start_decoder(self.decoder, log_rate(entry_mean(rows)))
+        start_decoder(self.decoder, log_rate(entry_mean(rows, self.decoder)))

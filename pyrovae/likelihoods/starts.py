@@ -1,14 +1,22 @@
 """What likelihoods start from: statistics of rows, in which NaN marks a missing entry."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def entry_mean(rows: Tensor) -> Tensor:
-    """Mean of each entry over the rows ``(rows, *data_shape)``; of all entries where one was never observed."""
+def entry_mean(rows: Tensor, decoder: nn.Module | None = None) -> Tensor:
+    """Mean of each entry over the rows ``(rows, *data_shape)``; of all entries where one was never observed.
+
+    Args:
+        rows: rows of data, NaN where missing.
+        decoder: what will start there. If its output has one bias for all pixels of a channel, each of them gets the
+            channel's mean: log-odds of the mean start far better than the mean of log-odds.
+    """
     rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
     mean = rows.nanmean(0)
-    return torch.where(mean.isnan(), rows.nanmean(), mean)
+    mean = torch.where(mean.isnan(), rows.nanmean(), mean)
+    shared = getattr(decoder, "bias_dims", 0)
+    return mean.mean(tuple(range(-shared, 0)), keepdim=True).expand_as(mean) if shared else mean
 
 
 def entry_variance(rows: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,24 @@ class Problem(Exception):  # noqa: N818
 
 
 class NetworkCalls:
-    """The modules directly inside a part that were called: what they returned, and which of them is at work."""
+    """The networks inside a part that were called: what they returned, and which modules are at work."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, tuple[nn.Module, Tensor]] = {}
-        self.at_work: list[str] = []
+        self.at_work: list[tuple[str, nn.Module]] = []
+
+    def begin(self, name: str, module: nn.Module) -> None:
+        """A module is called."""
+        self.at_work.append((name, module))
+
+    def end(self, name: str, module: nn.Module, output: Any) -> None:
+        """A module returned; of modules inside one another the outermost that returns a tensor is a network."""
+        self.at_work.remove((name, module))
+        if not isinstance(output, TorchDistributionMixin):
+            for inner in [other for other in self.outputs if other.startswith(f"{name}.")]:
+                del self.outputs[inner]
+        if isinstance(output, Tensor):
+            self.outputs.setdefault(name, (module, output))
 
 
 @contextmanager
@@ -27,22 +41,23 @@ def networks_called(part: nn.Module) -> Iterator[NetworkCalls]:
     """Note the networks of a part that are called inside."""
     calls = NetworkCalls()
     handles = []
-    for name, child in part.named_children():
-
-        def before(module: nn.Module, _: Any, name: str = name) -> None:
-            calls.at_work.append(name)
-
-        def after(module: nn.Module, _: Any, output: Any, name: str = name) -> None:
-            calls.at_work.remove(name)
-            if isinstance(output, Tensor):
-                calls.outputs.setdefault(name, (module, output))
-
-        handles += [child.register_forward_pre_hook(before), child.register_forward_hook(after)]
+    for name, module in part.named_modules():
+        if name:
+            begin, end = partial(_begin, calls, name), partial(_end, calls, name)
+            handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
     try:
         yield calls
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _begin(calls: NetworkCalls, name: str, module: nn.Module, _: Any) -> None:
+    calls.begin(name, module)
+
+
+def _end(calls: NetworkCalls, name: str, module: nn.Module, _: Any, output: Any) -> None:
+    calls.end(name, module, output)
 
 
 @contextmanager
@@ -63,8 +78,8 @@ def explained(call: str, error: Exception, slot: str, part: nn.Module, calls: Ne
     floats = {t.dtype for t in (*part.parameters(), *part.buffers()) if t.is_floating_point()}
     where = ""
     if calls.at_work:
-        name = calls.at_work[-1]
-        where = f" in {slot}.{name} ({type(getattr(part, name)).__name__})"
+        name, module = calls.at_work[-1]
+        where = f" in {slot}.{name} ({type(module).__name__})"
     kind, _, said = first_line(error).partition(": ")
     message = f"{call} raised {kind}{where}: {said}"
     if floats and given.dtype not in floats:

@@ -40,10 +40,16 @@ class Walk:
 
     def _steps(self) -> None:
         self._data()
+        batch = self.x
+        # Shapes come first, so the parts see whole rows until it is known that they take missing entries.
+        self.x = batch.nan_to_num(nan=0.0)
         q_z, z = self._posterior()
         p_z = self._prior()
         p_x = self._likelihood(z)
-        self._missing()
+        if bool(batch.isnan().any()):
+            self.x = batch
+            q_z, z = self._missing()
+            p_x = self.vae.likelihood(z)
         self._support()
         log_q = self._log_density("log q(z|x)", "posterior(x).log_prob(z)", q_z, z)
         self._log_density("log p(z)", "prior().log_prob(z)", p_z, z)
@@ -51,7 +57,7 @@ class Walk:
         self._programs()
         self._gradients()
         for slot, argument, given, value, log_prob in (
-            ("posterior", "x", self.whole, z.detach(), log_q.detach()),
+            ("posterior", "x", self.x, z.detach(), log_q.detach()),
             ("likelihood", "z", z.detach(), self.x, log_px.detach()),
         ):
             self._first_row_alone(slot, argument, given, value, log_prob)
@@ -63,11 +69,16 @@ class Walk:
             self.parts.append(of_tensor("data", "batch", None, self.x, batch_dim=1))
         with reported("reading the batch"):
             check_rows(self.x, "batch")
-        # The posterior is asked for whole rows, as one that takes no missing entries has more that could be wrong.
-        self.whole = self.x.nan_to_num(nan=0.0) if bool(self.x.isnan().any()) else self.x
+
+    def _missing(self) -> tuple[TorchDistributionMixin, Tensor]:
+        """q(z|x) of rows with missing entries, and a draw from it."""
+        with reported("vae.model(batch) with vae.guide(batch)"):
+            check_missing(self.vae.model, self.vae.guide, self.x, "batch")
+        q_z = self.vae.posterior(self.x)
+        return q_z, q_z.rsample() if q_z.has_rsample else q_z.sample()
 
     def _posterior(self) -> tuple[TorchDistributionMixin, Tensor]:
-        q_z, z = self._part("posterior", "x", self.whole)
+        q_z, z = self._part("posterior", "x", self.x)
         wanted = (self.vae.latent_dim,)
         numbers = [f"{part.call} gives shape {part.event_shape}" for part in self.parts if part.part.startswith(".")]
         check_shape(
@@ -146,10 +157,6 @@ class Walk:
                 output,
                 "its weights are finite, so look at the size of its input, and at log, exp, sqrt and divisions in it",
             )
-
-    def _missing(self) -> None:
-        with reported("vae.model(batch) with vae.guide(batch)"):
-            check_missing(self.vae.model, self.vae.guide, self.x, "batch")
 
     def _support(self) -> None:
         with reported("vae.model(batch) with vae.guide(batch)"):

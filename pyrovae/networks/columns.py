@@ -39,6 +39,9 @@ class ColumnEncoder(nn.Module):
         torch.Size([2, 4])
     """
 
+    takes_missing = True
+    """NaN needs no filling before this network."""
+
     center: Tensor
     unit: Tensor
 

@@ -72,6 +72,11 @@ class ShapedNetwork(nn.Module):
         rows = x.reshape(prod(batch_shape), *self._row_shape)
         return self.layers(rows).reshape(*batch_shape, *self.output_shape)
 
+    @property
+    def bias_dims(self) -> int:
+        """How many trailing dimensions of an output share one bias: the two of the pixels in a convolution, else 0."""
+        return 2 if isinstance(self.layers[-1], nn.ConvTranspose2d) else 0
+
     @torch.no_grad()
     def set_output_bias(self, value: Tensor) -> None:
         """Set the bias of the last layer, so that the output starts around ``value``.

@@ -1,7 +1,7 @@
 """A posterior of any shape."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -13,6 +13,12 @@ from pyrovae.posteriors.low_rank_normal import LowRankNormal
 from pyrovae.posteriors.mixture_of_normals import MixtureOfNormals
 
 BaseName = Literal["DiagonalNormal", "FullCovarianceNormal", "LowRankNormal", "MixtureOfNormals"]
+
+if TYPE_CHECKING:
+    Base = BaseName | nn.Module
+else:
+    # What the command offers: it would list every module of PyTorch beside the names.
+    Base = BaseName
 
 _BASES: dict[str, Any] = {
     part.__name__: part for part in (DiagonalNormal, FullCovarianceNormal, LowRankNormal, MixtureOfNormals)
@@ -55,7 +61,7 @@ class Flow(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        base: BaseName | nn.Module = "DiagonalNormal",
+        base: Base = "DiagonalNormal",
         encoder: nn.Module | None = None,
         kind: Literal["inverse_autoregressive", "coupling", "spline"] = "inverse_autoregressive",
         num_layers: int = 2,
@@ -98,7 +104,7 @@ def _check_name(base: str) -> None:
         raise ValueError(f"posteriors.Flow: base is {base!r}; expected a posterior, or one of {', '.join(_BASES)}")
 
 
-def _built(base: BaseName | nn.Module, encoder: nn.Module | None) -> nn.Module:
+def _built(base: Base, encoder: nn.Module | None) -> nn.Module:
     if isinstance(base, nn.Module):
         if encoder is not None:
             raise ValueError("posteriors.Flow: base is a posterior with an encoder of its own; leave out encoder")

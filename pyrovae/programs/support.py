@@ -21,7 +21,7 @@ _NAMED = (TransformedDistribution, ZeroInflatedDistribution)
 
 _REPAIRS = {
     "Beta": "move 0 and 1 inside, (x * (n - 1) + 0.5) / n for n rows for example, or use ContinuousBernoulli",
-    "Binomial": "give the total_count of the data, or use a likelihood for counts such as NegativeBinomial",
+    "Binomial": "give the total_count of the data, or undo a scaling of the counts",
     "CategoricalLevels": "give the num_levels of the data, and level numbers 0, 1, 2 ...",
     "ContinuousBernoulli": "scale the values to [0, 1], or use a likelihood for real values such as Normal",
     "DiscretizedLogistic": "give num_levels, low and high of the data, or use a likelihood for real values",
@@ -80,7 +80,7 @@ def check_support(model: Program, guide: Program, x: Tensor) -> None:
         if not observes(site, rows):
             continue
         support = _elementwise(site["fn"].support)
-        values = _of_every_row(getattr(support, "entry", support), x.dim() - 1)
+        values = _of_every_row(getattr(support, "entry", support), site["value"].shape, rows.shape)
         if values is None or constraints.is_dependent(values):
             continue
         support = EntryOrMissing(values) if isinstance(support, EntryOrMissing) else values
@@ -161,19 +161,25 @@ def _elementwise(support: Any) -> Any:
     return support
 
 
-def _of_every_row(support: Any, data_dim: int) -> Any:
-    """The support with the bounds that all rows have; None where they differ from row to row."""
+def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size) -> Any:
+    """The support with the bounds that all rows have; None where they may differ from row to row."""
     support = copy.copy(support)
     for name, bound in vars(support).items():
         if not isinstance(bound, Tensor):
             continue
-        while bound.dim() > data_dim:
-            if not torch.equal(bound, bound[:1].expand_as(bound)):
+        while bound.dim() >= len(value_shape):
+            # Bounds that are broadcast over rows lie in memory once; equal ones of the few rows seen may differ later.
+            if bound.stride(0) and len(bound) > 1:
                 return None
             bound = bound[0]
-        # One number reads better in a message than a tensor of equal ones.
         first = bound.flatten()[0]
-        setattr(support, name, first.item() if bool((bound == first).all()) else bound)
+        if bool((bound == first).all()):
+            # One number reads better in a message than a tensor of equal ones.
+            setattr(support, name, first.item())
+        elif value_shape == rows_shape:
+            setattr(support, name, bound)
+        else:
+            return None
     return support
 
 

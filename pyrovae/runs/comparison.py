@@ -117,11 +117,12 @@ def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, o
     return {
         "run": name,
         "num_samples": int(table["num_samples"].iloc[0]),
-        "log_px": table["log_px"].mean(),
-        "log_px_standard_error": table["log_px"].sem(),
-        "elbo": table["elbo"].mean(),
-        "difference": difference.mean(),
-        "difference_standard_error": difference.sem(),
+        # A row that has no number leaves the mean without one.
+        "log_px": table["log_px"].mean(skipna=False),
+        "log_px_standard_error": table["log_px"].sem(skipna=False),
+        "elbo": table["elbo"].mean(skipna=False),
+        "difference": difference.mean(skipna=False),
+        "difference_standard_error": difference.sem(skipna=False),
         "difference_draws_error": 0.0 if table is best else draws_error,
         "unreliable_rows": int((~table["reliable"].astype(bool)).sum()),
     }

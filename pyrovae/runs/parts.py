@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from pyrovae import likelihoods, posteriors
 from pyrovae.models import VAE
 from pyrovae.programs import Program
 
@@ -31,6 +32,7 @@ def build_pair(
             from the data, the latent size, and the parts that stand before it. A likelihood's
             ``decoder_shape(data_shape, ...)`` and a posterior's ``encoder_shape(latent_dim, ...)`` say what the
             networks have to give; without them that is ``data_shape`` and ``2 * latent_dim``.
+            ``missing: keep`` wraps likelihood and posterior in ``PartlyObserved``.
         data_shape: shape of one row.
         column_kinds: what the columns of a table are, where the data say so.
 
@@ -50,9 +52,12 @@ def build_pair(
     decoder_shape = likelihood.size("decoder_shape", known, otherwise=data_shape)
     known["encoder"] = encoder.build({**known, "input_shape": data_shape, "output_shape": encoder_shape})
     q_z = posterior.build(known)
+    if config["missing"] == "keep" and not getattr(known["encoder"], "takes_missing", False):
+        q_z = posteriors.PartlyObserved(q_z, data_shape)
     p_z = prior.build({**known, "posterior": q_z})
     known["decoder"] = decoder.build({**known, "input_shape": latent_dim, "output_shape": decoder_shape})
-    vae = VAE(p_z, likelihood.build(known), q_z)
+    p_x = likelihood.build(known)
+    vae = VAE(p_z, likelihoods.PartlyObserved(p_x) if config["missing"] == "keep" else p_x, q_z)
     return vae.model, vae.guide
 
 

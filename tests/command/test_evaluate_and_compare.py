@@ -1,22 +1,27 @@
 """``python -m pyrovae.evaluate`` and ``python -m pyrovae.compare`` on runs that the first command stored."""
 
+import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from pyrovae import compare_bounds, compare_runs, inference_gap, load, load_data
+from pyrovae import ais, compare_bounds, compare_runs, inference_gap, load, load_data
 from pyrovae.compare import main as compare_main
 from pyrovae.evaluate import main as evaluate_main
 from pyrovae.evaluation import BoundComparison
 from pyrovae.fit import main as fit_main
 
 ROOT = Path(__file__).parents[2]
+QUICK = ["--ais-leapfrog", "1", "--ais-warm-up", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +36,15 @@ def runs(tmp_path_factory):
     ):
         assert fit_main([*quick, *options, "--output-dir", str(folder / name)]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    """A file of six test rows."""
+    path = tmp_path_factory.mktemp("rows") / "six.npz"
+    rows = load_data("digits", binarize="dynamic").test[:6].numpy()
+    np.savez(path, train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
+    return str(path)
 
 
 def read(path):
@@ -51,13 +65,21 @@ def test_more_draws_for_a_stored_run(runs, capsys):
     assert again.summary() == bounds.summary()
 
 
-def test_gap_and_annealing_add_their_columns(runs, tmp_path, capsys):
+def test_gap_and_annealing_add_their_columns(runs, six, capsys):
     small = load_data("digits", binarize="dynamic").test[:6]
-    import numpy as np
-
-    np.savez(tmp_path / "six.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=small.numpy())
-    options = ["--num-samples", "60", "--gap", "--ais", "--ais-temperatures", "20", "--ais-chains", "4", "--quiet"]
-    assert evaluate_main([str(runs / "long"), "--data", str(tmp_path / "six.npz"), *options]) == 0
+    options = [
+        "--num-samples",
+        "60",
+        "--gap",
+        "--ais",
+        "--ais-temperatures",
+        "20",
+        "--ais-chains",
+        "4",
+        "--quiet",
+        *QUICK,
+    ]
+    assert evaluate_main([str(runs / "long"), "--data", six, *options]) == 0
     table = read(runs / "long" / "evaluation-60-six.csv")
     assert len(table) == 6
     run = load(runs / "long")
@@ -67,14 +89,13 @@ def test_gap_and_annealing_add_their_columns(runs, tmp_path, capsys):
     assert table["ais_log_px"].between(-60, -5).all()
     assert table["ais_acceptance"].between(0, 1).all()
     text = capsys.readouterr().out
-    for name in ("approximation", "amortisation", "AIS log p(x)"):
+    for name in ("approximation", "amortisation", "AIS log p(x)", "AIS from the prior: 4 chains of 20 temperatures"):
         assert name in text
+    assert "k-hat" in text.splitlines()[-2]
 
 
 def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     """Interrupted by SIGINT after the first part, then the same command: the table of an uninterrupted run."""
-    import numpy as np
-
     rows = load_data("digits", binarize="dynamic").train[:600].bernoulli().numpy()
     np.savez(tmp_path / "many.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
     arguments = [str(runs / "short"), "--data", str(tmp_path / "many.npz"), "--num-samples", "4000"]
@@ -84,7 +105,7 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     while not (table.is_file() and table.read_text().count("\n") > 256):
         assert process.poll() is None
@@ -99,6 +120,78 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     assert evaluate_main([*arguments, "--quiet", "--output", str(table)]) == 0
     assert evaluate_main([*arguments, "--quiet", "--output", str(tmp_path / "whole.csv")]) == 0
     pd.testing.assert_frame_equal(read(table), read(tmp_path / "whole.csv"))
+
+
+def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
+    """Blocks of 16 rows are on the disk long before a part of 256 is done; the rest goes on after SIGINT."""
+    rows = load_data("digits", binarize="dynamic").train[:40].bernoulli().numpy()
+    np.savez(tmp_path / "few.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
+    arguments = [str(runs / "short"), "--data", str(tmp_path / "few.npz"), "--num-samples", "30", "--ais"]
+    arguments += ["--ais-temperatures", "200", "--ais-start", "guide", "--ais-schedule", "linear", *QUICK]
+    table = tmp_path / "cut.csv"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyrovae.evaluate", *arguments, "--output", str(table)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )
+    while not (table.is_file() and table.read_text().count("\n") > 16):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the rows that were scored are kept" in error
+    kept = table.read_text().splitlines()
+    assert 16 <= len(kept) - 1 < 40
+    assert evaluate_main([*arguments, "--quiet", "--output", str(table)]) == 0
+    assert table.read_text().splitlines()[: len(kept)] == kept
+    assert evaluate_main([*arguments, "--quiet", "--output", str(tmp_path / "whole.csv")]) == 0
+    whole = read(tmp_path / "whole.csv")
+    pd.testing.assert_frame_equal(read(table), whole, rtol=0, atol=0)
+    # Each block is what ais gives, with the first of its rows added to the seed.
+    run, x = load(runs / "short"), torch.from_numpy(rows)
+    options = {"num_temperatures": 200, "start": "guide", "schedule": "linear", "num_leapfrog": 1, "warm_up": 5}
+    block = ais(run.model, run.guide, x[32:], seed=32, **options)
+    np.testing.assert_allclose(whole["ais_log_px"][32:], block.log_px, rtol=1e-12)
+    np.testing.assert_allclose(whole["ais_ess"][32:], block.ess, rtol=1e-12)
+    # Annealing leaves the other columns as they are without it.
+    bounds = compare_bounds(run.model, run.guide, x, num_samples=30)
+    np.testing.assert_allclose(whole["log_px"], bounds.log_px, rtol=1e-12)
+
+
+@pytest.mark.parametrize("other", [["--ais-start", "guide"], ["--ais-schedule", "linear"], ["--ais-warm-up", "4"]])
+def test_a_table_of_another_path_is_not_mixed_in(runs, six, tmp_path, capsys, other):
+    table = tmp_path / "t.csv"
+    arguments = [str(runs / "short"), "--data", six, "--num-samples", "30", "--quiet", "--output", str(table)]
+    arguments += ["--ais", "--ais-temperatures", "5", "--ais-chains", "4", *QUICK]
+    assert evaluate_main(arguments) == 0
+    before = table.read_bytes()
+    assert "AIS from the prior: 4 chains of 5 temperatures (sigmoid)" in capsys.readouterr().out
+    assert evaluate_main([*arguments, *other]) == 2
+    assert "is there for other options" in capsys.readouterr().err
+    assert table.read_bytes() == before
+    # As an earlier version wrote it, which knew of one start only.
+    beside = table.with_name("t.csv.json")
+    asked = json.loads(beside.read_text())
+    del asked["options"]["ais_start"]
+    beside.write_text(json.dumps(asked))
+    assert evaluate_main(arguments) == 2
+    assert table.read_bytes() == before
+    assert evaluate_main([*arguments, *other, "--overwrite"]) == 0
+    assert read(table)["ais_log_px"].tolist() != pd.read_csv(io.BytesIO(before))["ais_log_px"].tolist()
+
+
+def test_a_start_from_the_guide_comes_closer_where_the_guide_is_good(runs, six, tmp_path):
+    arguments = [str(runs / "long"), "--data", six, "--num-samples", "2000", "--quiet", "--ais"]
+    arguments += ["--ais-temperatures", "8", "--ais-chains", "8", "--ais-leapfrog", "4", "--ais-warm-up", "20"]
+    for start in ("prior", "guide"):
+        assert evaluate_main([*arguments, "--ais-start", start, "--output", str(tmp_path / f"{start}.csv")]) == 0
+    prior, guide = read(tmp_path / "prior.csv"), read(tmp_path / "guide.csv")
+    assert (guide["log_px"] == prior["log_px"]).all()
+    assert guide["ais_ess"].mean() > prior["ais_ess"].mean() + 1
+    # Its Monte Carlo error is 0.06 over the rows.
+    assert abs((guide["ais_log_px"] - guide["log_px"]).mean()) < 0.4
 
 
 def test_a_table_for_other_options_is_not_mixed_in(runs, tmp_path, capsys):
@@ -151,6 +244,11 @@ def bad(runs, tmp_path):
         "no run folder": (compare_main, [str(runs / "short"), str(empty)], "is no run folder: there is no summary"),
         "no run to evaluate": (evaluate_main, [str(empty)], "is no run folder"),
         "no draws": (evaluate_main, [str(runs / "short"), "--num-samples", "0"], "num-samples"),
+        "start": (
+            evaluate_main,
+            [str(runs / "short"), "--ais", "--ais-start", "encoder"],
+            "--ais-start: .*prior.*guide",
+        ),
         "unknown option": (evaluate_main, [str(runs / "short"), "--num-sample", "3"], "did you mean --num-samples"),
         "device": (evaluate_main, [str(runs / "short"), "--device", "abacus"], "--device abacus"),
     }
@@ -165,6 +263,7 @@ def bad(runs, tmp_path):
         "no run folder",
         "no run to evaluate",
         "no draws",
+        "start",
         "unknown option",
         "device",
     ],
@@ -182,8 +281,6 @@ def test_bad_input_is_one_clear_error(case, runs, tmp_path, capsys):
 
 
 def test_rows_of_another_shape_are_refused(runs, tmp_path, capsys):
-    import numpy as np
-
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 2, size=(20, 5)).astype("float32"))
     assert evaluate_main([str(runs / "short"), "--data", str(tmp_path / "x.npy"), "--quiet"]) == 2
     assert "rows have shape (5,), the run was fitted to (1, 8, 8)" in capsys.readouterr().err
@@ -218,8 +315,6 @@ def test_tables_of_old_weights_neither_stay_nor_go_on(tmp_path, capsys):
 
 
 def test_tables_of_other_data_are_not_compared(runs, tmp_path):
-    import numpy as np
-
     rows = load_data("digits", binarize="dynamic").test[:5].numpy()
     np.savez(tmp_path / "five.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
     folders = [str(runs / "short"), str(runs / "long")]
@@ -229,9 +324,31 @@ def test_tables_of_other_data_are_not_compared(runs, tmp_path):
     assert compare_runs(folders).summary() == before
 
 
-def test_data_that_changed_since_the_fit_are_refused(tmp_path, capsys):
-    import numpy as np
+def test_another_data_variant_is_refused(runs, tmp_path, capsys):
+    """The same images and seed, made bits in another way."""
+    options = ["--binarize", "threshold", "--epochs", "1", "--num-samples", "30", "--quiet"]
+    assert fit_main([*options, "--output-dir", str(tmp_path / "run")]) == 0
+    assert compare_main([str(runs / "short"), str(tmp_path / "run")]) == 2
+    assert "were scored on different" in capsys.readouterr().err
 
+
+def test_a_row_without_a_number_leaves_no_mean(runs, tmp_path, capsys):
+    for name in ("short", "long"):
+        shutil.copytree(runs / name, tmp_path / name, ignore=shutil.ignore_patterns("evaluation-*"))
+    table = read(tmp_path / "short" / "evaluation.csv")
+    table.loc[3, ["log_px", "k_hat"]] = np.nan
+    table.loc[3, "reliable"] = False
+    table.to_csv(tmp_path / "short" / "evaluation.csv")
+    rows = compare_runs([tmp_path / "short", tmp_path / "long"]).table.set_index("run")
+    assert rows.loc[str(tmp_path / "short"), ["log_px", "difference"]].isna().all()
+    assert rows.loc[str(tmp_path / "long"), "log_px"] == pytest.approx(
+        read(tmp_path / "long" / "evaluation.csv")["log_px"].mean()
+    )
+    assert compare_main([str(tmp_path / "short"), str(tmp_path / "long")]) == 0
+    assert "cannot be told from" in capsys.readouterr().out
+
+
+def test_data_that_changed_since_the_fit_are_refused(tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
     options = ["--data", str(tmp_path / "x.npy"), "--likelihood", "Normal", "--batch-size", "20", "--epochs", "1"]

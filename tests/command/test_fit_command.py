@@ -364,7 +364,7 @@ BAD_INPUT = {
     ),
     "unknown likelihood": (
         lambda _: ["--likelihood", "Bernuoli"],
-        "'Bernuoli'; did you mean Bernoulli. .expected one of Bernoulli, Normal",
+        "'Bernuoli'; did you mean Bernoulli. .expected one of Bernoulli, .*Normal",
     ),
     "unknown import path": (lambda _: ["--likelihood", "no_such.Part"], "no_such"),
     "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 
-from pyrovae import compare_bounds
+from pyrovae import ais, compare_bounds, inference_gap, ood_scores, prior_log_px
 from pyrovae.evaluation.arviz_interface import k_hat_limit
 from pyrovae.evaluation.estimates import estimates
 
@@ -69,9 +69,10 @@ def test_the_usual_numbers_of_draws():
     vae, x = small_vae(), bits(3)
     assert compare_bounds(vae.model, vae.guide, x, num_samples=1000).sweep == (1, 10, 100, 1000)
     assert compare_bounds(vae.model, vae.guide, x, num_samples=70).sweep == (1, 10, 70)
+    assert compare_bounds(vae.model, vae.guide, x, num_samples=5000).sweep == (1, 10, 100, 1000, 5000)
 
 
-@pytest.mark.parametrize("sweep", [[], [0], [101], [1.5]])
+@pytest.mark.parametrize("sweep", [[], [0], [-1], [101], [1.5]])
 def test_bad_sweeps(sweep):
     vae = small_vae()
     with pytest.raises(ValueError, match="expected numbers of draws between 1 and num_samples, 100"):
@@ -118,6 +119,84 @@ def test_the_guide_with_the_better_elbo_can_be_the_worse_proposal():
     assert (wide["k_hat"] < 0.3).all()
     assert narrow["ess"].mean() < wide["ess"].mean()
     assert narrow["log_px"].abs().mean() > wide["log_px"].abs().mean()
+
+
+def normal_pair(scale):
+    """z standard normal, x = z + noise; the guide is the posterior with its scale multiplied."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.5 * x, scale * math.sqrt(0.5)))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.6, 0.8])
+def test_k_hat_of_a_pair_is_one_minus_the_square_of_the_scale(scale):
+    """Its standard error is (1 + k) / sqrt(tail) with 3 sqrt(S) = 425 draws in the tail."""
+    x = torch.linspace(-2, 2, 40, dtype=torch.float64)
+    bounds = compare_bounds(*normal_pair(scale), x, num_samples=20_000)
+    k = 1 - scale**2
+    z = (bounds.k_hat - k) / ((1 + k) / math.sqrt(3 * math.sqrt(20_000)))
+    # 40 rows at 4 standard errors, were they Gaussian: a false alarm in about 1 of 400 seeds.
+    assert z.abs().max() < 4
+    assert (bounds.reliable == (bounds.k_hat <= 0.7)).all()
+    exact = torch.distributions.Normal(0.0, math.sqrt(2)).log_prob(x)
+    assert ((bounds.elbo - exact + 0.5 * (scale**2 - 1 - 2 * math.log(scale))).abs() < 0.03).all()
+
+
+def test_of_two_pairs_the_one_with_the_better_elbo_is_scored_worse():
+    x = torch.linspace(-2, 2, 50, dtype=torch.float64)
+    exact = torch.distributions.Normal(0.0, math.sqrt(2)).log_prob(x)
+    narrow, wide = (compare_bounds(*normal_pair(scale), x, num_samples=2000) for scale in (0.6, 1.8))
+    assert (narrow.elbo > wide.elbo + 0.2).all()
+    assert (narrow.log_px - exact).square().mean() > 2 * (wide.log_px - exact).square().mean()
+    assert narrow.ess.min() < wide.ess.min()
+    assert wide.reliable.all()
+    assert len(narrow.unreliable_rows) > 5
+
+
+class NoNumberAbove(dist.Normal):
+    """A density that is NaN for values above 5."""
+
+    def log_prob(self, value):
+        return torch.where(value > 5, math.nan, super().log_prob(value))
+
+
+def half_defined_pair():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.tensor(0.0), 1.0))
+            pyro.sample("x", NoNumberAbove(z, 1.0), obs=x)
+
+    return model, normal_pair(1.2)[1]
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_a_row_whose_weights_are_no_numbers_is_flagged_by_every_estimator():
+    """And the other rows have the numbers that they have without it."""
+    pair, x, other = half_defined_pair(), torch.tensor([0.3, 9.0, -1.0]), torch.tensor([0.3, 1.0, -1.0])
+    bounds, clean = (compare_bounds(*pair, rows, num_samples=200) for rows in (x, other))
+    assert bounds.log_px.isnan().tolist() == [False, True, False]
+    assert bounds.unreliable_rows.tolist()[0] == 1
+    assert torch.equal(bounds.log_px[[0, 2]], clean.log_px[[0, 2]])
+    assert "1 of 3 rows" in bounds.summary()
+    annealing = {"num_temperatures": 4, "num_chains": 8, "num_leapfrog": 2, "warm_up": 4}
+    for found in (
+        prior_log_px(*pair, x, num_samples=200).log_px,
+        ais(*pair, x, **annealing).log_px,
+        ais(*pair, x, start="guide", **annealing).log_px,
+        inference_gap(*pair, x, num_samples=50, steps=5).total,
+        -ood_scores(*pair, x, num_samples=50).negative_log_px,
+    ):
+        assert found.isnan().tolist() == [False, True, False]
+    gaps = [inference_gap(*pair, rows, num_samples=50, steps=5).approximation for rows in (x, other)]
+    assert torch.equal(gaps[0][[0, 2]], gaps[1][[0, 2]])
 
 
 @pytest.mark.parametrize(("draws", "limit"), [(100, 0.5), (1000, 2 / 3), (2200, 0.7), (100_000, 0.7), (1, -math.inf)])

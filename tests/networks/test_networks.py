@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pyrovae import networks
+from pyrovae import likelihoods, networks
 from pyrovae.networks.activations import Activation
 from pyrovae.networks.normalization import Normalization
 
@@ -34,7 +34,7 @@ def make(name, inputs, outputs, **arguments):
 
 
 def test_all_networks_are_tested():
-    # The encoder of tables has no input shape, and tests of its own in tests/parts.
+    # Those of tables have tests of their own.
     assert {*ENCODERS, *DECODERS, "ColumnEncoder"} == set(networks.__all__)
 
 
@@ -99,6 +99,20 @@ def test_the_output_bias_adds_and_leaves_the_weights_alone():
     before, old = network(x), network.layers[-1].bias.detach().clone()
     network.set_output_bias(value)
     torch.testing.assert_close(network(x) - before, (value - old.reshape(2, 4)).expand(5, 2, 4))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_likelihood_starts_at_the_mean_as_far_as_the_bias_can_say(name):
+    likelihood = likelihoods.Bernoulli(make(name, 3, (2, 6, 5))).double()
+    rows = torch.bernoulli(torch.linspace(0.05, 0.95, 60).double().reshape(2, 6, 5).expand(50, 2, 6, 5))
+    with torch.no_grad():
+        likelihood.decoder.layers[-1].weight.zero_()
+    likelihood.initialize(rows)
+    pixels = name in ("ConvDecoder", "ResidualDecoder")
+    assert likelihood.decoder.bias_dims == (2 if pixels else 0)
+    # Log-odds of the mean of a channel, not the mean of its pixels' log-odds.
+    expected = rows.mean((0, 2, 3))[:, None, None].expand(2, 6, 5) if pixels else rows.mean(0).clamp(0.001, 0.999)
+    torch.testing.assert_close(likelihood(torch.zeros(3).double()).mean, expected)
 
 
 def test_mlp_without_hidden_layers_is_linear():

@@ -133,6 +133,10 @@ def test_the_table_of_a_sound_vae():
     assert "1,108" in shown
 
 
+def vamp(posterior):
+    return make(posterior=posterior, prior=priors.VampPrior(posterior, (1, 8, 8), num_pseudo_inputs=3))
+
+
 SOUND = {
     "Normal": lambda: small_vae(likelihood="Normal"),
     "residual": lambda: make(
@@ -141,6 +145,8 @@ SOUND = {
     "batch normalisation": lambda: make(
         networks.MLP((1, 8, 8), 4, normalization="batch"), networks.MLP(2, (1, 8, 8), normalization="batch")
     ),
+    "flow": lambda: make(prior=priors.Flow(2, num_layers=2, hidden_dims=(4,))),
+    "VampPrior": lambda: vamp(make().posterior),
     "dropout": lambda: make(nn.Sequential(nn.Flatten(-3), nn.Linear(64, 8), nn.Dropout(), nn.ReLU(), nn.Linear(8, 4))),
 }
 
@@ -152,6 +158,20 @@ def test_sound_ones_are_ok(name, rows, dtype):
     check = check_vae(SOUND[name]().to(dtype), X[:rows].to(dtype))
     assert check.ok, check
     assert check.notes == ()
+
+
+def test_parts_around_parts_and_missing_entries():
+    vae = make(
+        posterior=posteriors.PartlyObserved(SOUND["residual"]().posterior, (1, 8, 8)),
+        likelihood=likelihoods.PartlyObserved(make().likelihood),
+    )
+    missing = torch.where(torch.rand(X.shape) < 0.3, torch.nan, X)
+    for batch in (X, missing):
+        check = check_vae(vae, batch)
+        assert check.ok, check
+        lines = {part.part: part for part in check.parts}
+        assert [lines[name].event_shape for name in (".posterior.encoder", "posterior")] == [(4,), (2,)]
+        assert lines[".likelihood.decoder"].event_shape == (1, 8, 8)
 
 
 def test_exact_parts_without_parameters():
@@ -174,12 +194,17 @@ def independent(loc):
 BROKEN = {
     "batch is no tensor": (make, X.numpy(), "batch is a ndarray; expected a tensor"),
     "no rows": (make, X[:0], r"batch has shape \(0, 1, 8, 8\)"),
-    "NaN in the batch": (make, torch.full_like(X, float("nan")), "NaN or infinite values in 5 of 5 rows"),
+    "infinity in the batch": (make, X / 0, "NaN or infinite values in 5 of 5 rows"),
+    "NaN in the batch": (
+        make,
+        torch.where(X > 0, torch.nan, X),
+        "^batch has NaN or infinite values in 5 of 5 rows.*wrap the likelihood and the posterior in",
+    ),
     "a batch without values": (make, X.to("meta"), "reading the batch raised"),
     "float64 data": (make, X.double(), r"weight is float32, the batch float64: give batch.to\(torch.float32\)"),
     "float64 network": (lambda: make().double(), X, "weight is float64, the batch float32"),
     "float64 decoder": (lambda: make(decoder=networks.MLP(2, (1, 8, 8)).double()), X, "^likelihood.decoder.*float64"),
-    "integer data": (make, X.long(), "posterior.encoder .MLP.*it was given int64 numbers and has float32 ones"),
+    "integer data": (make, X.long(), "posterior.encoder.*Linear.*it was given int64 numbers and has float32 ones"),
     "another device": (lambda: make().to("meta"), X, r"^posterior.*is on meta, the batch on cpu.*vae.to\(device\)"),
     "prior on another device": (lambda: with_prior(priors.StandardNormal(2).to("meta")), X, "^prior.loc is on meta"),
     "lazy network": (lambda: make(nn.Sequential(nn.Flatten(), nn.LazyLinear(4))), X, "has no shape yet: run vae.guide"),
@@ -191,7 +216,7 @@ BROKEN = {
     "encoder for other data": (
         lambda: make(nn.Sequential(nn.Flatten(), nn.Linear(63, 4))),
         X,
-        r"^posterior\(x\) raised RuntimeError in posterior.encoder \(Sequential\): "
+        r"^posterior\(x\) raised RuntimeError in posterior.encoder.1 \(Linear\): "
         r".*5x64 and 63x4.*shape \(5, 1, 8, 8\)",
     ),
     "encoder gives NaN": (

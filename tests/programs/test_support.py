@@ -1,0 +1,105 @@
+"""Values outside a likelihood's support, where its bounds are numbers, differ by entry, or by row."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyrovae.distributions import MultivariateNormal, Reshaped
+from pyrovae.programs import check_support
+
+
+def pair(likelihood):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", likelihood(x), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+
+    return model, guide
+
+
+COUNTS = torch.tensor([[0.0, 3.0], [1.0, 5.0], [2.0, 4.0], [0.0, 0.0], [2.0, 5.0]])
+
+
+@pytest.mark.parametrize("total_count", [5, torch.tensor([2.0, 5.0])])
+def test_bounds_that_all_rows_share(total_count):
+    programs = pair(lambda x: dist.Binomial(total_count, torch.full((len(x), 2), 0.5)).to_event(1))
+    check_support(*programs, COUNTS)
+    outside = COUNTS.clone()
+    outside[4, 1] = 6.0
+    with pytest.raises(ValueError, match=r"Binomial at site 'x' .* row 4 has the value 6, outside .*total_count"):
+        check_support(*programs, outside)
+
+
+def test_bounds_by_entry_are_looked_at_by_entry():
+    programs = pair(lambda x: dist.Binomial(torch.tensor([2.0, 5.0]), torch.full((len(x), 2), 0.5)).to_event(1))
+    outside = COUNTS.clone()
+    outside[3, 0] = 3.0
+    with pytest.raises(ValueError, match="row 3 has the value 3, outside"):
+        check_support(*programs, outside)
+
+
+def test_bounds_by_row_are_left_to_each_step():
+    def likelihood(x):
+        total = 5.0 + torch.arange(len(x))[:, None].expand(len(x), 2)
+        return dist.Binomial(total, torch.full((len(x), 2), 0.5)).to_event(1)
+
+    check_support(*pair(likelihood), COUNTS + 90)
+
+
+def test_bounds_by_row_that_the_first_rows_share():
+    x = torch.cat([COUNTS, torch.tensor([[9.0, 9.0]])])
+    programs = pair(lambda x: dist.Binomial(x.amax(1, keepdim=True).clamp(min=5), torch.full((2,), 0.5)).to_event(1))
+    check_support(*programs, x)
+
+
+def test_bounds_of_flattened_rows():
+    images = COUNTS.reshape(5, 1, 2)
+    for total_count, refused in ((5.0, True), (torch.tensor([2.0, 5.0]), False)):
+
+        def model(x, total_count=total_count):
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(0.0, 1.0))
+                pyro.sample("x", dist.Binomial(total_count, torch.full((2,), 0.5)).to_event(1), obs=x.flatten(1))
+
+        guide = pair(None)[1]
+        check_support(model, guide, images)
+        if refused:
+            with pytest.raises(ValueError, match="value 6, outside"):
+                check_support(model, guide, images + 1)
+
+
+def test_names_of_distributions_with_a_base():
+    outside = COUNTS - 0.5
+    for likelihood, name in (
+        (lambda x: dist.LogNormal(torch.zeros(2), 1.0).to_event(1), "LogNormal"),
+        (lambda x: dist.ZeroInflatedPoisson(torch.ones(2), gate=torch.tensor(0.5)).to_event(1), "ZeroInflatedPoisson"),
+        (
+            lambda x: dist.ZeroInflatedDistribution(
+                dist.NegativeBinomial(torch.ones(2), torch.tensor(0.5)), gate=torch.tensor(0.5)
+            ).to_event(1),
+            "ZeroInflatedNegativeBinomial",
+        ),
+        (lambda x: dist.Poisson(torch.ones(2)).mask(torch.tensor(True)).to_event(1), "Poisson"),
+        (
+            lambda x: dist.MixtureSameFamily(
+                dist.Categorical(torch.ones(2, 3)), dist.Poisson(torch.ones(2, 3))
+            ).to_event(1),
+            "Poisson",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} at site 'x' is no density"):
+            check_support(*pair(likelihood), outside)
+
+
+def test_a_gaussian_over_whole_rows():
+    programs = pair(lambda x: Reshaped(MultivariateNormal(torch.zeros(2), torch.eye(2)), (1, 2)))
+    check_support(*programs, COUNTS[:, None])
+    nothing = COUNTS[:, None].clone()
+    nothing[3, 0, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"MultivariateNormal at site 'x' .* row 3 has the value nan"):
+        check_support(*programs, nothing)
