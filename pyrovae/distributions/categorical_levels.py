@@ -27,6 +27,14 @@ class CategoricalLevels(dist.Categorical):
         """Level numbers, in the data type of the logits."""
         return super().sample(sample_shape).to(self.logits.dtype)
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability of the level; minus infinity for what is no level."""
+        if self._validate_args:
+            self._validate_sample(value)
+        # A level that is not there would be read from beyond the logits.
+        nearest = value.clamp(0, self.logits.shape[-1] - 1)
+        return torch.where(nearest == value, super().log_prob(nearest), -torch.inf)
+
     @property
     def mean(self) -> Tensor:
         """Mean of the level number."""

@@ -161,3 +161,8 @@ def test_negative_binomial_keeps_its_digits(total_count, mean):
         theirs = torch.distributions.NegativeBinomial(plain[0], logits=plain[1]).log_prob(torch.tensor(counts))
         for found, expected in zip(ours, torch.autograd.grad(theirs.sum(), plain), strict=True):
             torch.testing.assert_close(found.double(), expected, rtol=5e-3, atol=5e-3)
+
+
+def test_a_level_that_is_not_there_has_no_probability():
+    levels = CategoricalLevels(logits=torch.randn(3, 5), validate_args=False)
+    assert levels.log_prob(torch.tensor([-1.0, 5.0, 2.0])).isinf().tolist() == [True, True, False]
