@@ -164,7 +164,8 @@ def test_a_full_covariance_is_its_cholesky_factor():
     output = torch.randn(9)
     q = parts.FullCovarianceNormal(nn.Identity())(output)
     diagonal = nn.functional.softplus(output[3:6]) + 1e-6
-    factor = torch.tensor([[0, 0, 0], [output[6], 0, 0], [output[7], output[8], 0]]) + torch.diag(diagonal)
+    below = torch.tensor([[0, 0, 0], [output[6], 0, 0], [output[7], output[8], 0]])
+    factor = torch.diag(diagonal) @ (torch.eye(3) + below / 3)
     torch.testing.assert_close(q.loc, output[:3])
     torch.testing.assert_close(q.covariance_matrix, factor @ factor.T)
 
@@ -220,7 +221,9 @@ def linear_encoder(problem):
     with torch.no_grad():
         encoder.weight.zero_()
         encoder.weight[:latent_dim] = gain.T
-        encoder.bias[:] = torch.cat([-problem.bias @ gain, raw, factor[rows, columns]])
+        encoder.bias[:] = torch.cat(
+            [-problem.bias @ gain, raw, latent_dim * factor[rows, columns] / factor.diagonal()[rows]]
+        )
     return encoder
 
 
