@@ -108,3 +108,29 @@ def small_vae(data_shape: tuple[int, ...] = (1, 8, 8), latent_dim: int = 2, like
 def bits(count: int, data_shape: tuple[int, ...] = (1, 8, 8), seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.bernoulli(torch.full((count, *data_shape), 0.4), generator=generator)
+
+
+class Bias(nn.Module):
+    """A decoder that gives the same numbers for every z."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.as_tensor(value))
+
+    def forward(self, z):
+        return self.value.expand(*z.shape[:-1], *self.value.shape)
+
+    @torch.no_grad()
+    def set_output_bias(self, value):
+        assert value.shape == self.value.shape
+        self.value.copy_(value)
+
+
+def with_bias(name, data_shape, options):
+    kind = getattr(likelihoods, name)
+    shape = data_shape
+    if hasattr(kind, "decoder_shape"):
+        known = {key: value for key, value in options.items() if key in kind.decoder_shape.__code__.co_varnames}
+        shape = kind.decoder_shape(data_shape, **known)
+    sized = {"data_shape": data_shape} if "data_shape" in kind.__init__.__code__.co_varnames else {}
+    return kind(Bias(torch.zeros(shape)), **sized, **options)

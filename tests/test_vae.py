@@ -63,7 +63,7 @@ def test_programs_leave_nothing_in_the_param_store():
         (lambda vae: vae.guide(bits(3, (64,))), "MLP got an input of shape"),
         (
             lambda vae: VAE(priors.StandardNormal(3), vae.likelihood, vae.posterior).guide(bits(3)),
-            r"the posterior is over \(2,\), the prior over \(3,\)",
+            r"the posterior DiagonalNormal is over \(2,\), the prior StandardNormal over \(3,\): give",
         ),
         (
             lambda vae: VAE(priors.StandardNormal(3), vae.likelihood, vae.posterior).model(bits(3)),

@@ -12,6 +12,7 @@ from pyrovae.distributions.negative_binomial import NegativeBinomial
 from pyrovae.distributions.optimal_normal import OptimalNormal
 from pyrovae.distributions.partly_observed import EntryOrMissing, PartlyObserved
 from pyrovae.distributions.student_t import StudentT
+from pyrovae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
     "Beta",
@@ -31,4 +32,5 @@ __all__ = [
     "PartlyObserved",
     "Reshaped",
     "StudentT",
+    "ZeroInflated",
 ]

@@ -9,11 +9,11 @@ from torch import Tensor
 SCALE_FLOOR = 1e-6
 
 
-def check_counts(**counts: int) -> None:
-    """Refuse what is no positive integer, by the name of the argument."""
+def check_counts(part: str, **counts: int) -> None:
+    """Refuse what is no positive integer, by the names of the part and of the argument."""
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+            raise ValueError(f"{part}: {name} is {value!r}; expected a positive integer")
 
 
 def positive_scale(raw: Tensor, floor: float = SCALE_FLOOR) -> Tensor:

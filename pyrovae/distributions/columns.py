@@ -139,9 +139,11 @@ class Columns(dist.TorchDistribution):
         total: Any = 0.0
         for kind, group in self._in_order():
             positions = self.positions[kind]
-            # Where nothing is validated, an index that is out of range would stop a GPU for good.
-            most = (num_categories(kind) or torch.inf) - 1
-            terms = group.log_prob(value[..., positions].clamp(max=most))
+            values, categories = value[..., positions], num_categories(kind)
+            if categories is not None:
+                # Where nothing is validated, an index out of range would raise an error, and stop a GPU for good.
+                values = values.clamp(0, categories - 1)
+            terms = group.log_prob(values)
             if observed is not None:
                 terms = torch.where(observed[..., positions], terms, 0.0)
             total = total + terms.sum(-1)

@@ -52,7 +52,7 @@ class FlowLayers(nn.Module):
         super().__init__()
         if kind not in get_args(FlowKind):
             raise ValueError(f"{part}: kind is {kind!r}; expected one of {', '.join(get_args(FlowKind))}")
-        check_counts(latent_dim=latent_dim, num_layers=num_layers)
+        check_counts(part, latent_dim=latent_dim, num_layers=num_layers)
         check_hidden_dims(hidden_dims, part)
         if latent_dim < 2:
             raise ValueError(f"{part}: latent_dim is 1, and its layers need two dimensions or more: use a mixture")
@@ -91,7 +91,7 @@ def check_hidden_dims(hidden_dims: Sequence[int], part: str) -> None:
     if not hidden_dims:
         raise ValueError(f"{part}: hidden_dims is empty; its networks need one hidden layer at least")
     for width in hidden_dims:
-        check_counts(hidden_dims=width)
+        check_counts(part, hidden_dims=width)
 
 
 def _layer(latent_dim: int, kind: FlowKind, hidden_dims: Sequence[int]) -> Any:

@@ -34,8 +34,8 @@ class Bernoulli(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z))
+        return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, kept between 0.001 and 0.999."""
-        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows, self.decoder))))
+        start_decoder(self, torch.logit(probability(entry_mean(rows, self.decoder))))

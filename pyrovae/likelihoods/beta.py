@@ -53,6 +53,7 @@ class Beta(Elementwise):
         concentration_floor: float = 1e-3,
     ) -> None:
         choice = Positive(
+            self,
             "concentration",
             concentration,
             initial_concentration,
@@ -78,7 +79,7 @@ class Beta(Elementwise):
         # The sigmoid of the negative log-odds keeps the digits that 1 - mean would lose.
         ones = (concentration * torch.sigmoid(logits)).clamp(min=_SMALLEST_CONCENTRATION)
         zeros = (concentration * torch.sigmoid(-logits)).clamp(min=_SMALLEST_CONCENTRATION)
-        return BetaDistribution(ones, zeros).to_event(data_dims(logits, z))
+        return BetaDistribution(ones, zeros).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the concentration that has the variance around it."""

@@ -32,17 +32,20 @@ class Binomial(nn.Module):
     def __init__(self, decoder: nn.Module, total_count: int) -> None:
         super().__init__()
         if isinstance(total_count, bool) or not isinstance(total_count, int) or total_count < 1:
-            raise ValueError(f"total_count is {total_count!r}; the number of trials has to be a positive whole number")
+            raise ValueError(
+                f"{type(self).__name__}: total_count is {total_count!r}; the number of trials has to "
+                "be a positive whole number"
+            )
         self.decoder, self.total_count = decoder, total_count
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return dist.Binomial(self.total_count, logits=logits).to_event(data_dims(logits, z))
+        return dist.Binomial(self.total_count, logits=logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry."""
-        start_decoder(self.decoder, torch.logit(probability(entry_mean(rows, self.decoder) / self.total_count)))
+        start_decoder(self, torch.logit(probability(entry_mean(rows, self.decoder) / self.total_count)))
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

@@ -35,7 +35,7 @@ class Categorical(nn.Module):
 
     def __init__(self, decoder: nn.Module, num_levels: int = 256) -> None:
         super().__init__()
-        self.decoder, self.num_levels = decoder, check_num_levels(num_levels)
+        self.decoder, self.num_levels = decoder, check_num_levels(num_levels, self)
 
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], num_levels: int = 256) -> tuple[int, ...]:
@@ -44,14 +44,14 @@ class Categorical(nn.Module):
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
-        logits = torch.stack(split_params(self.decoder(z), z, self.num_levels, type(self).__name__), dim=-1)
+        logits = torch.stack(split_params(self.decoder(z), z, self.num_levels, self), dim=-1)
         return CategoricalLevels(logits=logits).to_event(logits.dim() - z.dim())
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the frequencies of the levels in each entry, with one more row spread over all levels."""
         counts = torch.stack([(rows == level).sum(0) for level in range(self.num_levels)])
         probs = (counts + 1 / self.num_levels) / (counts.sum(0) + 1)
-        start_decoder(self.decoder, probs.log())
+        start_decoder(self, probs.log())
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

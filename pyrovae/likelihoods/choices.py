@@ -17,7 +17,8 @@ class Choice(ABC):
     """One parameter of a likelihood: what the user chose for it, and the way from an unbounded number to its value.
 
     Args:
-        name: name of the argument, for errors.
+        part: the likelihood, which errors name.
+        name: name of the argument.
         chosen: a number keeps it fixed; else one of ``sources``.
         initial: where a learned or predicted parameter starts.
         data_shape: shape of one row, for ``"per_dimension"``.
@@ -28,6 +29,7 @@ class Choice(ABC):
 
     def __init__(
         self,
+        part: nn.Module,
         name: str,
         chosen: float | str,
         initial: float,
@@ -37,10 +39,14 @@ class Choice(ABC):
         self.name = name
         if isinstance(chosen, str) and chosen not in sources:
             named = [repr(source) for source in sources]
-            raise ValueError(f"{name} is {chosen!r}; expected {self.number_is}, {', '.join(named[:-1])} or {named[-1]}")
+            raise ValueError(
+                f"{type(part).__name__}: {name} is {chosen!r}; expected {self.number_is}, "
+                f"{', '.join(named[:-1])} or {named[-1]}"
+            )
         if chosen == "per_dimension" and data_shape is None:
             raise ValueError(
-                f"{name} is 'per_dimension' without data_shape; give data_shape=data.data_shape, the shape of one row"
+                f"{type(part).__name__}: {name} is 'per_dimension' without data_shape; give "
+                "data_shape=data.data_shape, the shape of one row"
             )
         self.number = None if isinstance(chosen, str) else float(chosen)
         self.source = chosen if isinstance(chosen, str) else "fixed"
@@ -84,12 +90,13 @@ class Choice(ABC):
 
 
 class Positive(Choice):
-    """A positive parameter, ``floor + softplus(raw)`` where it is not fixed."""
+    """A positive parameter, ``floor + softplus(raw)`` where it is not fixed; ``unit`` is that of floor and initial."""
 
     number_is = "a positive number"
 
     def __init__(
         self,
+        part: nn.Module,
         name: str,
         chosen: float | str,
         initial: float,
@@ -97,16 +104,18 @@ class Positive(Choice):
         data_shape: Sequence[int] | None,
         sources: tuple[str, ...] = get_args(Source),
         meaning: str = "a standard deviation",
+        unit: float = 1.0,
     ) -> None:
-        self.floor = floor
+        self.floor = floor * unit
         if not isinstance(chosen, str):
             if not (chosen > 0 and isfinite(chosen)):
-                raise ValueError(f"{name} is {chosen}; {meaning} has to be positive and finite")
+                raise ValueError(f"{type(part).__name__}: {name} is {chosen}; {meaning} has to be positive and finite")
         elif chosen in sources and not (0 < floor < initial and isfinite(initial)):
             raise ValueError(
-                f"{name}_floor is {floor} and initial_{name} {initial}; expected 0 < {name}_floor < initial_{name}"
+                f"{type(part).__name__}: {name}_floor is {floor} and initial_{name} {initial}; expected "
+                f"0 < {name}_floor < initial_{name}"
             )
-        super().__init__(name, chosen, initial, data_shape, sources)
+        super().__init__(part, name, chosen, initial * unit, data_shape, sources)
 
     def bounded(self, raw: Tensor) -> Tensor:
         """Floor plus softplus."""
@@ -131,11 +140,15 @@ class LogOdds(Choice):
 
     number_is = "a probability in (0, 1)"
 
-    def __init__(self, name: str, chosen: float | str, initial: float, data_shape: Sequence[int] | None) -> None:
+    def __init__(
+        self, part: nn.Module, name: str, chosen: float | str, initial: float, data_shape: Sequence[int] | None
+    ) -> None:
         for what, number in ((name, chosen), (f"initial_{name}", initial)):
             if not isinstance(number, str) and not 0 < number < 1:
-                raise ValueError(f"{what} is {number}; expected a probability, more than 0 and less than 1")
-        super().__init__(name, chosen, initial, data_shape)
+                raise ValueError(
+                    f"{type(part).__name__}: {what} is {number}; expected a probability, more than 0 and less than 1"
+                )
+        super().__init__(part, name, chosen, initial, data_shape)
 
     def fixed(self) -> Tensor:
         """The log-odds of the number that the user chose."""

@@ -67,9 +67,11 @@ class Columns(nn.Module):
         super().__init__()
         self.column_kinds = check_column_kinds(column_kinds)
         if scale not in ("per_column", "predicted"):
-            raise ValueError(f"scale is {scale!r}; expected 'per_column' or 'predicted'")
+            raise ValueError(f"Columns: scale is {scale!r}; expected 'per_column' or 'predicted'")
         if not 0 < scale_floor < 1:
-            raise ValueError(f"scale_floor is {scale_floor}; expected a number between 0 and 1, in units of a column")
+            raise ValueError(
+                f"Columns: scale_floor is {scale_floor}; expected a number between 0 and 1, in units of a column"
+            )
         self.decoder, self.scale_kind, self.scale_floor = decoder, scale, scale_floor
         self.positions = columns_by_kind(self.column_kinds)
         self.sizes = _sizes(self.column_kinds, scale)
@@ -90,8 +92,8 @@ class Columns(nn.Module):
         """``(total,)``, all numbers that the decoder gives for a row."""
         if tuple(data_shape) != (len(check_column_kinds(column_kinds)),):
             raise ValueError(
-                f"data_shape is {tuple(data_shape)} and column_kinds has {len(column_kinds)} kinds; expected rows of "
-                "one number for each kind"
+                f"Columns: data_shape is {tuple(data_shape)} and column_kinds has {len(column_kinds)} kinds; expected "
+                "rows of one number for each kind"
             )
         return (sum(_sizes(column_kinds, scale).values()),)
 
@@ -125,13 +127,13 @@ class Columns(nn.Module):
                 start[kind] = ((found.sum(0) + 0.5) / (found.sum((0, 2))[:, None] + 1)).log().flatten()
         if "scale" in self.sizes:
             start["scale"] = torch.full_like(start["real"], _inverse_softplus(1.0 - self.scale_floor))
-        start_decoder(self.decoder, torch.cat([start[name] for name in self.sizes]).to(rows))
+        start_decoder(self, torch.cat([start[name] for name in self.sizes]).to(rows))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``(columns,)``."""
         output = self.decoder(z)
         total = sum(self.sizes.values())
-        if data_dims(output, z) != 1 or output.shape[-1] != total:
+        if data_dims(output, z, self) != 1 or output.shape[-1] != total:
             raise ValueError(
                 f"the decoder gave shape {tuple(output.shape)} for z of shape {tuple(z.shape)}; Columns needs "
                 f"(*batch, {total}) for these kinds: build it with output shape Columns.decoder_shape(data_shape, "

@@ -37,8 +37,8 @@ class ContinuousBernoulli(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return ContinuousBernoulliDistribution(logits).to_event(data_dims(logits, z))
+        return ContinuousBernoulliDistribution(logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, kept between 0.01 and 0.99, where log-odds are within 100."""
-        start_decoder(self.decoder, logits_of_mean(entry_mean(rows, self.decoder).clamp(0.01, 0.99)))
+        start_decoder(self, logits_of_mean(entry_mean(rows, self.decoder).clamp(0.01, 0.99)))

@@ -36,10 +36,10 @@ class CovarianceNormal(nn.Module):
     ) -> None:
         super().__init__()
         if covariance not in get_args(Covariance):
-            raise ValueError(f"covariance is {covariance!r}; expected 'shared' or 'predicted'")
+            raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
         self.decoder, self.data_shape = decoder, tuple(data_shape)
         self.covariance, self.numbers = covariance, numbers
-        self.scales = Positive("scale", "shared", initial_scale, scale_floor, None)
+        self.scales = Positive(self, "scale", "shared", initial_scale, scale_floor, None)
         shared = covariance == "shared"
         self.register_parameter("raw", nn.Parameter(torch.zeros(numbers, prod(self.data_shape))) if shared else None)
 
@@ -47,8 +47,8 @@ class CovarianceNormal(nn.Module):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         output, part = self.decoder(z), type(self).__name__
         num_params = 1 if self.covariance == "shared" else 1 + self.numbers
-        data_dims(output, z)
-        params = (output,) if num_params == 1 else split_params(output, z, num_params, part)
+        data_dims(output, z, self)
+        params = (output,) if num_params == 1 else split_params(output, z, num_params, self)
         if params[0].shape[z.dim() - 1 :] != self.data_shape:
             raise ValueError(
                 f"{part}: the decoder gave shape {tuple(output.shape)} for z of shape {tuple(z.shape)}, and data_shape "
@@ -74,9 +74,9 @@ class CovarianceNormal(nn.Module):
         raw = self.raw_start(self.scales.unbounded(scale) - self.scales.start)
         if self.raw is not None:
             self.raw.copy_(raw)
-            start_decoder(self.decoder, mean)
+            start_decoder(self, mean)
         else:
-            start_decoder(self.decoder, torch.cat([mean[None], raw.to(mean).reshape(-1, *self.data_shape)]))
+            start_decoder(self, torch.cat([mean[None], raw.to(mean).reshape(-1, *self.data_shape)]))
 
     def bounded_scale(self, raw_scale: Tensor) -> Tensor:
         """Scales; ``initial_scale`` at 0."""

@@ -59,17 +59,16 @@ class DiscretizedLogistic(LocScale):
         initial_scale: float = 0.1,
         scale_floor: float = 1e-3,
     ) -> None:
-        check_range(low, high)
-        width = high - low
-        choice = Positive("scale", scale, initial_scale * width, scale_floor * width, data_shape)
+        check_range(low, high, self)
+        choice = Positive(self, "scale", scale, initial_scale, scale_floor, data_shape, unit=high - low)
         super().__init__(decoder, data_shape, choice)
-        self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels)
+        self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc, scale = self.entries(z)
         levels = DiscretizedLogisticDistribution(loc, scale, self.low, self.high, self.num_levels)
-        return levels.to_event(data_dims(loc, z))
+        return levels.to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the scale that has the standard deviation around it."""

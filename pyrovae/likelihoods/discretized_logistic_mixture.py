@@ -55,12 +55,13 @@ class DiscretizedLogisticMixture(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(num_components, bool) or not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(f"num_components is {num_components!r}; expected a positive whole number")
-        check_range(low, high)
-        width = high - low
+            raise ValueError(
+                f"{type(self).__name__}: num_components is {num_components!r}; expected a positive whole number"
+            )
+        check_range(low, high, self)
         self.decoder, self.num_components = decoder, num_components
-        self.scales = Positive("scale", "predicted", initial_scale * width, scale_floor * width, None)
-        self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels)
+        self.scales = Positive(self, "scale", "predicted", initial_scale, scale_floor, None, unit=high - low)
+        self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], num_components: int = 5) -> tuple[int, ...]:
@@ -69,7 +70,7 @@ class DiscretizedLogisticMixture(nn.Module):
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
-        params = split_params(self.decoder(z), z, 3 * self.num_components, type(self).__name__)
+        params = split_params(self.decoder(z), z, 3 * self.num_components, self)
         logits, loc, raw_scale = torch.stack(params, dim=-1).chunk(3, dim=-1)
         scale = self.scales.bounded(raw_scale + self.scales.start)
         components = DiscretizedLogistic(loc, scale, self.low, self.high, self.num_levels)
@@ -85,7 +86,7 @@ class DiscretizedLogisticMixture(nn.Module):
         within = deviation * (1 - offsets.square().mean()).clamp(min=0.25).sqrt()
         raw_scale = self.scales.unbounded(self.scales.inside(3**0.5 / pi * within)) - self.scales.start
         loc = mean + offsets * deviation
-        start_decoder(self.decoder, torch.cat([torch.zeros_like(loc), loc, raw_scale.expand_as(loc)]))
+        start_decoder(self, torch.cat([torch.zeros_like(loc), loc, raw_scale.expand_as(loc)]))
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

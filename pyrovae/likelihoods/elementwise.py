@@ -31,14 +31,14 @@ class Elementwise(nn.Module):
         part = type(self).__name__
         output = self.decoder(z)
         num_params = 1 + sum(choice.predicted for choice in self.choices.values())
-        data_dims(output, z)
-        first, *predicted = (output,) if num_params == 1 else split_params(output, z, num_params, part)
+        data_dims(output, z, self)
+        first, *predicted = (output,) if num_params == 1 else split_params(output, z, num_params, self)
         if self.data_shape is not None and first.shape[z.dim() - 1 :] != self.data_shape:
             raise ValueError(
                 f"{part}: the decoder gave shape {tuple(output.shape)} for z of shape {tuple(z.shape)}, and data_shape "
-                f"is {self.data_shape}; expected ({', '.join(map(str, z.shape[:-1]))}, "
-                f"{', '.join(map(str, params_shape(self.data_shape, num_params)))}): build the decoder with output "
-                f"shape {part}.decoder_shape(data_shape, ...)"
+                f"is {self.data_shape}; expected "
+                f"{(*z.shape[:-1], *params_shape(self.data_shape, num_params))}: build the decoder with output shape "
+                f"{part}.decoder_shape(data_shape, ...)"
             )
         values = [
             choice.bounded(predicted.pop(0) + choice.start)
@@ -85,7 +85,7 @@ class Elementwise(nn.Module):
                 outputs.append((raw - choice.start).expand_as(first))
             elif (parameter := getattr(self, f"raw_{name}")) is not None:
                 parameter.copy_(raw)
-        start_decoder(self.decoder, first if len(outputs) == 1 else torch.stack(outputs))
+        start_decoder(self, first if len(outputs) == 1 else torch.stack(outputs))
 
     def extra_repr(self) -> str:
         """What the printed module says of its parameters."""

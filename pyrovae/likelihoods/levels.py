@@ -2,15 +2,20 @@
 
 from math import isfinite
 
+from torch import nn
 
-def check_num_levels(num_levels: int) -> int:
+
+def check_num_levels(num_levels: int, part: nn.Module) -> int:
     """The number of levels, if it is one."""
     if isinstance(num_levels, bool) or not isinstance(num_levels, int) or num_levels < 2:
-        raise ValueError(f"num_levels is {num_levels!r}; expected a whole number, at least 2")
+        raise ValueError(f"{type(part).__name__}: num_levels is {num_levels!r}; expected a whole number, at least 2")
     return num_levels
 
 
-def check_range(low: float, high: float) -> None:
+def check_range(low: float, high: float, part: nn.Module) -> None:
     """Refuse a range that is empty or without end."""
     if not (isfinite(low) and isfinite(high) and low < high):
-        raise ValueError(f"low is {low} and high {high}; expected finite numbers with low < high, in units of the data")
+        raise ValueError(
+            f"{type(part).__name__}: low is {low} and high {high}; expected finite numbers with "
+            "low < high, in units of the data"
+        )

@@ -45,12 +45,12 @@ class LogNormal(LocScale):
         initial_scale: float = 1.0,
         scale_floor: float = 1e-3,
     ) -> None:
-        super().__init__(decoder, data_shape, Positive("scale", scale, initial_scale, scale_floor, data_shape))
+        super().__init__(decoder, data_shape, Positive(self, "scale", scale, initial_scale, scale_floor, data_shape))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc, scale = self.entries(z)
-        return dist.LogNormal(loc, scale).to_event(data_dims(loc, z))
+        return dist.LogNormal(loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at mean and standard deviation of each entry's logarithm."""

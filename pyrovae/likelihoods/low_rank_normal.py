@@ -49,7 +49,7 @@ class LowRankNormal(CovarianceNormal):
         scale_floor: float = 1e-3,
     ) -> None:
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"rank is {rank!r}; expected a positive whole number")
+            raise ValueError(f"{type(self).__name__}: rank is {rank!r}; expected a positive whole number")
         super().__init__(decoder, data_shape, covariance, 1 + rank, initial_scale, scale_floor)
         if self.raw is not None:
             # At F = 0 its gradient is 0 too.

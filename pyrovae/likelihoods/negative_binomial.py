@@ -51,7 +51,13 @@ class NegativeBinomial(Elementwise):
         total_count_floor: float = 1e-3,
     ) -> None:
         choice = Positive(
-            "total_count", total_count, initial_total_count, total_count_floor, data_shape, meaning="a total count"
+            self,
+            "total_count",
+            total_count,
+            initial_total_count,
+            total_count_floor,
+            data_shape,
+            meaning="a total count",
         )
         super().__init__(decoder, data_shape, choice)
 
@@ -69,7 +75,7 @@ class NegativeBinomial(Elementwise):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_mean, total_count = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
-        return NegativeBinomialDistribution(total_count, logits=logits).to_event(data_dims(logits, z))
+        return NegativeBinomialDistribution(total_count, logits=logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the total count that has the variance around it."""

@@ -68,7 +68,7 @@ class Normal(LocScale):
         scale_floor: float = 1e-3,
     ) -> None:
         sources = ("shared", "per_dimension", "optimal", "predicted")
-        choice = Positive("scale", scale, initial_scale, scale_floor, data_shape, sources)
+        choice = Positive(self, "scale", scale, initial_scale, scale_floor, data_shape, sources)
         super().__init__(decoder, data_shape, choice)
         self.optimal = choice.source == "optimal"
         self.scale_floor = scale_floor
@@ -95,8 +95,8 @@ class Normal(LocScale):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc, scale = self.entries(z)
         if self.optimal and self.training:
-            return OptimalNormal(loc, scale, data_dims(loc, z), self.scale_floor, self._record)
-        return dist.Normal(loc, scale).to_event(data_dims(loc, z))
+            return OptimalNormal(loc, scale, data_dims(loc, z, self), self.scale_floor, self._record)
+        return dist.Normal(loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the standard deviation around it."""

@@ -35,8 +35,8 @@ class Poisson(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         rate = bounded_rate(self.decoder(z))
-        return dist.Poisson(rate).to_event(data_dims(rate, z))
+        return dist.Poisson(rate).to_event(data_dims(rate, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, at least 0.001."""
-        start_decoder(self.decoder, log_rate(entry_mean(rows, self.decoder)))
+        start_decoder(self, log_rate(entry_mean(rows, self.decoder)))

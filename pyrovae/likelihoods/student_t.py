@@ -59,8 +59,16 @@ class StudentT(Elementwise):
         super().__init__(
             decoder,
             data_shape,
-            Positive("df", df, initial_df, _DF_FLOOR, data_shape, meaning="a number of degrees of freedom"),
-            Positive("scale", scale, initial_scale, scale_floor, data_shape),
+            Positive(
+                self,
+                "df",
+                df,
+                initial_df,
+                _DF_FLOOR,
+                data_shape,
+                meaning="a number of degrees of freedom",
+            ),
+            Positive(self, "scale", scale, initial_scale, scale_floor, data_shape),
         )
 
     @classmethod
@@ -83,7 +91,7 @@ class StudentT(Elementwise):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         loc, df, scale = self.entries(z)
-        return StudentTDistribution(df, loc, scale).to_event(data_dims(loc, z))
+        return StudentTDistribution(df, loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at the scale that has the standard deviation around it."""

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrovae.distributions import NegativeBinomial
+from pyrovae.distributions import NegativeBinomial, ZeroInflated
 from pyrovae.likelihoods.choices import LogOdds, Positive, Source
 from pyrovae.likelihoods.counts import bounded_log_rate, excess_of_zeros, log_rate, total_count_of_moments
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -59,9 +59,15 @@ class ZeroInflatedNegativeBinomial(Elementwise):
             decoder,
             data_shape,
             Positive(
-                "total_count", total_count, initial_total_count, total_count_floor, data_shape, meaning="a total count"
+                self,
+                "total_count",
+                total_count,
+                initial_total_count,
+                total_count_floor,
+                data_shape,
+                meaning="a total count",
             ),
-            LogOdds("gate", gate, initial_gate, data_shape),
+            LogOdds(self, "gate", gate, initial_gate, data_shape),
         )
 
     @classmethod
@@ -85,9 +91,8 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_mean, total_count, gate_logits = self.entries(z)
         logits = bounded_log_rate(log_mean) - total_count.log()
-        # ZeroInflatedNegativeBinomial refuses log-odds whose probability float32 rounds to 1.
         base = NegativeBinomial(total_count, logits=logits)
-        return dist.ZeroInflatedDistribution(base, gate_logits=gate_logits).to_event(data_dims(logits, z))
+        return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at a total count and a gate that share the excess of zeros."""

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions import ZeroInflated
 from pyrovae.likelihoods.choices import LogOdds, Source
 from pyrovae.likelihoods.counts import bounded_rate, gate_of_zeros, log_rate
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -44,7 +45,7 @@ class ZeroInflatedPoisson(Elementwise):
         data_shape: Sequence[int] | None = None,
         initial_gate: float = 0.1,
     ) -> None:
-        super().__init__(decoder, data_shape, LogOdds("gate", gate, initial_gate, data_shape))
+        super().__init__(decoder, data_shape, LogOdds(self, "gate", gate, initial_gate, data_shape))
 
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], gate: float | Source = "shared") -> tuple[int, ...]:
@@ -59,9 +60,8 @@ class ZeroInflatedPoisson(Elementwise):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_rates, gate_logits = self.entries(z)
-        return dist.ZeroInflatedPoisson(bounded_rate(log_rates), gate_logits=gate_logits).to_event(
-            data_dims(log_rates, z)
-        )
+        base = dist.Poisson(bounded_rate(log_rates))
+        return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(log_rates, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, and at its share of zeros where the gate is one for each."""

@@ -57,8 +57,8 @@ class VAE(nn.Module):
         p_z = prior()
         if p_z.batch_shape or len(p_z.event_shape) != 1:
             raise ValueError(
-                f"prior() has batch shape {tuple(p_z.batch_shape)} and event shape {tuple(p_z.event_shape)}; "
-                "expected () and (latent_dim,): use .to_event(1) for independent dimensions"
+                f"the prior {_name(prior)} has batch shape {tuple(p_z.batch_shape)} and event shape "
+                f"{tuple(p_z.event_shape)}; expected () and (latent_dim,): use .to_event(1) for independent dimensions"
             )
         self.latent_dim: int = p_z.event_shape[0]
 
@@ -82,10 +82,11 @@ class VAE(nn.Module):
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample("z", self.prior())
             p_x = self.decode(z)
-            if p_x.event_shape != x.shape[1:]:
+            wanted = tuple(x.shape[1:])
+            if p_x.event_shape != wanted:
                 raise ValueError(
-                    f"the likelihood is over rows of shape {tuple(p_x.event_shape)}, the data have rows of shape "
-                    f"{tuple(x.shape[1:])}: {_shape_repair(p_x, tuple(x.shape[1:]), 'build the decoder for them')}"
+                    f"the likelihood {_name(self.likelihood)} is over rows of shape {tuple(p_x.event_shape)}, the data "
+                    f"have rows of shape {wanted}: {_shape_repair(p_x, wanted, 'build the decoder for them')}"
                 )
             pyro.sample("x", p_x, obs=x)
         return z
@@ -101,7 +102,8 @@ class VAE(nn.Module):
         if q_z.event_shape != (self.latent_dim,):
             repair = _shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
             raise ValueError(
-                f"the posterior is over {tuple(q_z.event_shape)}, the prior over ({self.latent_dim},): {repair}"
+                f"the posterior {_name(self.posterior)} is over {tuple(q_z.event_shape)}, the prior "
+                f"{_name(self.prior)} over ({self.latent_dim},): {repair}"
             )
         return q_z
 
@@ -152,8 +154,13 @@ class VAE(nn.Module):
         return p_x.mean if mean else p_x.sample()
 
 
+def _name(part: nn.Module) -> str:
+    return type(part).__name__
+
+
 def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:
     """What to do about an event shape that is not the wanted one."""
-    if distribution.shape()[-len(wanted) :] == wanted:
+    too_few = len(distribution.event_shape) < len(wanted)
+    if too_few and distribution.shape()[-len(wanted) :] == wanted:
         return f"the dimensions of one value belong to the event, add .to_event({len(wanted)}) to the distribution"
     return otherwise

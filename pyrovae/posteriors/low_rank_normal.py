@@ -38,7 +38,7 @@ class LowRankNormal(nn.Module):
 
     def __init__(self, encoder: nn.Module, rank: int = 2) -> None:
         super().__init__()
-        check_counts(rank=rank)
+        check_counts(type(self).__name__, rank=rank)
         self.encoder, self.rank = encoder, rank
 
     @classmethod

@@ -34,7 +34,7 @@ class MixtureOfNormals(nn.Module):
 
     def __init__(self, encoder: nn.Module, num_components: int = 5) -> None:
         super().__init__()
-        check_counts(num_components=num_components)
+        check_counts(type(self).__name__, num_components=num_components)
         self.encoder, self.num_components = encoder, num_components
 
     @classmethod

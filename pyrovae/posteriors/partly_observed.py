@@ -22,6 +22,9 @@ class PartlyObserved(nn.Module):
         append_mask: append to each row, along its first dimension, 1 where an entry is observed and 0 where it is
             missing. The encoder's input then has the shape ``(2 * data_shape[0], *data_shape[1:])``.
 
+    Raises:
+        ValueError: rows of another shape.
+
     Example:
         >>> import torch
         >>> from pyrovae import networks, posteriors
@@ -42,15 +45,24 @@ class PartlyObserved(nn.Module):
     @torch.no_grad()
     def initialize(self, rows: Tensor) -> None:
         """Fill with the mean of each entry in these rows; zero where it is never observed."""
+        self._check(rows)
         self.fill.copy_(rows.nanmean(0).nan_to_num(nan=0.0))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
+        self._check(x)
         missing = x.isnan()
         filled = torch.where(missing, self.fill.to(x), x)
         if self.append_mask:
             filled = torch.cat([filled, (~missing).to(x)], dim=-self.fill.dim())
         return self.posterior(filled)
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape[x.dim() - self.fill.dim() :] != self.fill.shape:
+            raise ValueError(
+                f"PartlyObserved: data_shape is {tuple(self.fill.shape)}, and x has shape {tuple(x.shape)}; expected "
+                "(*batch, *data_shape): build it with data_shape=data.data_shape"
+            )
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

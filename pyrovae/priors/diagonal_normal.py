@@ -27,7 +27,7 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim)
+        check_counts(type(self).__name__, latent_dim=latent_dim)
         self.loc = nn.Parameter(torch.zeros(latent_dim))
         self.raw_scale = nn.Parameter(torch.full((latent_dim,), raw_scale(1.0)))
 

@@ -33,7 +33,7 @@ class GaussianMixture(nn.Module):
 
     def __init__(self, latent_dim: int, num_components: int = 10) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim, num_components=num_components)
+        check_counts(type(self).__name__, latent_dim=latent_dim, num_components=num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.loc = nn.Parameter(torch.randn(num_components, latent_dim) * sqrt(0.5))
         self.raw_scale = nn.Parameter(torch.full((num_components, latent_dim), raw_scale(sqrt(0.5))))

@@ -40,11 +40,11 @@ class Hierarchical(nn.Module):
 
     def __init__(self, latent_dim: int, top_dim: int | None = None, hidden_dims: Sequence[int] = (128, 128)) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim)
+        check_counts(type(self).__name__, latent_dim=latent_dim)
         if latent_dim < 2:
             raise ValueError("Hierarchical: latent_dim is 1; two levels need two dimensions or more")
         self.top_dim = latent_dim // 2 if top_dim is None else top_dim
-        check_counts(top_dim=self.top_dim)
+        check_counts(type(self).__name__, top_dim=self.top_dim)
         if self.top_dim >= latent_dim:
             raise ValueError(
                 f"Hierarchical: top_dim is {self.top_dim} of latent_dim {latent_dim}, which leaves nothing for the "

@@ -32,7 +32,7 @@ class Laplace(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim)
+        check_counts(type(self).__name__, latent_dim=latent_dim)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:

@@ -28,7 +28,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim)
+        check_counts(type(self).__name__, latent_dim=latent_dim)
         # Buffers follow the module to a device or another dtype; there is nothing in them to store.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)

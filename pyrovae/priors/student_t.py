@@ -33,9 +33,11 @@ class StudentT(nn.Module):
 
     def __init__(self, latent_dim: int, degrees_of_freedom: float = 5.0) -> None:
         super().__init__()
-        check_counts(latent_dim=latent_dim)
+        check_counts(type(self).__name__, latent_dim=latent_dim)
         if not (degrees_of_freedom > 0 and isfinite(degrees_of_freedom)):
-            raise ValueError(f"degrees_of_freedom is {degrees_of_freedom}; expected a positive, finite number")
+            raise ValueError(
+                f"StudentT: degrees_of_freedom is {degrees_of_freedom}; expected a positive, finite number"
+            )
         self.degrees_of_freedom = float(degrees_of_freedom)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
 

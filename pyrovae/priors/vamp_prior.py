@@ -44,9 +44,9 @@ class VampPrior(nn.Module):
         self, posterior: nn.Module, data_shape: Sequence[int], num_pseudo_inputs: int = 500, learned: bool = True
     ) -> None:
         super().__init__()
-        check_counts(num_pseudo_inputs=num_pseudo_inputs)
+        check_counts(type(self).__name__, num_pseudo_inputs=num_pseudo_inputs)
         self.posterior = posterior
-        start = torch.rand(num_pseudo_inputs, *as_shape(tuple(data_shape), "data_shape"))
+        start = torch.rand(num_pseudo_inputs, *as_shape(tuple(data_shape), "VampPrior: data_shape"))
         if learned:
             self.pseudo_inputs = nn.Parameter(start)
         else:

@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from pyrovae.programs.modules import Program, called_modules
 
@@ -69,9 +70,17 @@ def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
 
 def trace_pair(model: Program, guide: Program, x: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
     """Traces of the model, replayed against the guide, and of the guide."""
-    guide_trace = poutine.trace(guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+    try:
+        guide_trace = poutine.trace(guide).get_trace(x)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+    except ValueError as error:
+        # Pyro appends a table of shapes, which is not for the reader of one line.
+        raise ValueError(_one_line(error)) from error
     return model_trace, guide_trace
+
+
+def _one_line(error: ValueError) -> str:
+    return str(error).split("\nTrace Shapes:")[0]
 
 
 def probe_rows(x: Tensor, num_rows: int) -> Tensor:
@@ -108,6 +117,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
             for name, site in sites.items():
                 _check_site(program, name, site, num_rows)
+                _check_parameters(f"{_kind(name, site)} of the {program}", site["fn"])
         for name in latents:
             _check_density(name, guide_sites[name]["fn"], model_sites[name]["fn"])
     return PairStructure(
@@ -137,8 +147,7 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            # Pyro appends a table of shapes, which is not for the reader of one line.
-            message = str(error).split("\nTrace Shapes:")[0]
+            message = _one_line(error)
             if "Shape mismatch inside plate" not in message:
                 raise ValueError(message) from error
             raise ValueError(
@@ -172,7 +181,7 @@ def _check_names(guide_latents: list[str], model_latents: list[str], observed: l
 
 
 def _check_site(program: str, name: str, site: Site, num_rows: int) -> None:
-    kind = f"{'observed site' if site['is_observed'] else 'latent'} {name!r} of the {program}"
+    kind = f"{_kind(name, site)} of the {program}"
     plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
     if -1 not in plates:
         raise ValueError(
@@ -197,6 +206,26 @@ def _check_site(program: str, name: str, site: Site, num_rows: int) -> None:
                 f"{kind} has log-densities of shape {tuple(shape)} for {num_rows} rows, and their dim {dim} is no "
                 "plate: add .to_event(n) to the distribution, n being the number of dimensions of one value (3 for "
                 "images), and check that the shapes of the distribution and of the observed rows agree"
+            )
+
+
+def _kind(name: str, site: Site) -> str:
+    return f"{'observed site' if site['is_observed'] else 'latent'} {name!r}"
+
+
+def _check_parameters(kind: str, fn: Any) -> None:
+    """Refuse a scale that is not positive and its like; what is not finite is left to those who know why."""
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    for name, constraint in fn.arg_constraints.items():
+        value = vars(fn).get(name)
+        if not isinstance(value, Tensor) or constraints.is_dependent(constraint) or constraint.event_dim:
+            continue
+        outside = value[~constraint.check(value) & value.isfinite()]
+        if outside.numel():
+            raise ValueError(
+                f"{kind} has a {type(fn).__name__} with {name} {outside[0].item():g}, outside {constraint}: bring it "
+                "there in the part that makes it, for example by softplus or exp where it has to be positive"
             )
 
 

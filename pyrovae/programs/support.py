@@ -9,7 +9,7 @@ from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
-from pyrovae.distributions import ColumnValues, EntryOrMissing
+from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
 from pyrovae.programs.checks import which_rows
 from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
@@ -218,7 +218,7 @@ def _family(distribution: Any) -> str:
             distribution = distribution.component_distribution
         elif hasattr(distribution, "base_dist") and not isinstance(distribution, _NAMED):
             distribution = distribution.base_dist
-        elif type(distribution) is ZeroInflatedDistribution:
+        elif type(distribution) in (ZeroInflatedDistribution, ZeroInflated):
             return f"ZeroInflated{type(distribution.base_dist).__name__}"
         else:
             return type(distribution).__name__

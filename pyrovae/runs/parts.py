@@ -90,7 +90,8 @@ def _users_errors(what: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{what}: {error}") from error
+        # Parts name themselves; once is enough.
+        raise ValueError(f"{what}: {str(error).removeprefix(f'{what.split()[-1]}: ')}") from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = "" if len(frames) < 2 else f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"

@@ -4,12 +4,13 @@ Chi-square tests with fixed seeds use the 1e-4 quantile: a false alarm in 1 of 1
 """
 
 import numpy as np
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.distributions import Categorical, MixtureSameFamily
-from scipy.stats import chi2, logistic, nbinom
+from scipy.stats import chi2, logistic, nbinom, poisson
 
-from pyrovae.distributions import CategoricalLevels, DiscretizedLogistic, EquallySpaced, NegativeBinomial
+from pyrovae.distributions import CategoricalLevels, DiscretizedLogistic, EquallySpaced, NegativeBinomial, ZeroInflated
 
 
 def levels(num_levels=256, low=0.0, high=1.0, dtype=torch.float64):
@@ -163,6 +164,23 @@ def test_negative_binomial_keeps_its_digits(total_count, mean):
             torch.testing.assert_close(found.double(), expected, rtol=5e-3, atol=5e-3)
 
 
-def test_a_level_that_is_not_there_has_no_probability():
-    levels = CategoricalLevels(logits=torch.randn(3, 5), validate_args=False)
-    assert levels.log_prob(torch.tensor([-1.0, 5.0, 2.0])).isinf().tolist() == [True, True, False]
+def test_zero_inflated_counts_keep_their_digits_after_draws_and_means():
+    """At log-odds of 40 a float32 gate is 1, and its complement, exp(-40), is lost."""
+    law = ZeroInflated(dist.Poisson(torch.tensor([2.0, 2.0])), gate_logits=torch.tensor([40.0, -40.0]))
+    expected = torch.tensor(poisson(2.0).logpmf(3) + np.array([-40.0, 0.0])).float()
+    for p in (law, law.expand((4, 2))):
+        p.sample((3,))
+        torch.testing.assert_close(p.mean, torch.tensor([0.0, 2.0]).expand(p.batch_shape))
+        for same in (p, p.expand((5, *p.batch_shape))):
+            torch.testing.assert_close(same.log_prob(torch.tensor(3.0)), expected.expand(same.batch_shape))
+            torch.testing.assert_close(
+                same.log_prob(torch.tensor(0.0)), torch.tensor([0.0, -2.0]).expand(same.batch_shape)
+            )
+
+
+@pytest.mark.parametrize("value", [-1.0, 3.0])
+def test_levels_out_of_range_are_refused_as_values_not_as_indices(value):
+    with pytest.raises(ValueError, match="within the support"):
+        CategoricalLevels(logits=torch.zeros(2, 3)).log_prob(torch.tensor([0.0, value]))
+    unchecked = CategoricalLevels(logits=torch.zeros(2, 3), validate_args=False)
+    assert unchecked.log_prob(torch.tensor([0.0, value])).isinf().tolist() == [False, True]

@@ -1,6 +1,5 @@
 """Columns and missing entries as parts: shapes, starts from data, and what is refused."""
 
-import io
 import math
 
 import pyro.distributions as dist
@@ -44,51 +43,6 @@ def with_missing(x, seed=1):
     missing = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) < 0.3
     missing[:, 1] = False
     return x.masked_fill(missing, NAN)
-
-
-MAKERS = {
-    "per column": columns,
-    "predicted": lambda: columns(scale="predicted"),
-    "one kind": lambda: columns(("categorical(4)",) * 2),
-    "partly observed": lambda: likelihoods.PartlyObserved(columns()),
-    "partly observed Normal": lambda: likelihoods.PartlyObserved(likelihoods.Normal(networks.MLP(LATENT, (2, 3)))),
-}
-
-
-@pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("batch_shape", [(), (5,), (4, 5)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_shapes_dtypes_and_gradients(name, batch_shape, dtype):
-    part = MAKERS[name]().to(dtype)
-    p_x = part(torch.randn(*batch_shape, LATENT, dtype=dtype))
-    assert p_x.batch_shape == batch_shape
-    x = p_x.sample()
-    assert x.shape == (*batch_shape, *p_x.event_shape)
-    assert p_x.mean.shape == x.shape
-    assert x.dtype == p_x.mean.dtype == dtype
-    log_prob = p_x.log_prob(x)
-    assert log_prob.shape == batch_shape
-    assert log_prob.dtype == dtype
-    log_prob.sum().backward()
-    for parameter_name, parameter in part.named_parameters():
-        assert parameter.grad.isfinite().all()
-        # A hidden layer may be dead for a single z.
-        assert parameter.grad.abs().sum() > 0 or not batch_shape, parameter_name
-    assert type(part).__name__ in repr(part)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_stored_and_loaded_with_what_was_taken_from_the_data(name):
-    part, other = MAKERS[name](), MAKERS[name]()
-    if name not in ("one kind", "partly observed Normal"):
-        part.initialize(table())
-    file = io.BytesIO()
-    torch.save(part.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    z = torch.randn(5, LATENT)
-    x = part(z).sample()
-    assert torch.equal(part(z).log_prob(x), other(z).log_prob(x))
 
 
 def test_log_prob_is_that_of_scipy():

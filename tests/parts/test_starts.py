@@ -1,0 +1,114 @@
+"""Where likelihoods start from rows of data."""
+
+import numpy as np
+import pytest
+import torch
+from problems import with_bias
+from torch import nn
+
+from pyrovae import likelihoods
+
+F64 = torch.float64
+SOURCES = ("shared", "per_dimension", "predicted")
+NORMAL_ROWS = torch.randn(5000, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.5, 1.0, 2.0]) + 1
+COUNT_ROWS = torch.tensor(
+    np.random.default_rng(1).negative_binomial(2.0, 2 / (2 + np.array([1.0, 4.0, 9.0])), (5000, 3)),
+    dtype=torch.float32,
+)
+UNIT_ROWS = torch.sigmoid(NORMAL_ROWS / 2)
+LEVEL_ROWS = (UNIT_ROWS * 255).round() / 255
+STARTS = [
+    *(("Normal", {"scale": source}, NORMAL_ROWS) for source in (*SOURCES, "optimal")),
+    *(("Laplace", {"scale": source}, NORMAL_ROWS) for source in SOURCES),
+    *(("StudentT", {"scale": source}, NORMAL_ROWS) for source in SOURCES),
+    *(("Beta", {"concentration": source}, UNIT_ROWS) for source in SOURCES),
+    *(("NegativeBinomial", {"total_count": source}, COUNT_ROWS) for source in SOURCES),
+    *(("DiscretizedLogistic", {"scale": source}, LEVEL_ROWS) for source in SOURCES),
+    ("DiscretizedLogisticMixture", {"num_components": 3}, LEVEL_ROWS),
+    ("FullCovarianceNormal", {"covariance": "shared"}, NORMAL_ROWS),
+    ("FullCovarianceNormal", {"covariance": "predicted"}, NORMAL_ROWS),
+    ("LowRankNormal", {"covariance": "shared", "rank": 1}, NORMAL_ROWS),
+    ("LowRankNormal", {"covariance": "predicted", "rank": 1}, NORMAL_ROWS),
+    *(("ZeroInflatedPoisson", {"gate": source}, COUNT_ROWS) for source in SOURCES),
+    *(("ZeroInflatedNegativeBinomial", {"gate": source}, COUNT_ROWS) for source in SOURCES),
+    ("Bernoulli", {}, (NORMAL_ROWS > 1.3).float()),
+    ("ContinuousBernoulli", {}, UNIT_ROWS),
+    ("Poisson", {}, COUNT_ROWS),
+    ("Binomial", {"total_count": 20}, COUNT_ROWS.clamp(max=20)),
+    ("Categorical", {"num_levels": 20}, COUNT_ROWS.clamp(max=19)),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize(("name", "options", "rows"), STARTS)
+def test_starts_at_the_moments_of_the_data(name, options, rows, dtype):
+    """Some entries are missing; the moments have to be those of the others."""
+    rows = rows.to(dtype, copy=True)
+    rows[::7, 1] = torch.nan
+    part = with_bias(name, (3,), options).to(dtype).eval()
+    part.initialize(rows)
+    p_x = part(torch.zeros(2, dtype=dtype))
+    mean = rows.nanmean(0)
+    # Rounding and the end bins move the mean of a discretised logistic a little.
+    tolerance = 0.02 if name.startswith("Discretized") else 2e-3
+    torch.testing.assert_close(p_x.mean, mean, rtol=tolerance, atol=tolerance)
+    variance = (rows - mean).square().nanmean(0)
+    shared = "shared" in options.values() and not name.startswith("FullCovariance") and not name.startswith("LowRank")
+    if name in ("Normal", "Laplace", "StudentT", "Beta") and (shared or options.get("scale") == "optimal"):
+        torch.testing.assert_close(p_x.variance.mean(), variance.mean(), rtol=0.1, atol=0)
+    elif name in ("Bernoulli", "Categorical"):
+        torch.testing.assert_close(p_x.variance, variance, rtol=0.03, atol=0)
+    elif not shared and name not in ("ContinuousBernoulli", "Poisson", "Binomial", "ZeroInflatedPoisson"):
+        torch.testing.assert_close(
+            p_x.variance, variance, rtol=0.3 if "Zero" in name or "Disc" in name else 0.1, atol=0
+        )
+    before = {key: value.clone() for key, value in part.state_dict().items()}
+    part.initialize(rows)
+    for key, value in part.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize(("name", "options", "rows"), STARTS)
+def test_starts_from_entries_that_are_constant_or_never_observed(name, options, rows):
+    rows = rows.clone()
+    rows[:, 0] = 0.0 if name not in ("Beta",) else 0.5
+    rows[:, 2] = torch.nan
+    part = with_bias(name, (3,), options).train()
+    part.initialize(rows)
+    for value in part.state_dict().values():
+        assert torch.isfinite(value).all()
+    part.eval()
+    p_x = part(torch.zeros(4, 2))
+    assert (p_x.variance > 0).all()
+    assert torch.isfinite(p_x.log_prob(torch.where(rows[:4].isnan(), rows[:4, :1], rows[:4]))).all()
+    constant = torch.zeros(50, 3) if name != "Beta" else torch.full((50, 3), 0.5)
+    part.initialize(constant)
+    assert torch.isfinite(part(torch.zeros(50, 2)).log_prob(constant)).all()
+
+
+def test_log_normal_starts_at_the_moments_of_the_logarithm():
+    part = with_bias("LogNormal", (3,), {"scale": "per_dimension"})
+    part.initialize(NORMAL_ROWS.exp())
+    torch.testing.assert_close(part.decoder.value.detach(), NORMAL_ROWS.mean(0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(part.scale.detach(), NORMAL_ROWS.std(0), rtol=1e-3, atol=0)
+    part.initialize(torch.zeros(5, 3))
+    assert torch.isfinite(part.decoder.value).all()
+
+
+def test_start_of_a_gate_finds_the_extra_zeros():
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.poisson(torch.full((20_000, 3), 4.0), generator=generator)
+    rows *= torch.rand(20_000, 3, generator=generator) > torch.tensor([0.0, 0.3, 0.6])
+    part = with_bias("ZeroInflatedPoisson", (3,), {"gate": "per_dimension"})
+    part.initialize(rows)
+    torch.testing.assert_close(part.gate.detach(), torch.tensor([0.01, 0.3, 0.6]), rtol=0, atol=0.02)
+    torch.testing.assert_close(part.decoder.value[1:].exp().detach(), torch.tensor([4.0, 4.0]), rtol=0.1, atol=0)
+
+
+def test_a_decoder_without_an_output_bias_is_left_alone():
+    decoder = nn.Linear(2, 3)
+    before = decoder.bias.clone()
+    part = likelihoods.Normal(decoder, scale="shared")
+    part.initialize(NORMAL_ROWS)
+    assert torch.equal(decoder.bias, before)
+    torch.testing.assert_close(part.scale.detach(), NORMAL_ROWS.var(0).mean().sqrt(), rtol=1e-3, atol=0)
