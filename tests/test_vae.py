@@ -100,3 +100,14 @@ def test_a_prior_without_to_event():
 
     with pytest.raises(ValueError, match=r"batch shape \(2,\).*use .to_event\(1\)"):
         VAE(Independent(), likelihoods.Bernoulli(networks.MLP(2, 3)), posteriors.DiagonalNormal(networks.MLP(3, 4)))
+
+
+def test_a_posterior_without_a_mean_is_reconstructed_by_draws():
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 3)),
+        posteriors.Flow(2, encoder=networks.MLP(3, posteriors.Flow.encoder_shape(2))),
+    )
+    with pytest.raises(ValueError, match="Flow, has no mean in closed form: decode draws from it with num_samples"):
+        vae.reconstruct(torch.zeros(4, 3))
+    assert vae.reconstruct(torch.zeros(4, 3), num_samples=5).shape == (5, 4, 3)

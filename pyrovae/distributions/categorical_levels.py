@@ -28,11 +28,12 @@ class CategoricalLevels(dist.Categorical):
         return super().sample(sample_shape).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log probability of each level, in nats."""
+        """Log probability of the level; minus infinity for what is no level."""
         if self._validate_args:
             self._validate_sample(value)
-        # Where nothing is validated, a level out of range would raise an error of indices, and stop a GPU for good.
-        return super().log_prob(value.clamp(0, self.logits.shape[-1] - 1))
+        # A level that is not there would be read from beyond the logits.
+        nearest = value.clamp(0, self.logits.shape[-1] - 1)
+        return torch.where(nearest == value, super().log_prob(nearest), -torch.inf)
 
     @property
     def mean(self) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
+import torch.nn.functional as F
 from torch import Size, Tensor
 
 
@@ -75,6 +76,7 @@ class MixtureOfNormals(dist.MixtureOfDiagNormals):
         """For each component and dimension: its distribution function, its weight given z_<d, (z - loc) / scale."""
         distance = (z.unsqueeze(-2) - self.locs) / self.coord_scale
         log_density = -0.5 * distance.square() - self.coord_scale.log()
-        earlier = log_density.cumsum(-1) - log_density
+        # Of the dimensions before each one; subtracting its own term would round where that is large.
+        earlier = F.pad(log_density.cumsum(-1)[..., :-1], (1, 0))
         weights = (self.component_logits.unsqueeze(-1) + earlier).softmax(-2)
         return torch.special.ndtr(distance), weights, distance.detach()

@@ -101,7 +101,8 @@ def inference_gap(
     (Cremer, Li and Duvenaud, 2018). q* starts at the guide's own q(z|x), and its parameters are moved by Adam for
     each row separately, many rows at once, with the model held fixed. All distributions of the guide's latent sites
     take part. Where a site depends on an earlier latent, or a flow follows, q* is the best shift of the parameters
-    that the guide gives, so the approximation gap is then an upper bound on that of the whole family.
+    that the guide gives (a flow's own weights stay), so the approximation gap is then an upper bound on that of the
+    whole family.
 
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.

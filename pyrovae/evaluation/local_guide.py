@@ -19,7 +19,8 @@ class LocalGuide:
     """A guide whose distributions' parameters are moved by offsets that each row has for itself.
 
     Where the parameters of a site depend on the rows only, the offsets reach every member of its family; where they
-    also depend on an earlier latent, or a flow follows, every shift of the parameters that the guide gives.
+    also depend on an earlier latent, or a flow follows, every shift of the parameters that the guide gives. A flow's
+    own weights are shared by all rows and stay: its family is this one flow after every member of the base's family.
 
     Args:
         guide: Pyro program of the latents.

@@ -121,9 +121,20 @@ class VAE(nn.Module):
 
         Returns:
             ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
+
+        Raises:
+            ValueError: the mean of q(z|x) is not known, as that of a flow.
         """
         q_z = self.encode(x)
-        z = q_z.mean if num_samples is None else q_z.sample((num_samples,))
+        if num_samples is not None:
+            return self.decode(q_z.sample((num_samples,))).mean
+        try:
+            z = q_z.mean
+        except NotImplementedError as error:
+            raise ValueError(
+                f"the posterior, a {type(self.posterior).__name__}, has no mean in closed form: decode draws from it "
+                "with num_samples=..."
+            ) from error
         return self.decode(z).mean
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyrovae.data import check_column_kinds, columns_by_kind, num_categories
 from pyrovae.networks.activations import Activation
 from pyrovae.networks.mlp import MLP
+from pyrovae.networks.normalization import Normalization
 from pyrovae.networks.shapes import split_batch
 
 
@@ -22,6 +23,7 @@ class ColumnEncoder(nn.Module):
         output_shape: shape of one output, for example ``2 * latent_dim``.
         hidden_dims: widths of the hidden layers.
         activation: name of the function after each hidden layer.
+        normalization: name of the normalisation before it.
         missing_indicators: tell the network which entries are observed, by a number for each column.
 
     Shape:
@@ -49,6 +51,7 @@ class ColumnEncoder(nn.Module):
         output_shape: int | Sequence[int],
         hidden_dims: Sequence[int] = (200, 200),
         activation: Activation = "relu",
+        normalization: Normalization = "none",
         missing_indicators: bool = True,
     ) -> None:
         super().__init__()
@@ -56,9 +59,8 @@ class ColumnEncoder(nn.Module):
         self.missing_indicators = missing_indicators
         self.positions = columns_by_kind(self.column_kinds)
         features = sum(num_categories(kind) or 1 for kind in self.column_kinds)
-        self.layers = MLP(
-            features + (len(self.column_kinds) if missing_indicators else 0), output_shape, hidden_dims, activation
-        )
+        inputs = features + (len(self.column_kinds) if missing_indicators else 0)
+        self.layers = MLP(inputs, output_shape, hidden_dims, activation, normalization)
         scaled = sum(len(self.positions.get(kind, ())) for kind in ("real", "count"))
         self.register_buffer("center", torch.zeros(scaled))
         self.register_buffer("unit", torch.ones(scaled))

@@ -8,6 +8,7 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
+from pyrovae.objectives.kl_forms import KlForm, forms_of_latents
 from pyrovae.programs import PairStructure, Program
 
 ObjectiveName = Literal["TraceMeanField_ELBO", "Trace_ELBO"]
@@ -94,6 +95,12 @@ class BoundObjective:
                 f"({', '.join(structure.model_latents)} and {', '.join(structure.latents)}): use the same order, "
                 "or objective='Trace_ELBO'"
             )
+
+    def kl_forms(self, model: Program, guide: Program, x: Tensor, structure: PairStructure) -> dict[str, KlForm]:
+        """How the KL term of each latent site is found."""
+        if isinstance(self.estimator, TraceMeanField_ELBO):
+            return forms_of_latents(model, guide, x, structure.latents)
+        return dict.fromkeys(structure.latents, "Monte Carlo")
 
     def __call__(self, model: Program, guide: Program, x: Tensor) -> BoundTerms:
         """The terms of a batch of rows ``x``."""

@@ -60,9 +60,13 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
         evaluation_mode(model, guide),
         torch.no_grad(),
     ):
-        latents = inspect_pair(model, guide, x).latents
-        p, q = (sample_sites(trace) for trace in trace_pair(model, guide, x[:_PROBE_ROWS]))
-        return {name: _form(q[name]["fn"], p[name]["fn"]) for name in latents}
+        return forms_of_latents(model, guide, x, inspect_pair(model, guide, x).latents)
+
+
+def forms_of_latents(model: Program, guide: Program, x: Tensor, latents: tuple[str, ...]) -> dict[str, KlForm]:
+    """``kl_forms`` of a pair that was inspected, and whose param store is open."""
+    p, q = (sample_sites(trace) for trace in trace_pair(model, guide, x[:_PROBE_ROWS]))
+    return {name: _form(q[name]["fn"], p[name]["fn"]) for name in latents}
 
 
 def _form(q: torch.distributions.Distribution, p: torch.distributions.Distribution) -> KlForm:

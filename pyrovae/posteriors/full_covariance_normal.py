@@ -18,7 +18,8 @@ class FullCovarianceNormal(nn.Module):
     .. math:: q(z \mid x) = \mathrm{Normal}(z;\ \mu(x),\ L(x) L(x)^\top)
 
     The encoder's output is the mean, the diagonal of L before a softplus, and its numbers below the diagonal row by
-    row. The KL to a Gaussian or Laplace prior is taken in closed form.
+    row, in units of the row's diagonal divided by D: so many of them, at their full size, would drown the mean in noise
+    while training is young. The KL to a Gaussian or Laplace prior is taken in closed form.
 
     Args:
         encoder: network from x ``(*batch, *data_shape)`` to ``(*batch, D + D (D + 1) / 2)`` for D latent dimensions.
@@ -56,6 +57,7 @@ class FullCovarianceNormal(nn.Module):
             )
         loc, diagonal, below = output.split([latent_dim, latent_dim, size - 2 * latent_dim], dim=-1)
         rows, columns = torch.tril_indices(latent_dim, latent_dim, -1, device=output.device)
-        scale_tril = torch.diag_embed(positive_scale(diagonal))
-        scale_tril[..., rows, columns] = below
+        scale = positive_scale(diagonal)
+        scale_tril = torch.diag_embed(scale)
+        scale_tril[..., rows, columns] = below * scale[..., rows] / latent_dim
         return dist.MultivariateNormal(loc, scale_tril=scale_tril)

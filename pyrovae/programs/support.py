@@ -32,8 +32,8 @@ _REPAIRS = {
     ),
 }
 
-# Rows with missing entries that a guide is tried on.
-_INCOMPLETE_ROWS = 16
+# Rows with missing entries that a guide is tried on, at most.
+_INCOMPLETE_ROWS = 256
 
 
 def observes(site: Site, rows: Tensor) -> bool:
@@ -105,7 +105,10 @@ def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> N
     missing = x.isnan()
     if not bool(missing.any()):
         return
-    incomplete = x[missing.reshape(len(x), -1).any(1)][:_INCOMPLETE_ROWS]
+    # For each entry that is ever missing the first row that lacks it.
+    lacking = missing.reshape(len(x), -1)
+    first = lacking[:, lacking.any(0)].to(torch.uint8).argmax(0)
+    incomplete = x[first.unique()[:_INCOMPLETE_ROWS]]
     # The programs are asked with whole rows first: those that know nothing of NaN need not see it.
     whole = incomplete.nan_to_num(nan=0.0)
     with (

@@ -1,13 +1,8 @@
 """Building a pair of programs from a plain configuration."""
 
-import importlib
-import importlib.util
 import inspect
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,6 +10,7 @@ from torch import nn
 from pyrovae import likelihoods, posteriors
 from pyrovae.models import VAE
 from pyrovae.programs import Program
+from pyrovae.runs.imports import find, find_class, users_errors
 
 PARTS = ("prior", "likelihood", "posterior", "encoder", "decoder")
 """What a VAE is made of, in a configuration: each has ``class_path`` and ``init_args``."""
@@ -32,7 +28,8 @@ def build_pair(
             from the data, the latent size, and the parts that stand before it. A likelihood's
             ``decoder_shape(data_shape, ...)`` and a posterior's ``encoder_shape(latent_dim, ...)`` say what the
             networks have to give; without them that is ``data_shape`` and ``2 * latent_dim``.
-            ``missing: keep`` wraps likelihood and posterior in ``PartlyObserved``.
+            ``missing: keep`` wraps likelihood and posterior in ``PartlyObserved``; with ``missing_indicators`` the
+            encoder is told which entries are observed.
         data_shape: shape of one row.
         column_kinds: what the columns of a table are, where the data say so.
 
@@ -50,10 +47,16 @@ def build_pair(
     )
     encoder_shape = posterior.size("encoder_shape", known, otherwise=2 * latent_dim)
     decoder_shape = likelihood.size("decoder_shape", known, otherwise=data_shape)
-    known["encoder"] = encoder.build({**known, "input_shape": data_shape, "output_shape": encoder_shape})
+    indicators = config["missing_indicators"]
+    if indicators and config["missing"] != "keep":
+        raise ValueError("--missing-indicators tells the encoder which entries are missing; it needs --missing keep")
+    input_shape = (2 * data_shape[0], *data_shape[1:]) if indicators else data_shape
+    known["encoder"] = encoder.build({**known, "input_shape": input_shape, "output_shape": encoder_shape})
     q_z = posterior.build(known)
     if config["missing"] == "keep" and not getattr(known["encoder"], "takes_missing", False):
-        q_z = posteriors.PartlyObserved(q_z, data_shape)
+        q_z = posteriors.PartlyObserved(q_z, data_shape, append_mask=indicators)
+    elif indicators:
+        raise ValueError(f"--missing-indicators: {encoder.name} takes missing entries as they are; leave it out")
     p_z = prior.build({**known, "posterior": q_z})
     known["decoder"] = decoder.build({**known, "input_shape": latent_dim, "output_shape": decoder_shape})
     p_x = likelihood.build(known)
@@ -61,18 +64,35 @@ def build_pair(
     return vae.model, vae.guide
 
 
+def class_name(path: str) -> str:
+    """The class's own name at the end of an import path."""
+    return re.split(r"[.:]", path)[-1]
+
+
+def describe_parts(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a configuration is made of, for reports: each part with its arguments, or the user's own model."""
+    if config["model"] is not None:
+        return {"model": config["model"]}
+    return {slot: _described(config[slot]) for slot in PARTS}
+
+
+def _described(part: Mapping[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={value}" for name, value in part.get("init_args", {}).items())
+    return class_name(part["class_path"]) + (f"({arguments})" if arguments else "")
+
+
 class _Part:
     """A part of the configuration: a class by its import path, and the arguments that the user gave."""
 
     def __init__(self, config: Mapping[str, Any], slot: str) -> None:
-        module_name, _, class_name = config[slot]["class_path"].rpartition(".")
-        self.name = f"--{slot} {class_name}"
+        path = config[slot]["class_path"]
+        self.name = f"--{slot} {class_name(path)}"
         self.arguments = config[slot].get("init_args", {})
-        with _users_errors(self.name):
-            self.part = getattr(importlib.import_module(module_name), class_name)
+        with users_errors(self.name):
+            self.part = find_class(path)
 
     def build(self, known: dict[str, Any]) -> nn.Module:
-        with _users_errors(self.name):
+        with users_errors(self.name):
             return self.part(**{**self.arguments, **_accepted(self.part, known)})
 
     def size(self, method: str, known: dict[str, Any], otherwise: Any) -> Any:
@@ -80,22 +100,8 @@ class _Part:
         if not hasattr(self.part, method):
             return otherwise
         function = getattr(self.part, method)
-        with _users_errors(self.name):
+        with users_errors(self.name):
             return function(**_accepted(function, {**self.arguments, **known}))
-
-
-@contextmanager
-def _users_errors(what: str) -> Iterator[None]:
-    """Errors of code that the user brought, as one line that says where they came from."""
-    try:
-        yield
-    except ValueError as error:
-        # Parts name themselves; once is enough.
-        raise ValueError(f"{what}: {str(error).removeprefix(f'{what.split()[-1]}: ')}") from error
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = "" if len(frames) < 2 else f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
-        raise ValueError(f"{what}: {type(error).__name__}{place}: {error}") from error
 
 
 def _accepted(function: Any, known: dict[str, Any]) -> dict[str, Any]:
@@ -108,10 +114,8 @@ def _pair_from_factory(path: str, known: dict[str, Any]) -> tuple[Program, Progr
     place, separator, name = path.rpartition(":")
     if not separator:
         raise ValueError(f"--model is {path!r}; expected file.py:factory or module:factory")
-    with _users_errors(f"--model {path}"):
-        factory = getattr(_import(place), name, None)
-        if factory is None:
-            raise ValueError(f"{place} has no {name!r}")
+    with users_errors(f"--model {path}"):
+        factory = find(place, name, again=True)
         pair = factory(**_accepted(factory, known))
     if isinstance(pair, tuple) and len(pair) == 2 and all(map(callable, pair)):
         return pair[0], pair[1]
@@ -121,22 +125,3 @@ def _pair_from_factory(path: str, known: dict[str, Any]) -> tuple[Program, Progr
         f"--model {path}: {name}() gave a {type(pair).__name__}; expected a pair (model, guide) of Pyro programs, or "
         "an object with the methods model and guide"
     )
-
-
-def _import(place: str) -> Any:
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"there is no module {place!r} ({error}); give a file as file.py:name") from error
-    path = Path(place).resolve()
-    if not path.is_file():
-        raise ValueError(f"there is no file {place!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its own classes and functions are looked up by the module's name.
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module

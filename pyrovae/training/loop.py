@@ -12,7 +12,7 @@ from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrovae.objectives import BoundObjective, BoundTerms, ObjectiveName
+from pyrovae.objectives import BoundObjective, BoundTerms, KlForm, ObjectiveName
 from pyrovae.programs import (
     PairStructure,
     Program,
@@ -122,10 +122,11 @@ def fit_svi(
         with evaluation_mode(model, guide):
             structure = inspect_pair(model, guide, first_rows)
             bound.check(structure)
+            kl_forms = bound.kl_forms(model, guide, first_rows, structure)
             check_support(model, guide, train if train_transform is None else first_rows)
             if validation is not None:
                 check_support(model, guide, validation)
-        loop = _Loop(model, guide, bound, structure, outside, patience, train_transform)
+        loop = _Loop(model, guide, bound, structure, kl_forms, outside, patience, train_transform)
         make_optimizer = optimizer or (lambda parameters: _adam(parameters, lr))
         try:
             with training_mode(loop.modules):
@@ -148,12 +149,13 @@ class _Loop:
         guide: Program,
         bound: BoundObjective,
         structure: PairStructure,
+        kl_forms: dict[str, KlForm],
         outside: StateDict,
         patience: int | None,
         train_transform: Callable[[Tensor], Tensor] | None,
     ) -> None:
         self.model, self.guide, self.bound, self.structure, self.outside = model, guide, bound, structure, outside
-        self.patience, self.train_transform = patience, train_transform
+        self.patience, self.train_transform, self.kl_forms = patience, train_transform, kl_forms
         self.modules = [*owned_modules(model, guide), *structure.modules]
         self.weights = Weights.of(model, guide, structure)
         if not self.weights.parameters:
@@ -274,6 +276,7 @@ class _Loop:
             best_epoch=self.best_epoch,
             stopped_early=stopped_early,
             params=param_values(self.model, self.guide, self.structure),
+            kl_forms=self.kl_forms,
         )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pyrovae.objectives import KlForm
+
 EpochTerms = dict[str, float]
 """One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``."""
 
@@ -20,12 +22,14 @@ class FitResult:
         stopped_early: whether the validation ELBO had stopped rising.
         params: fitted values of the programs' ``pyro.param`` statements, by name. They stay with the programs:
             the functions of this package find them there. Weights of modules are in the modules.
+        kl_forms: how the objective found the KL term of each latent site, ``"analytic"`` or ``"Monte Carlo"``.
     """
 
     history: list[EpochTerms]
     best_epoch: int
     stopped_early: bool
     params: dict[str, Tensor]
+    kl_forms: dict[str, KlForm]
 
 
 class NonFiniteLossError(RuntimeError):

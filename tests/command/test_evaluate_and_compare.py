@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from processes import take_interrupts
 
 from pyrovae import ais, compare_bounds, compare_runs, inference_gap, load, load_data
 from pyrovae.compare import main as compare_main
@@ -105,6 +106,7 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=take_interrupts,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     while not (table.is_file() and table.read_text().count("\n") > 256):
@@ -134,6 +136,7 @@ def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=take_interrupts,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     while not (table.is_file() and table.read_text().count("\n") > 16):

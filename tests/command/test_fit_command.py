@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from processes import take_interrupts
 
 import pyrovae
 from pyrovae import compare_bounds, load, load_data
@@ -360,7 +361,7 @@ BAD_INPUT = {
     "channels last": (lambda f: array(f, np.zeros((20, 8, 8, 3))), "channels last.*np.moveaxis"),
     "unknown prior": (
         lambda _: ["--prior", "Gauss"],
-        "--prior: there is no part 'Gauss' .expected one of StandardNormal",
+        "--prior: there is no part 'Gauss' .expected one of DiagonalNormal, .*StandardNormal",
     ),
     "unknown likelihood": (
         lambda _: ["--likelihood", "Bernuoli"],
@@ -370,7 +371,7 @@ BAD_INPUT = {
     "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),
     "unknown part option": (
         lambda _: ["--likelihood", "Normal", "--likelihood.scal", "3"],
-        "--likelihood Normal has no argument 'scal': see --likelihood.help Normal",
+        "--likelihood Normal has no argument 'scal'; did you mean scale. see --likelihood.help Normal",
     ),
     "an option of another part": (
         lambda _: ["--likelihood.scale", "3"],
@@ -463,6 +464,7 @@ def test_an_interrupt_leaves_no_empty_folder(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=take_interrupts,
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )

@@ -134,3 +134,13 @@ def test_equal_components_have_derivatives_too():
     gradients = torch.autograd.grad(MixtureOfNormals(*leaves).rsample().sum(), leaves)
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     torch.testing.assert_close(gradients[0].sum(0), torch.ones(3))
+
+
+def test_far_components_do_not_round_the_weights_of_near_ones():
+    """At scales of 0.001 a distance of 10 is worth 50 million nats, of which float32 keeps steps of 4."""
+    loc = torch.tensor([[0.0, 10.0, 0.0], [0.0, 0.0, 0.0], [0.0, -10.0, 0.0]])
+    mixture = MixtureOfNormals(loc, torch.full_like(loc, 0.001), torch.tensor([0.0, 1.0, 2.0]))
+    _, weights, _ = mixture._conditional_terms(torch.zeros(3))
+    start = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
+    torch.testing.assert_close(weights[:, :2], start[:, None].expand(3, 2))
+    torch.testing.assert_close(weights[:, 2], torch.tensor([0.0, 1.0, 0.0]))

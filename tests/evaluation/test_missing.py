@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from incomplete import DATA, LATENT, ExactPosterior, exact_log_px, exact_vae, gaussian_vae, incomplete, rows
+from torch import nn
 
 from pyrovae import (
     VAE,
@@ -179,6 +180,27 @@ def test_parts_that_do_not_take_missing_entries(change, message):
         compare_bounds(vae.model, vae.guide, x)
     with pytest.raises(ValueError, match=message.replace("x has", "train has")):
         fit_svi(vae.model, vae.guide, x, batch_size=3, progress=False)
+
+
+class FillsTheFirst(nn.Module):
+    """A guide of the user's that thinks of the first column only."""
+
+    def __init__(self, posterior):
+        super().__init__()
+        self.posterior = posterior
+
+    def forward(self, x):
+        return self.posterior(torch.cat([x[..., :1].nan_to_num(), x[..., 1:]], -1))
+
+
+def test_a_guide_is_tried_on_every_entry_that_may_be_missing():
+    vae, x = gaussian_vae(), torch.randn(50, DATA)
+    vae.posterior = FillsTheFirst(vae.posterior.posterior)
+    x[:40, 0] = NAN
+    assert compare_bounds(vae.model, vae.guide, x, num_samples=5).log_px.isfinite().all()
+    x[45, 3] = NAN
+    with pytest.raises(ValueError, match="latent 'z' of the guide is NaN for rows with missing entries"):
+        compare_bounds(vae.model, vae.guide, x)
 
 
 def test_rows_that_are_refused():

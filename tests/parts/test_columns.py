@@ -203,6 +203,8 @@ def test_the_encoder_brings_columns_to_numbers_around_one():
     plain = networks.ColumnEncoder(["real", "real"], 3, (), missing_indicators=False)
     assert plain.layers.input_shape == (2,)
     assert "missing_indicators=False" in repr(plain)
+    normalized = networks.ColumnEncoder(KINDS, 3, (8,), normalization="batch")
+    assert any(isinstance(module, nn.BatchNorm1d) for module in normalized.modules())
 
 
 @pytest.mark.parametrize(

@@ -360,3 +360,15 @@ def test_bad_input_changes_nothing(options, message):
         fit(vae, bits(20) if train is None else train, **options)
     for name, value in vae.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_the_result_says_how_the_kl_was_found():
+    x = torch.randn(20, 3)
+    for prior, objective, form in (
+        (priors.StandardNormal(2), "TraceMeanField_ELBO", "analytic"),
+        (priors.StandardNormal(2), "Trace_ELBO", "Monte Carlo"),
+        (priors.GaussianMixture(2), "TraceMeanField_ELBO", "Monte Carlo"),
+    ):
+        vae = VAE(prior, likelihoods.Normal(networks.MLP(2, 3, ())), posteriors.DiagonalNormal(networks.MLP(3, 4, ())))
+        result = fit_svi(vae.model, vae.guide, x, epochs=1, batch_size=10, objective=objective, progress=False)
+        assert result.kl_forms == {"z": form}

@@ -1,0 +1,26 @@
+"""What the commands share: parts as options, errors in one line, exit statuses, devices."""
+
+from pyrovae.command_line.execution import (
+    EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_NON_FINITE,
+    choose_device,
+    claim_folder,
+    print_error,
+    run_command,
+)
+from pyrovae.command_line.parser import CommandParser
+from pyrovae.command_line.slots import FILLED_IN, SLOTS
+
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_INTERRUPTED",
+    "EXIT_NON_FINITE",
+    "FILLED_IN",
+    "SLOTS",
+    "CommandParser",
+    "choose_device",
+    "claim_folder",
+    "print_error",
+    "run_command",
+]
