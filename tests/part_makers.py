@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-import own_parts
 import torch
+import users_parts
 from torch import nn
 
 from pyrovae import likelihoods, networks, posteriors, priors
@@ -143,7 +143,7 @@ LIKELIHOODS = {
     "Columns, scale predicted": columns(KINDS, scale="predicted"),
     "Columns, discrete": columns(DISCRETE_KINDS),
     "Columns, one kind": columns(("categorical(4)",)),
-    "Gamma of a user": likelihood(own_parts.Gamma),
+    "Gamma of a user": likelihood(users_parts.Gamma),
 }
 WHOLE_ROWS = tuple(LIKELIHOODS)
 LIKELIHOODS |= {
@@ -199,7 +199,7 @@ POSTERIORS = {
         "Flow, coupling of a low rank": flow("LowRankNormal", "coupling"),
         "PartlyObserved": partly_seen(append_mask=False),
         "PartlyObserved, mask appended": partly_seen(append_mask=True),
-        "StudentT of a user": posterior(own_parts.StudentT),
+        "StudentT of a user": posterior(users_parts.StudentT),
     }.items()
 } | {
     "DiagonalNormal, batch normalisation": Maker(
@@ -230,7 +230,7 @@ PRIORS = {
         # Steps of 0.3 would give splines peaks that fall between the points of a grid.
         "Flow, spline": (lambda shape: priors.Flow(*shape, "spline", 3, (16,)), 2, 0.1),
         "Hierarchical": (lambda shape: priors.Hierarchical(*shape, hidden_dims=(16,)), 2, 0.3),
-        "CorrelatedNormal of a user": (lambda shape: own_parts.CorrelatedNormal(*shape), 1, 0.3),
+        "CorrelatedNormal of a user": (lambda shape: users_parts.CorrelatedNormal(*shape), 1, 0.3),
     }.items()
 }
 

@@ -10,10 +10,10 @@ import io
 import pytest
 import torch
 from axes import F64, Axis, axis, entry_supports, extremes
-from own_parts import CorrelatedNormal, Gamma, StudentT
 from part_makers import LATENT, LIKELIHOODS, PARTS, POSTERIORS, PRIORS, WHOLE_ROWS, call, contexts, make, moved
 from scipy import stats
 from torch import Tensor
+from users_parts import CorrelatedNormal, Gamma, StudentT
 
 from pyrovae import likelihoods, posteriors, priors
 
