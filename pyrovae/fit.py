@@ -22,7 +22,7 @@ from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
 from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
-from pyrovae.runs import PARTS, Run, build_pair
+from pyrovae.runs import PARTS, Run, build_pair, describe_parts
 from pyrovae.training import NonFiniteLossError, fit_svi
 
 
@@ -63,6 +63,11 @@ def make_parser() -> CommandParser:
         "log p(x)",
     )
     add(
+        "--missing-indicators",
+        action="store_true",
+        help="with --missing keep: tell the encoder which entries are missing, by a 0 or 1 for each beside the row",
+    )
+    add(
         "--columns",
         type=dict[str, str] | list[str] | None,
         default=None,
@@ -84,8 +89,16 @@ def make_parser() -> CommandParser:
         "p(x|z); it has to fit the data: Bernoulli for bits, Normal for real values, Columns for mixed tables",
     )
     parser.add_part("posterior", "pyrovae.posteriors.DiagonalNormal", "q(z|x)")
-    parser.add_part("encoder", "pyrovae.networks.MLP", "network from x to the parameters of q(z|x)")
-    parser.add_part("decoder", "pyrovae.networks.MLP", "network from z to the parameters of p(x|z)")
+    parser.add_part(
+        "encoder",
+        "pyrovae.networks.MLP",
+        "network from x to the parameters of q(z|x); lists as in --encoder.hidden_dims '[500, 500]'",
+    )
+    parser.add_part(
+        "decoder",
+        "pyrovae.networks.MLP",
+        "network from z to the parameters of p(x|z); lists as in --decoder.hidden_dims '[500, 500]'",
+    )
     add(
         "--latent-dim",
         type=PositiveInt,
@@ -172,7 +185,8 @@ def _fit(config: dict[str, Any]) -> int:
     )
     undo = claim_folder(folder, overwrite=config["overwrite"])
     seconds = {"prepare": time.perf_counter() - start}
-    print(data.summary(), f"{'device':<12}{device}", sep="\n", flush=True)
+    parts = (f"{slot:<12}{part}" for slot, part in describe_parts(config).items())
+    print(data.summary(), *parts, f"{'device':<12}{device}", sep="\n", flush=True)
     try:
         start = time.perf_counter()
         result = fit_svi(

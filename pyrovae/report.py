@@ -10,7 +10,7 @@ import torch
 from pyrovae import plots
 from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
-from pyrovae.runs import Run, save, write_summary
+from pyrovae.runs import Run, describe_parts, save, write_summary
 from pyrovae.training import FitResult
 
 _PICTURE_ROWS = 24
@@ -51,7 +51,7 @@ def write_run(
     for name in (*_TABLES_AND_PICTURES, *scored):
         (folder / name).unlink(missing_ok=True)
     # The weights first: whatever fails after them, they are there.
-    save(run, folder, _summary(data, result, bounds, status, seconds, "not drawn yet"))
+    save(run, folder, _summary(run, data, result, bounds, status, seconds, "not drawn yet"))
     provenance = data.provenance()
     columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
@@ -64,7 +64,7 @@ def write_run(
             frame["label"] = data.test_labels.numpy()
         frame.assign(**columns).to_csv(folder / "evaluation.csv")
     pictures = _pictures(folder, run, data, device, about) if bounds is not None else "not drawn: the fit broke off"
-    write_summary(run, folder, _summary(data, result, bounds, status, seconds, pictures))
+    write_summary(run, folder, _summary(run, data, result, bounds, status, seconds, pictures))
 
 
 def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device, about: dict[str, str]) -> str:
@@ -81,6 +81,7 @@ def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device, ab
 
 
 def _summary(
+    run: Run,
     data: DataSplits,
     result: FitResult,
     bounds: BoundComparison | None,
@@ -104,6 +105,7 @@ def _summary(
         }
     return {
         "status": status,
+        "parts": describe_parts(run.config),
         "data": data.provenance(),
         "training": {
             "epochs": len(result.history),

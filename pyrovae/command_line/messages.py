@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 
-from pyrovae.command_line.slots import SLOTS, GivenPart, arguments_of, class_of, expected, names_of
+from pyrovae.command_line.slots import FILLED_IN, SLOTS, GivenPart, arguments_of, class_of, expected, names_of
 from pyrovae.runs import class_name
 
 
@@ -48,7 +48,8 @@ def nearest(name: str, known: Sequence[str], prefix: str = "") -> str:
 
 
 def _expected_part(slot: str) -> str:
-    return f"(expected one of {', '.join(names_of(slot))}, or an import path such as my_parts.MyPart or my_parts.py:MyPart)"
+    names = ", ".join(names_of(slot))
+    return f"(expected one of {names}, or an import path such as my_parts.MyPart or my_parts.py:MyPart)"
 
 
 def _not_accepted(name: str, parts: Mapping[str, GivenPart], options: Sequence[str]) -> str:
@@ -56,11 +57,11 @@ def _not_accepted(name: str, parts: Mapping[str, GivenPart], options: Sequence[s
     for slot, given in parts.items():
         part = class_of(slot, given.name)
         if name in given.arguments and part is not None and name not in arguments_of(part):
-            taken = class_name(given.name)
-            return (
-                f"--{slot} {taken} has no argument {name!r}{nearest(name, list(arguments_of(part)))}: "
-                f"see --{slot}.help {taken if '.' not in given.name or part in SLOTS[slot].__subclasses__() else given.name}"
-            )
+            known = list(arguments_of(part))
+            # A part of the package by its name alone.
+            taken = class_name(given.name) if part in SLOTS[slot].parts else given.name
+            why = ", the command fills it in:" if name in FILLED_IN else nearest(name, known)
+            return f"--{slot} {taken} has no argument {name!r}{why or ':'} see --{slot}.help {taken}"
     return f"the configuration has a key {name!r} that is no option{nearest(name.replace('_', '-'), options, '--')}"
 
 

@@ -33,6 +33,8 @@ class Slot(type):
     """The type of an option that takes any module, and lists the built-in ones in its help."""
 
     parts: tuple[type[nn.Module], ...] = ()
+    # Parts that are put around another one of the same slot, which an option cannot say.
+    around: tuple[type[nn.Module], ...] = ()
 
     def __subclasscheck__(cls, other: type) -> bool:
         return isinstance(other, type) and issubclass(other, nn.Module)
@@ -41,9 +43,9 @@ class Slot(type):
         return list(cls.parts)
 
 
-def _parts_of(package: ModuleType, slot: str = "") -> tuple[type[nn.Module], ...]:
+def _parts_of(package: ModuleType, slot: str = "", around: bool = False) -> tuple[type[nn.Module], ...]:
     parts = (getattr(package, name) for name in package.__all__)
-    return tuple(part for part in parts if not wraps(part, slot))
+    return tuple(part for part in parts if wraps(part, slot) == around)
 
 
 def wraps(part: type[nn.Module], slot: str) -> bool:
@@ -61,12 +63,14 @@ class Likelihood(metaclass=Slot):
     """Any module, those of ``likelihoods`` by name."""
 
     parts = _parts_of(likelihoods, "likelihood")
+    around = _parts_of(likelihoods, "likelihood", around=True)
 
 
 class Posterior(metaclass=Slot):
     """Any module, those of ``posteriors`` by name."""
 
     parts = _parts_of(posteriors, "posterior")
+    around = _parts_of(posteriors, "posterior", around=True)
 
 
 class Network(metaclass=Slot):
@@ -75,7 +79,7 @@ class Network(metaclass=Slot):
     parts = _parts_of(networks)
 
 
-SLOTS: dict[str, type] = {
+SLOTS: dict[str, Slot] = {
     "prior": Prior,
     "likelihood": Likelihood,
     "posterior": Posterior,
@@ -86,7 +90,7 @@ SLOTS: dict[str, type] = {
 
 def names_of(slot: str) -> list[str]:
     """The names of the built-in parts of a slot."""
-    return [part.__name__ for part in SLOTS[slot].__subclasses__()]
+    return [part.__name__ for part in SLOTS[slot].parts]
 
 
 @dataclass
@@ -146,7 +150,7 @@ def read_config(path: str) -> dict[str, Any]:
 
 def class_of(slot: str, name: str) -> type[nn.Module] | None:
     """The class of a part by name or import path; None where there is none."""
-    for part in SLOTS[slot].__subclasses__():
+    for part in SLOTS[slot].parts + SLOTS[slot].around:
         if part.__name__ == name:
             return part
     try:

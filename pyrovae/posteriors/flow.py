@@ -1,6 +1,7 @@
 """A posterior of any shape."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyro.distributions as dist
@@ -38,12 +39,13 @@ class Flow(nn.Module):
 
     Args:
         latent_dim: number of latent dimensions, two at least.
-        base: a posterior, or the name of one of this package, which is then built with its defaults on ``encoder``.
+        base: a posterior, or the name of one of this package, which is then built on ``encoder``.
         encoder: the network of a base that is given by name; one that is a module has its own.
         kind: of the layers.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each one's network; for ``"inverse_autoregressive"`` latent_dim at
             least.
+        base_arguments: further arguments of a base that is given by name, such as ``{"rank": 3}``.
 
     Raises:
         ValueError: numbers out of range, an unknown kind or base, a base without its encoder or of another size.
@@ -66,6 +68,7 @@ class Flow(nn.Module):
         kind: Literal["inverse_autoregressive", "coupling", "spline"] = "inverse_autoregressive",
         num_layers: int = 2,
         hidden_dims: Sequence[int] = (128, 128),
+        base_arguments: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         if kind not in ("inverse_autoregressive", "coupling", "spline"):
@@ -73,16 +76,19 @@ class Flow(nn.Module):
                 f"posteriors.Flow: kind is {kind!r}; expected one of inverse_autoregressive, coupling, spline"
             )
         self.latent_dim, self.kind = latent_dim, kind
-        self.base = _built(base, encoder)
+        self.base = _built(base, encoder, base_arguments or {})
         layers: Literal["autoregressive", "coupling", "spline"]
         layers = "autoregressive" if kind == "inverse_autoregressive" else kind
         self.flow = FlowLayers(latent_dim, layers, num_layers, hidden_dims, "posteriors.Flow")
 
     @classmethod
-    def encoder_shape(cls, latent_dim: int, base: BaseName = "DiagonalNormal") -> int:
+    def encoder_shape(
+        cls, latent_dim: int, base: BaseName = "DiagonalNormal", base_arguments: Mapping[str, int] | None = None
+    ) -> int:
         """How many numbers the encoder of a base that is given by name has to give for each row."""
         _check_name(base)
-        return _BASES[base].encoder_shape(latent_dim)
+        _check_arguments(base, base_arguments or {})
+        return _BASES[base].encoder_shape(latent_dim, **(base_arguments or {}))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
@@ -104,8 +110,19 @@ def _check_name(base: str) -> None:
         raise ValueError(f"posteriors.Flow: base is {base!r}; expected a posterior, or one of {', '.join(_BASES)}")
 
 
-def _built(base: Base, encoder: nn.Module | None) -> nn.Module:
+def _check_arguments(base: str, given: Mapping[str, int]) -> None:
+    known = [name for name in inspect.signature(_BASES[base]).parameters if name != "encoder"]
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"posteriors.Flow: base_arguments has {name!r}, and {base} takes {', '.join(known) or 'no arguments'}"
+            )
+
+
+def _built(base: Base, encoder: nn.Module | None, arguments: Mapping[str, int]) -> nn.Module:
     if isinstance(base, nn.Module):
+        if arguments:
+            raise ValueError("posteriors.Flow: base is a posterior, built already; leave out base_arguments")
         if encoder is not None:
             raise ValueError("posteriors.Flow: base is a posterior with an encoder of its own; leave out encoder")
         return base
@@ -115,4 +132,5 @@ def _built(base: Base, encoder: nn.Module | None) -> nn.Module:
             f"posteriors.Flow: base is {base!r} without an encoder; give encoder=..., with output shape "
             f"Flow.encoder_shape(latent_dim, {base!r})"
         )
-    return _BASES[base](encoder)
+    _check_arguments(base, arguments)
+    return _BASES[base](encoder, **arguments)

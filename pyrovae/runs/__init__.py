@@ -2,7 +2,8 @@
 
 from pyrovae.runs.comparison import RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
-from pyrovae.runs.parts import PARTS, build_pair
+from pyrovae.runs.imports import find_class, users_errors
+from pyrovae.runs.parts import PARTS, build_pair, class_name, describe_parts
 from pyrovae.runs.storage import (
     CONFIG_FILE,
     SUMMARY_FILE,
@@ -24,12 +25,16 @@ __all__ = [
     "RunComparison",
     "ScoringOptions",
     "build_pair",
+    "class_name",
     "compare_runs",
+    "describe_parts",
+    "find_class",
     "load",
     "save",
     "score_rows",
     "stored_data",
     "summary_of",
+    "users_errors",
     "weights_checksum",
     "write_summary",
 ]

@@ -28,7 +28,8 @@ def build_pair(
             from the data, the latent size, and the parts that stand before it. A likelihood's
             ``decoder_shape(data_shape, ...)`` and a posterior's ``encoder_shape(latent_dim, ...)`` say what the
             networks have to give; without them that is ``data_shape`` and ``2 * latent_dim``.
-            ``missing: keep`` wraps likelihood and posterior in ``PartlyObserved``.
+            ``missing: keep`` wraps likelihood and posterior in ``PartlyObserved``; with ``missing_indicators`` the
+            encoder is told which entries are observed.
         data_shape: shape of one row.
         column_kinds: what the columns of a table are, where the data say so.
 
@@ -46,10 +47,16 @@ def build_pair(
     )
     encoder_shape = posterior.size("encoder_shape", known, otherwise=2 * latent_dim)
     decoder_shape = likelihood.size("decoder_shape", known, otherwise=data_shape)
-    known["encoder"] = encoder.build({**known, "input_shape": data_shape, "output_shape": encoder_shape})
+    indicators = config["missing_indicators"]
+    if indicators and config["missing"] != "keep":
+        raise ValueError("--missing-indicators tells the encoder which entries are missing; it needs --missing keep")
+    input_shape = (2 * data_shape[0], *data_shape[1:]) if indicators else data_shape
+    known["encoder"] = encoder.build({**known, "input_shape": input_shape, "output_shape": encoder_shape})
     q_z = posterior.build(known)
     if config["missing"] == "keep" and not getattr(known["encoder"], "takes_missing", False):
-        q_z = posteriors.PartlyObserved(q_z, data_shape)
+        q_z = posteriors.PartlyObserved(q_z, data_shape, append_mask=indicators)
+    elif indicators:
+        raise ValueError(f"--missing-indicators: {encoder.name} takes missing entries as they are; leave it out")
     p_z = prior.build({**known, "posterior": q_z})
     known["decoder"] = decoder.build({**known, "input_shape": latent_dim, "output_shape": decoder_shape})
     p_x = likelihood.build(known)

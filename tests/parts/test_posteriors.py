@@ -307,6 +307,18 @@ def test_latent_summary_names_what_has_no_dimensions():
         (lambda: parts.MixtureOfNormals(nn.Identity(), 0), "num_components is 0; expected a positive integer"),
         (lambda: parts.Flow(3), "base is 'DiagonalNormal' without an encoder"),
         (lambda: parts.Flow(3, "Normal", nn.Identity()), "base is 'Normal'; expected a posterior, or one of"),
+        (
+            lambda: parts.Flow(3, "LowRankNormal", nn.Identity(), base_arguments={"ranks": 3}),
+            "base_arguments has 'ranks', and LowRankNormal takes rank",
+        ),
+        (
+            lambda: parts.Flow.encoder_shape(3, "DiagonalNormal", {"rank": 3}),
+            "base_arguments has 'rank', and DiagonalNormal takes no arguments",
+        ),
+        (
+            lambda: parts.Flow(3, parts.DiagonalNormal(nn.Identity()), base_arguments={"rank": 3}),
+            "leave out base_arguments",
+        ),
         (lambda: parts.Flow(3, parts.DiagonalNormal(nn.Identity()), nn.Identity()), "leave out encoder"),
         (lambda: parts.Flow(3, encoder=nn.Identity(), kind="autoregressive"), "expected one of inverse_autoregressive"),
         (lambda: parts.Flow(1, encoder=nn.Identity()), "posteriors.Flow: latent_dim is 1"),
@@ -317,3 +329,13 @@ def test_latent_summary_names_what_has_no_dimensions():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_base_of_a_flow_takes_its_own_arguments():
+    arguments = {"num_components": 3}
+    size = parts.Flow.encoder_shape(2, "MixtureOfNormals", arguments)
+    assert size == parts.MixtureOfNormals.encoder_shape(2, num_components=3)
+    encoder = networks.MLP(DATA, size, (8,))
+    flow = parts.Flow(2, "MixtureOfNormals", encoder, "coupling", base_arguments=arguments)
+    assert flow.base.num_components == 3
+    assert flow(torch.zeros(5, *DATA)).rsample().shape == (5, 2)

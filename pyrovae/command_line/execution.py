@@ -1,0 +1,87 @@
+"""What all commands do around their own work: statuses, errors in one line, devices, run folders."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from pyrovae.command_line.parser import CommandParser
+
+EXIT_BAD_INPUT = 2
+EXIT_NON_FINITE = 3
+EXIT_INTERRUPTED = 130
+
+
+def run_command(
+    parser: "CommandParser", arguments: Sequence[str] | None, action: Callable[[dict[str, Any]], int], interrupted: str
+) -> int:
+    """Parse, act, and turn what goes wrong into one line and an exit status.
+
+    Args:
+        parser: the options of the command.
+        arguments: those given; None takes the process's own.
+        action: what to do with the options; its result is the exit status.
+        interrupted: what to say of an interrupt.
+    """
+    options = parser.parse(arguments)
+    try:
+        return action(options)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print_error(f"interrupted; {interrupted}")
+        return EXIT_INTERRUPTED
+
+
+def print_error(message: str) -> None:
+    """One error on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes a CUDA device where there is one, else the CPU.
+
+    Raises:
+        ValueError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        present = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        if torch.backends.mps.is_available():
+            present.append("mps")
+        raise ValueError(
+            f"--device {name}: there is no such device here ({str(error).splitlines()[0]}); expected auto or one of "
+            f"{', '.join(present)}"
+        ) from error
+    return device
+
+
+def claim_folder(folder: Path, *, overwrite: bool) -> Callable[[], None]:
+    """Make a run folder, or refuse one that is there; the result undoes it.
+
+    Raises:
+        ValueError: the folder holds something and ``overwrite`` is not set, or it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output-dir {folder}: this is a file; give a folder that is not there yet")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(f"--output-dir {folder}: it holds files already; give another folder, or --overwrite")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--output-dir {folder}: it cannot be made ({error.strerror})") from error
+
+    def undo() -> None:
+        for path in made:
+            path.rmdir()
+
+    return undo
