@@ -7,13 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrovae.runs.storage import SUMMARY_FILE, stored_data
+import yaml
+
+from pyrovae.runs.parts import PARTS, describe_parts
+from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, stored_data
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What the numbers of two runs must agree on to be of the same rows.
 _SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
+# Options that are no part of what was fitted.
+_ASIDE = {
+    "config",
+    "model",
+    "data",
+    "data_root",
+    "num_samples",
+    "chunk_size",
+    "device",
+    "output_dir",
+    "overwrite",
+    "quiet",
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +43,12 @@ class RunComparison:
             ``difference`` to the best run, its ``difference_standard_error`` from the paired differences of the rows
             and its ``difference_draws_error`` from the importance draws, ``unreliable_rows``.
         rows: number of test rows.
+        settings: for each run, in what it was told otherwise than another: its parts and options by name.
     """
 
     table: "pd.DataFrame"
     rows: int
+    settings: dict[str, dict[str, str]]
 
     def summary(self) -> str:
         """The table as text, and one sentence on the two best."""
@@ -44,6 +62,9 @@ class RunComparison:
                 f"{row.difference:>12.3f}{row.difference_standard_error:>13.3f}{row.difference_draws_error:>12.4f}"
                 f"{row.num_samples:>8,}{row.unreliable_rows:>12,}"
             )
+        for run, told in self.settings.items():
+            if told:
+                lines.append(f"{run}: {'; '.join(f'{name} {value}' for name, value in told.items())}")
         return "\n".join([*lines, self.verdict()])
 
     def verdict(self) -> str:
@@ -93,7 +114,23 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     ranked = sorted(tables.items(), key=lambda item: -item[1]["log_px"].mean())
     best = ranked[0][1]
     lines = [_line(name, table, best) for name, table in ranked]
-    return RunComparison(pd.DataFrame(lines), len(reference))
+    settings = _differences({name: _settings(Path(name)) for name, _ in ranked})
+    return RunComparison(pd.DataFrame(lines), len(reference), settings)
+
+
+def _settings(folder: Path) -> dict[str, str]:
+    """What a run was told: its parts with their arguments, and the other options."""
+    config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    options = {name: str(value) for name, value in config.items() if name not in _ASIDE and name not in PARTS}
+    return {**describe_parts(config), **options}
+
+
+def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Those settings that are not the same in all runs."""
+    told = list(settings.values())
+    names = dict.fromkeys(key for one in told for key in one)
+    differing = [name for name in names if len({one.get(name) for one in told}) > 1]
+    return {run: {name: one[name] for name in differing if name in one} for run, one in settings.items()}
 
 
 def _scored_rows(folder: Path) -> "pd.DataFrame":

@@ -360,7 +360,7 @@ BAD_INPUT = {
     "channels last": (lambda f: array(f, np.zeros((20, 8, 8, 3))), "channels last.*np.moveaxis"),
     "unknown prior": (
         lambda _: ["--prior", "Gauss"],
-        "--prior: there is no part 'Gauss' .expected one of StandardNormal",
+        "--prior: there is no part 'Gauss' .expected one of DiagonalNormal, .*StandardNormal",
     ),
     "unknown likelihood": (
         lambda _: ["--likelihood", "Bernuoli"],
@@ -370,7 +370,7 @@ BAD_INPUT = {
     "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),
     "unknown part option": (
         lambda _: ["--likelihood", "Normal", "--likelihood.scal", "3"],
-        "--likelihood Normal has no argument 'scal': see --likelihood.help Normal",
+        "--likelihood Normal has no argument 'scal'; did you mean scale. see --likelihood.help Normal",
     ),
     "an option of another part": (
         lambda _: ["--likelihood.scale", "3"],

@@ -1,0 +1,74 @@
+"""The code of tutorials/extending.md runs in the order of the page, and prints what the page shows."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "tutorials" / "extending.md"
+BLOCK = re.compile(r"```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL)
+NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
+OWN_MODULES = ("my_parts", "predicted", "my_networks")
+
+
+def same(shown: str, printed: str) -> bool:
+    """Words as shown, in the same order, and numbers close to them: other machines round otherwise while training.
+
+    Counts, of rows that are not reliable, vary more than means do.
+    """
+    words, others = shown.split(), printed.split()
+    return len(words) == len(others) and all(map(close, words, others))
+
+
+def close(word: str, other: str) -> bool:
+    numbers = [NUMBER.fullmatch(text.strip(",.")) for text in (word, other)]
+    if not all(numbers) or (word.isdigit() and len(word) == 1):
+        return word == other
+    number, printed = (float(text.strip(",.").replace(",", "")) for text in (word, other))
+    return number == pytest.approx(printed, rel=0.1 if "." in word.strip(".") else 0.5, abs=0.1)
+
+
+def run_shell(code: str, folder: Path) -> str:
+    """Each command in a process of its own; what they printed, the last one's alone where there are several."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    printed = ""
+    for command in code.replace("\\\n", " ").strip().splitlines():
+        done = subprocess.run(command.split(), capture_output=True, text=True, cwd=folder, env=environment)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        printed = done.stdout
+    return printed
+
+
+def run_python(code: str, names: dict) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, PAGE.name, "exec"), names)
+    return printed.getvalue()
+
+
+def test_the_page_runs_and_shows_what_is_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names: dict = {}
+    printed = None
+    try:
+        for language, file, code in BLOCK.findall(PAGE.read_text()):
+            if file:
+                Path(file).write_text(code)
+            elif language == "python":
+                printed = run_python(code, names)
+            elif language == "sh":
+                printed = run_shell(code, tmp_path)
+            elif language == "text":
+                assert same(code, printed), printed
+            else:
+                pytest.fail(f"a block of {language}")
+    finally:
+        for name in OWN_MODULES:
+            sys.modules.pop(name, None)
