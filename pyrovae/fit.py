@@ -2,13 +2,15 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pyro
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+from torch import Tensor
 
 from pyrovae.command_line import (
     EXIT_NON_FINITE,
@@ -20,10 +22,13 @@ from pyrovae.command_line import (
 )
 from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
+from pyrovae.models import check_vae
 from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
-from pyrovae.runs import PARTS, Run, build_pair, describe_parts
+from pyrovae.runs import PARTS, Run, build_pair, describe_parts, described_error, users_errors
 from pyrovae.training import NonFiniteLossError, fit_svi
+
+_CHECKED_ROWS = 8
 
 
 def make_parser() -> CommandParser:
@@ -175,11 +180,14 @@ def _fit(config: dict[str, Any]) -> int:
     run = Run(*pair, stored, data.data_shape, data.test[:1].to(device), data.column_kinds)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
+    example = data.train[:_CHECKED_ROWS].to(device)
     if run.vae is not None:
-        run.vae.initialize(data.train.to(device))
-    if config["binarize"] == "auto":
-        stored["binarize"] = _usual_binarization(config, run, data, device)
-        data = _load(config, stored["binarize"])
+        with users_errors("starting from the data"):
+            run.vae.initialize(data.train.to(device))
+    with _errors_of_parts(run, example):
+        if config["binarize"] == "auto":
+            stored["binarize"] = _usual_binarization(config, run, data, device)
+            data = _load(config, stored["binarize"])
     folder = Path(
         config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
     )
@@ -189,21 +197,22 @@ def _fit(config: dict[str, Any]) -> int:
     print(data.summary(), *parts, f"{'device':<12}{device}", sep="\n", flush=True)
     try:
         start = time.perf_counter()
-        result = fit_svi(
-            run.model,
-            run.guide,
-            data.train.to(device),
-            validation=data.validation.to(device),
-            train_transform=data.train_transform,
-            epochs=config["epochs"],
-            batch_size=config["batch_size"],
-            lr=config["lr"],
-            objective=config["objective"],
-            num_particles=config["num_particles"],
-            patience=config["patience"],
-            seed=config["seed"],
-            progress=not config["quiet"],
-        )
+        with _errors_of_parts(run, example):
+            result = fit_svi(
+                run.model,
+                run.guide,
+                data.train.to(device),
+                validation=data.validation.to(device),
+                train_transform=data.train_transform,
+                epochs=config["epochs"],
+                batch_size=config["batch_size"],
+                lr=config["lr"],
+                objective=config["objective"],
+                num_particles=config["num_particles"],
+                patience=config["patience"],
+                seed=config["seed"],
+                progress=not config["quiet"],
+            )
     except (ValueError, KeyboardInterrupt):
         undo()
         raise
@@ -232,6 +241,18 @@ def _fit(config: dict[str, Any]) -> int:
         f"{bounds.summary()}\nrun folder: {folder}"
     )
     return 0
+
+
+@contextmanager
+def _errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
+    """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
+    try:
+        yield
+    except (ValueError, NonFiniteLossError):
+        raise
+    except Exception as error:
+        problem = None if run.vae is None else check_vae(run.vae, rows).problem
+        raise ValueError(problem or described_error(error)) from error
 
 
 def _load(config: dict[str, Any], binarize: Any) -> DataSplits:

@@ -30,6 +30,12 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
     if key is None:
         return message
     option, reason = key[1], key[2]
+    untyped = re.search(r"Parameter '(\w+)' from '.*' does not specify a type", reason)
+    if option in SLOTS and untyped:
+        return (
+            f"--{option} {parts[option].name}: of what type is its argument {untyped[1]!r}? Give it a type hint, "
+            f"such as {untyped[1]}: int, or one of the names that the command fills in ({', '.join(FILLED_IN)})"
+        )
     if option in SLOTS:
         given = re.search(r"Expected a dot import path string: (\w+)", reason)
         return f"--{option}: {no_such_part(option, given[1]) if given else f'{reason} {_expected_part(option)}'}"

@@ -144,6 +144,8 @@ class CommandParser(ArgumentParser):
         """Print the message in one line, and exit with status 2."""
         parts = given_parts(CommandParser.given, self.defaults)
         line = explained(" ".join(message.split()), parts, CommandParser.options)
+        for followable, path in CommandParser.written.items():
+            line = line.replace(followable, path)
         print_error(f"{line}\nFor all options: {CommandParser.command} --help")
         sys.exit(EXIT_BAD_INPUT)
 

@@ -1,8 +1,11 @@
 """The variational autoencoder as a pair of Pyro programs."""
 
+from typing import Any
+
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from pyrovae.programs import initialize_modules
@@ -54,7 +57,7 @@ class VAE(nn.Module):
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
-        p_z = prior()
+        p_z = _of_pyro(prior(), "prior()")
         if p_z.batch_shape or len(p_z.event_shape) != 1:
             raise ValueError(
                 f"prior() has batch shape {tuple(p_z.batch_shape)} and event shape {tuple(p_z.event_shape)}; "
@@ -97,7 +100,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x), one distribution for each row of x ``(*batch, *data_shape)``."""
-        q_z = self.posterior(x)
+        q_z = _of_pyro(self.posterior(x), "posterior(x)")
         if q_z.event_shape != (self.latent_dim,):
             repair = _shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
             raise ValueError(
@@ -107,7 +110,7 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z), one distribution for each z ``(*batch, latent_dim)``."""
-        return self.likelihood(z)
+        return _of_pyro(self.likelihood(z), "likelihood(z)")
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, num_samples: int | None = None) -> Tensor:
@@ -139,6 +142,17 @@ class VAE(nn.Module):
         """
         p_x = self.decode(self.prior().sample((num_samples,)))
         return p_x.mean if mean else p_x.sample()
+
+
+def _of_pyro(returned: Any, call: str) -> Any:
+    """What a part returned, if it is a distribution of Pyro: those of torch fail only where one draws from them."""
+    if isinstance(returned, TorchDistributionMixin):
+        return returned
+    repair = "return one, such as dist.Normal(loc, scale).to_event(1)"
+    if isinstance(returned, torch.distributions.Distribution):
+        repair = "take the same class from pyro.distributions"
+    module = type(returned).__module__.split(".")[0]
+    raise ValueError(f"{call} is a {type(returned).__name__} of {module}; expected a Pyro distribution: {repair}")
 
 
 def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:

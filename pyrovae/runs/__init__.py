@@ -2,7 +2,7 @@
 
 from pyrovae.runs.comparison import RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
-from pyrovae.runs.imports import find_class, users_errors
+from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.parts import PARTS, build_pair, class_name, describe_parts
 from pyrovae.runs.storage import (
     CONFIG_FILE,
@@ -28,6 +28,7 @@ __all__ = [
     "class_name",
     "compare_runs",
     "describe_parts",
+    "described_error",
     "find_class",
     "load",
     "save",

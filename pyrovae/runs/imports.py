@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import nn
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+
 
 def find_class(path: str) -> type[nn.Module]:
     """The class of a part by its import path: ``module.Class``, ``module:Class`` or ``file.py:Class``.
@@ -102,6 +104,18 @@ def users_errors(what: str) -> Iterator[None]:
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = "" if len(frames) < 2 else f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
-        raise ValueError(f"{what}: {type(error).__name__}{place}: {error}") from error
+        raise ValueError(f"{what}: {described_error(error)}") from error
+
+
+def described_error(error: Exception) -> str:
+    """The class of an error, what it says in its first line, and the last line of the user's own code before it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    said = next(iter(str(error).strip().splitlines()), "").rstrip(":")
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}: {said}"
+
+
+def _is_users(file: str) -> bool:
+    """Whether a file is no part of Python, of this package or of an installed one."""
+    path = Path(file)
+    return path.is_file() and not ({"site-packages", "dist-packages"} & set(path.parts) or _PACKAGE in path.parents)

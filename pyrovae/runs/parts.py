@@ -60,7 +60,9 @@ def build_pair(
     p_z = prior.build({**known, "posterior": q_z})
     known["decoder"] = decoder.build({**known, "input_shape": latent_dim, "output_shape": decoder_shape})
     p_x = likelihood.build(known)
-    vae = VAE(p_z, likelihoods.PartlyObserved(p_x) if config["missing"] == "keep" else p_x, q_z)
+    with users_errors(prior.name):
+        # The VAE asks the prior for the size of z.
+        vae = VAE(p_z, likelihoods.PartlyObserved(p_x) if config["missing"] == "keep" else p_x, q_z)
     return vae.model, vae.guide
 
 

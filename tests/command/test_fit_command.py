@@ -505,3 +505,95 @@ def test_load_refuses_what_is_no_run(in_tmp):
 def test_versions_agree(in_tmp):
     assert run(*QUICK, "--output-dir", "a") == 0
     assert json.loads((in_tmp / "a" / "summary.json").read_text())["pyrovae"] == pyrovae.__version__
+
+
+BROKEN_PARTS = """
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+
+class Part(nn.Module):
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+
+class Misspelt(Part):
+    def forward(self, z):
+        return dist.Normal(self.decodr(z), 1.0).to_event(1)
+
+
+class Sizes(Part):
+    def forward(self, z):
+        return dist.Normal(self.decoder(z) @ torch.ones(7, 7), 1.0).to_event(1)
+
+
+class NoEvent(Part):
+    def forward(self, z):
+        return dist.Normal(self.decoder(z), 1.0)
+
+
+class OfTorch(Part):
+    def forward(self, z):
+        return torch.distributions.Independent(torch.distributions.Normal(self.decoder(z), 1.0), 1)
+
+
+class ATensor(Part):
+    def forward(self, z):
+        return self.decoder(z)
+
+
+class Start(NoEvent):
+    def initialize(self, rows):
+        rows.nothing()
+
+
+class InTraining(Part):
+    def forward(self, z):
+        if self.training:
+            raise KeyError("mode")
+        return dist.Normal(self.decoder(z), 1.0).to_event(1)
+
+
+class NoSuper(nn.Module):
+    def __init__(self, decoder):
+        self.decoder = decoder
+
+
+class Untyped(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+
+
+class NoForward(nn.Module):
+    def __init__(self, latent_dim):
+        super().__init__()
+"""
+
+BROKEN = {
+    "likelihood Misspelt": r"likelihood\(z\) raised AttributeError: 'Misspelt' object has no attribute 'decodr'",
+    "likelihood Sizes": r"likelihood\(z\) raised RuntimeError: .*8x4 and 7x7",
+    "likelihood NoEvent": r"add .to_event\(1\) to the distribution",
+    "likelihood OfTorch": r"likelihood\(z\) is a Independent of torch; expected a Pyro distribution: take the same class",
+    "likelihood ATensor": r"likelihood\(z\) is a Tensor of torch; expected a Pyro distribution: return one",
+    "likelihood Start": r"starting from the data: AttributeError at broken.py:\d+: 'Tensor' object has no attribute",
+    "likelihood InTraining": r"KeyError at broken.py:\d+: .*mode",
+    "likelihood NoSuper": r"--likelihood NoSuper: AttributeError at broken.py:\d+: cannot assign module before",
+    "prior Untyped": "--prior broken.py:Untyped: of what type is its argument 'width'. Give it a type hint",
+    "prior NoForward": '--prior NoForward: NotImplementedError: .* missing the required "forward"',
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_wrong_with_a_part_of_ones_own_is_one_line(case, in_tmp, capsys):
+    (in_tmp / "broken.py").write_text(BROKEN_PARTS)
+    np.save(in_tmp / "table.npy", np.random.default_rng(0).normal(size=(40, 4)))
+    slot, name = case.split()
+    arguments = ["--data", "table.npy", "--batch-size", "16", f"--{slot}", f"broken.py:{name}"]
+    likelihood = [] if slot == "likelihood" else ["--likelihood", "Normal"]
+    assert run(*QUICK, *arguments, *likelihood, "--output-dir", "out") == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert re.search(BROKEN[case], error), error
+    assert not (in_tmp / "out").exists()
