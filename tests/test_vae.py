@@ -5,6 +5,7 @@ from problems import bits, small_vae
 from pyro import poutine
 
 from pyrovae import VAE, likelihoods, networks, posteriors, priors
+from pyrovae.evaluation import reconstruct_rows, sample_rows
 
 
 def test_model_and_guide_are_the_programs_that_they_say():
@@ -100,3 +101,27 @@ def test_a_prior_without_to_event():
 
     with pytest.raises(ValueError, match=r"batch shape \(2,\).*use .to_event\(1\)"):
         VAE(Independent(), likelihoods.Bernoulli(networks.MLP(2, 3)), posteriors.DiagonalNormal(networks.MLP(3, 4)))
+
+
+def test_means_that_are_computed_once_and_kept_carry_no_gradient():
+    likelihood = likelihoods.ZeroInflatedPoisson(networks.MLP(2, 3))
+    vae = VAE(priors.StandardNormal(2), likelihood, posteriors.DiagonalNormal(networks.MLP(3, 4)))
+    x = torch.ones(5, 3)
+    assert not vae.reconstruct(x).requires_grad
+    assert not vae.sample(4, mean=True).requires_grad
+    assert not reconstruct_rows(vae.model, vae.guide, x).requires_grad
+    assert not sample_rows(vae.model, vae.guide, x)[0].requires_grad
+
+
+def test_distributions_of_torch_are_refused():
+    class OfTorch(torch.nn.Module):
+        def forward(self, *_):
+            return torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), 1.0), 1)
+
+    with pytest.raises(ValueError, match=r"prior\(\) is a Independent of torch; .* from pyro.distributions"):
+        VAE(OfTorch(), OfTorch(), OfTorch())
+    vae = VAE(priors.StandardNormal(2), OfTorch(), OfTorch())
+    with pytest.raises(ValueError, match=r"posterior\(x\) is a Independent"):
+        vae.encode(torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"likelihood\(z\) is a Independent"):
+        vae.decode(torch.zeros(3, 2))

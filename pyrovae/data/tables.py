@@ -12,7 +12,7 @@ from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_column
 LABEL_COLUMN = "label"
 
 _NUMBERS = (
-    "every cell must be a number, or a word in a column that columns= (see load_data) says is categorical, and commas "
+    "every cell must be a number, or a word in a column that columns= (--columns) says is categorical, and commas "
     "separate the cells."
 )
 

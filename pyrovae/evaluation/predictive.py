@@ -77,6 +77,7 @@ def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterato
 
 def _mean(site: Any, name: str, x: Tensor) -> Tensor:
     try:
-        return site["fn"].mean.reshape(x.shape)
+        # Some means are computed once and kept, with a gradient even where none is asked for.
+        return site["fn"].mean.detach().reshape(x.shape)
     except NotImplementedError as error:
         raise ValueError(f"the distribution at site {name!r} has no mean, so there is no picture of it") from error

@@ -125,7 +125,8 @@ class VAE(nn.Module):
         """
         q_z = self.encode(x)
         z = q_z.mean if num_samples is None else q_z.sample((num_samples,))
-        return self.decode(z).mean
+        # Some means are computed once and kept, with a gradient even where none is asked for.
+        return self.decode(z).mean.detach()
 
     @torch.no_grad()
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:
@@ -141,7 +142,7 @@ class VAE(nn.Module):
             ``(num_samples, *data_shape)``.
         """
         p_x = self.decode(self.prior().sample((num_samples,)))
-        return p_x.mean if mean else p_x.sample()
+        return p_x.mean.detach() if mean else p_x.sample()
 
 
 def _of_pyro(returned: Any, call: str) -> Any:

@@ -45,6 +45,8 @@ def build_pair(
     posterior, likelihood, prior, encoder, decoder = (
         _Part(config, slot) for slot in ("posterior", "likelihood", "prior", "encoder", "decoder")
     )
+    for part in (posterior, likelihood, prior, encoder, decoder):
+        part.check_kinds(known)
     encoder_shape = posterior.size("encoder_shape", known, otherwise=2 * latent_dim)
     decoder_shape = likelihood.size("decoder_shape", known, otherwise=data_shape)
     indicators = config["missing_indicators"]
@@ -92,6 +94,15 @@ class _Part:
         self.arguments = config[slot].get("init_args", {})
         with users_errors(self.name):
             self.part = find_class(path)
+
+    def check_kinds(self, known: Mapping[str, Any]) -> None:
+        """Refuse a part that needs the kinds of the columns where the data do not say them."""
+        kinds = inspect.signature(self.part).parameters.get("column_kinds")
+        if kinds is not None and kinds.default is inspect.Parameter.empty and "column_kinds" not in known:
+            raise ValueError(
+                f"{self.name} needs to know of what kind each column is: give --columns, by name as in "
+                "--columns '{age: count, smoker: binary}' or in their order; those not named are real"
+            )
 
     def build(self, known: dict[str, Any]) -> nn.Module:
         with users_errors(self.name):

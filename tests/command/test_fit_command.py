@@ -401,6 +401,10 @@ BAD_INPUT = {
         lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")],
         "key 'latent_dmi' that is no option; did you mean --latent-dim",
     ),
+    "kinds of columns that nobody named": (
+        lambda f: [*array(f, np.zeros((20, 3))), "--likelihood", "Columns"],
+        "--likelihood Columns needs to know of what kind each column is: give --columns",
+    ),
     "networks for images on a table": (
         lambda f: [*array(f, np.zeros((20, 3))), "--encoder", "ConvEncoder"],
         "--encoder ConvEncoder: .*use MLP",
@@ -575,7 +579,7 @@ BROKEN = {
     "likelihood Misspelt": r"likelihood\(z\) raised AttributeError: 'Misspelt' object has no attribute 'decodr'",
     "likelihood Sizes": r"likelihood\(z\) raised RuntimeError: .*8x4 and 7x7",
     "likelihood NoEvent": r"add .to_event\(1\) to the distribution",
-    "likelihood OfTorch": r"likelihood\(z\) is a Independent of torch; expected a Pyro distribution: take the same class",
+    "likelihood OfTorch": r"likelihood\(z\) is a Independent of torch; expected a Pyro distribution: take the same",
     "likelihood ATensor": r"likelihood\(z\) is a Tensor of torch; expected a Pyro distribution: return one",
     "likelihood Start": r"starting from the data: AttributeError at broken.py:\d+: 'Tensor' object has no attribute",
     "likelihood InTraining": r"KeyError at broken.py:\d+: .*mode",
