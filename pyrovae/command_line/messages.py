@@ -39,7 +39,17 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
     if option in SLOTS:
         given = re.search(r"Expected a dot import path string: (\w+)", reason)
         return f"--{option}: {no_such_part(option, given[1]) if given else f'{reason} {_expected_part(option)}'}"
-    return _wrong_value(option, reason, parts) or f"--{option.replace('_', '-')}: {reason}"
+    return _wrong_value(option, reason, parts) or f"--{option.replace('_', '-')}: {_of_a_union(reason)}"
+
+
+def _of_a_union(reason: str) -> str:
+    """What jsonargparse says of a value that is none of several types, in short."""
+    said = re.match(r"Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .*: (.*)$", reason)
+    if said is None:
+        return reason
+    kinds = re.sub(r"<class '([\w.]+)'>", r"\1", said[1]).replace("NoneType", "null")
+    examples = kinds.replace("dict[str, str]", "{name: word, ...}").replace("list[str]", "[word, word, ...]")
+    return f"got {said[2]}; expected one of {examples}"
 
 
 def no_such_part(slot: str, name: str) -> str:

@@ -491,3 +491,34 @@ def test_networks_of_ones_own_are_fitted_and_evaluated(name):
             log_px = (w.mean().log() + log_w.max()).item()
             # 18 comparisons at 5 standard errors of a difference: a false alarm in about 1 of 100,000 seeds.
             assert abs(bounds.log_px[row].item() - log_px) < 5 * 2**0.5 * error + 1e-4
+
+
+def test_rounding_alone_is_nothing_wrong():
+    """Rows far from zero: float32 leaves few digits beside the encoder's small scales, and other ones for one row."""
+    rows = 100 + 20 * torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    for seed in range(3):
+        torch.manual_seed(seed)
+        vae = VAE(
+            priors.StandardNormal(10),
+            likelihoods.Normal(networks.MLP(10, 5)),
+            posteriors.DiagonalNormal(networks.MLP(5, 20)),
+        )
+        report = check_vae(vae, rows)
+        assert report.ok, report
+        assert not report.notes
+
+
+def test_a_part_for_float32_only_that_mixes_rows():
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            assert x.dtype == torch.float32
+            loc = x.mean(0).expand_as(x) + self.weight
+            return dist.Normal(loc, 0.1).to_event(1)
+
+    vae = VAE(priors.StandardNormal(3), likelihoods.Normal(networks.MLP(3, 3)), Mixing())
+    report = check_vae(vae, torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
+    assert "no row may depend on another" in report.problem
