@@ -9,6 +9,7 @@ from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
 from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
 from pyrovae.distributions.negative_binomial import NegativeBinomial
+from pyrovae.distributions.normal import IndependentNormal
 from pyrovae.distributions.optimal_normal import OptimalNormal
 from pyrovae.distributions.partly_observed import EntryOrMissing, PartlyObserved
 from pyrovae.distributions.student_t import StudentT
@@ -24,6 +25,7 @@ __all__ = [
     "EntryOrMissing",
     "EquallySpaced",
     "IndependentBernoulli",
+    "IndependentNormal",
     "LowRankMultivariateNormal",
     "MultivariateNormal",
     "NegativeBinomial",

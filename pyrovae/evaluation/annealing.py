@@ -152,7 +152,7 @@ def ais(
     temperature, and are frozen before the chains that count start (Wu, Burda, Salakhutdinov and Grosse, 2017).
 
     Latents with constraints are moved in the unconstrained space of ``biject_to``, with its Jacobian. Rows are taken
-    in blocks of about 4,000 chains, so that memory is bounded.
+    in blocks of about 8,000 chains, so that memory is bounded.
 
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.

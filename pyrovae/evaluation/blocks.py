@@ -6,10 +6,10 @@ from torch import Tensor
 # nothing that the caller chooses to save memory.
 ROWS_PER_BLOCK = 64
 
-# About 4,000 evaluations of the model at a time: what Pyro does for a call is small beside them, and they stay near the
+# About 8,000 evaluations of the model at a time: what Pyro does for a call is small beside them, and they stay near the
 # processor's cache. Fewer where rows are large.
-_EVALUATIONS = 4096
-_NUMBERS = 2**22
+_EVALUATIONS = 8192
+_NUMBERS = 2**23
 
 
 def evaluations_at_once(rows: Tensor) -> int:

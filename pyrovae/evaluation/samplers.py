@@ -29,7 +29,13 @@ Latents = dict[str, Tensor]
 
 
 class Sampler(ABC):
-    """Draws from the guide, and log-densities ``(draws, rows)`` of the draws."""
+    """Draws from the guide, and log-densities ``(draws, rows)`` of the draws.
+
+    Attributes:
+        blocks_per_draw: blocks of draws that the guide gives at once, for their share of its encoder.
+    """
+
+    blocks_per_draw = 1
 
     def __init__(self, model: Program, guide: Program, structure: PairStructure) -> None:
         self.model, self.guide, self.structure = model, guide, structure
@@ -112,6 +118,8 @@ class Sampler(ABC):
 
 class VectorizedSampler(Sampler):
     """Draws along a plate of their own, left of all others: the encoder runs once for each row."""
+
+    blocks_per_draw = 4
 
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
         with pyro.plate("_draws", num_draws, dim=-1 - self.structure.max_plate_nesting):

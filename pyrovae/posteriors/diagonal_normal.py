@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.distributions import IndependentNormal
 from pyrovae.distributions.arguments import positive_scale
 from pyrovae.posteriors.shapes import encoder_size_error
 
@@ -47,4 +48,4 @@ class DiagonalNormal(nn.Module):
                 output, "DiagonalNormal", "2 * latent_dim of them, a mean and a raw scale for each dimension"
             )
         loc, raw_scale = output.chunk(2, dim=-1)
-        return dist.Normal(loc, positive_scale(raw_scale)).to_event(1)
+        return IndependentNormal(dist.Normal(loc, positive_scale(raw_scale)), 1)

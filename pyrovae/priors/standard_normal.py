@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pyrovae.distributions import IndependentNormal
 from pyrovae.distributions.arguments import check_counts
 
 
@@ -35,7 +36,7 @@ class StandardNormal(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         """p(z): batch (), event ``(latent_dim,)``."""
-        return dist.Normal(self.loc, self.scale).to_event(1)
+        return IndependentNormal(dist.Normal(self.loc, self.scale), 1)
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""
