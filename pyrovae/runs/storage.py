@@ -118,13 +118,18 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE, SUMMARY_FILE) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} is no run folder: there is no {', '.join(missing)} in it")
-    config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-    data_shape, kinds = tuple(summary["data_shape"]), summary["column_kinds"]
-    column_kinds = None if kinds is None else tuple(kinds)
     saved = torch.load(folder / WEIGHTS_FILE, map_location=device, weights_only=True)
-    with isolated_rng(0, torch.device("cpu")):
-        pair = build_pair(config, data_shape, column_kinds)
+    try:
+        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        data_shape, kinds = tuple(summary["data_shape"]), summary["column_kinds"]
+        column_kinds = None if kinds is None else tuple(kinds)
+        with isolated_rng(0, torch.device("cpu")):
+            pair = build_pair(config, data_shape, column_kinds)
+    except KeyError as error:
+        raise ValueError(
+            f"{folder} says nothing of {error}: it was stored by another version of pyrovae; fit the run again"
+        ) from error
     run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds)
     for module in owned_modules(run.model, run.guide):
         module.to(device)

@@ -506,6 +506,11 @@ def test_load_refuses_what_is_no_run(in_tmp):
     (in_tmp / "a" / "weights.pt").write_bytes((in_tmp / "b" / "weights.pt").read_bytes())
     with pytest.raises(ValueError, match=r"weights.pt does not fit config.yaml beside it, first in 'likelihood"):
         load("a")
+    config = yaml.safe_load((in_tmp / "b" / "config.yaml").read_text())
+    del config["latent_dim"]
+    (in_tmp / "b" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match="b says nothing of 'latent_dim': it was stored by another version"):
+        load("b")
 
 
 def test_versions_agree(in_tmp):
