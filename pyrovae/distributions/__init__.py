@@ -12,6 +12,7 @@ from pyrovae.distributions.negative_binomial import NegativeBinomial
 from pyrovae.distributions.normal import IndependentNormal
 from pyrovae.distributions.optimal_normal import OptimalNormal
 from pyrovae.distributions.partly_observed import EntryOrMissing, PartlyObserved
+from pyrovae.distributions.poisson import Poisson
 from pyrovae.distributions.student_t import StudentT
 from pyrovae.distributions.zero_inflated import ZeroInflated
 
@@ -32,6 +33,7 @@ __all__ = [
     "OpenInterval",
     "OptimalNormal",
     "PartlyObserved",
+    "Poisson",
     "Reshaped",
     "StudentT",
     "ZeroInflated",

@@ -32,7 +32,7 @@ class CategoricalLevels(dist.Categorical):
         if self._validate_args:
             self._validate_sample(value)
         # A level that is not there would be read from beyond the logits.
-        nearest = value.clamp(0, self.logits.shape[-1] - 1)
+        nearest = value.round().clamp(0, self.logits.shape[-1] - 1)
         return torch.where(nearest == value, super().log_prob(nearest), -torch.inf)
 
     @property

@@ -28,7 +28,19 @@ class MultivariateNormal(dist.MultivariateNormal):
 
 
 class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
-    """PyTorch's LowRankMultivariateNormal, with the densities of its marginals."""
+    """PyTorch's LowRankMultivariateNormal, scored in float64, with the densities of its marginals.
+
+    Its squared distance is a difference of two numbers that are large where the diagonal is small beside the factor: in
+    float32 that costs 60 nats at 784 dimensions, a factor of 1 and a diagonal scale of 0.01.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of each vector, in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        factor, diagonal = self._unbroadcasted_cov_factor.double(), self._unbroadcasted_cov_diag.double()
+        exact = dist.LowRankMultivariateNormal(self.loc.double(), factor, diagonal, validate_args=False)
+        return exact.log_prob(value.double()).to(self.loc.dtype)
 
     def marginal_log_prob(self, value: Tensor, observed: Tensor) -> Tensor:
         """Log density of the observed entries of each vector, the others integrated out.
@@ -39,7 +51,7 @@ class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
         """
         factor = torch.where(observed[..., None], self.cov_factor, 0)
         diagonal = torch.where(observed, self.cov_diag, 1)
-        return _padded_log_prob(dist.LowRankMultivariateNormal, value - self.loc, observed, factor, diagonal)
+        return _padded_log_prob(LowRankMultivariateNormal, value - self.loc, observed, factor, diagonal)
 
 
 def _padded_log_prob(family: Any, difference: Tensor, observed: Tensor, *covariance: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The negative binomial distribution, exact also near its Poisson limit."""
+"""The negative binomial distribution, exact also near its Poisson limit and at large counts."""
 
 import pyro.distributions as dist
 import torch
@@ -27,25 +27,29 @@ class NegativeBinomial(dist.NegativeBinomial):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability of each count, in nats."""
-        plain = super().log_prob(value)
-        large = self.total_count >= _LARGE
-        r = self.total_count.clamp(min=_LARGE)
-        log_mean = self.logits + r.log()
+        if self._validate_args:
+            self._validate_sample(value)
+        # In float64: of counts of a million, logarithms of Gamma functions leave float32 nothing after the point.
+        x, total_count, logits = value.double(), self.total_count.double(), self.logits.double()
+        plain = dist.NegativeBinomial(total_count, logits=logits, validate_args=False).log_prob(x)
+        large = total_count >= _LARGE
+        r = total_count.clamp(min=_LARGE)
+        log_mean = logits + r.log()
         mean = log_mean.exp()
-        ratio = (value - mean) / (r + mean)
+        ratio = (x - mean) / (r + mean)
         log_ratio = torch.where(
-            ratio.abs() < 0.5, torch.log1p(ratio.clamp(-0.5, 0.5)), (r + value).log() - (r + mean).log()
+            ratio.abs() < 0.5, torch.log1p(ratio.clamp(-0.5, 0.5)), (r + x).log() - (r + mean).log()
         )
         stirling = (
-            value * log_mean
-            - value
-            - torch.lgamma(value + 1)
-            + (r + value) * log_ratio
-            - 0.5 * torch.log1p(value / r)
-            + _remainder(r + value)
+            x * log_mean
+            - x
+            - torch.lgamma(x + 1)
+            + (r + x) * log_ratio
+            - 0.5 * torch.log1p(x / r)
+            + _remainder(r + x)
             - _remainder(r)
         )
-        return torch.where(large, stirling, plain)
+        return torch.where(large, stirling, plain).to(self.logits.dtype)
 
 
 def _remainder(y: Tensor) -> Tensor:

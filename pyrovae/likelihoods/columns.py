@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import check_column_kinds, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
+from pyrovae.distributions import NegativeBinomial
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
 Scale = Literal["per_column", "predicted"]
@@ -150,7 +151,7 @@ class Columns(nn.Module):
                 groups[kind] = dist.Normal(center[0] + unit[0] * part, scale)
             elif kind == "count":
                 total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
-                groups[kind] = dist.NegativeBinomial(total_count, logits=center[1] + unit[1] * part - total_count.log())
+                groups[kind] = NegativeBinomial(total_count, logits=center[1] + unit[1] * part - total_count.log())
             elif kind == "binary":
                 groups[kind] = dist.Bernoulli(logits=part)
             else:

@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.distributions import Poisson as PoissonDistribution
 from pyrovae.likelihoods.counts import bounded_rate, log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean
@@ -35,7 +36,7 @@ class Poisson(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         rate = bounded_rate(self.decoder(z))
-        return dist.Poisson(rate).to_event(data_dims(rate, z, self))
+        return PoissonDistribution(rate).to_event(data_dims(rate, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry, at least 0.001."""

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrovae.distributions import ZeroInflated
+from pyrovae.distributions import Poisson, ZeroInflated
 from pyrovae.likelihoods.choices import LogOdds, Source
 from pyrovae.likelihoods.counts import bounded_rate, gate_of_zeros, log_rate
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
@@ -60,7 +60,7 @@ class ZeroInflatedPoisson(Elementwise):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         log_rates, gate_logits = self.entries(z)
-        base = dist.Poisson(bounded_rate(log_rates))
+        base = Poisson(bounded_rate(log_rates))
         return ZeroInflated(base, gate_logits=gate_logits).to_event(data_dims(log_rates, z, self))
 
     def initialize(self, rows: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.distributions import Independent
 
 
 class PartShape(NamedTuple):
@@ -103,6 +104,6 @@ def of_distribution(
 
 def family(distribution: Any) -> str:
     """The class of a distribution without the ``Independent`` that ``to_event`` puts around it."""
-    while type(distribution).__name__ == "Independent":
+    while isinstance(distribution, Independent):
         distribution = distribution.base_dist
     return type(distribution).__name__

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 # Registers the KL to priors with independent dimensions.
 import pyrovae.distributions.kl  # noqa: F401
+from pyrovae.distributions import LowRankMultivariateNormal
 from pyrovae.distributions.arguments import check_counts, positive_scale
 from pyrovae.posteriors.shapes import encoder_size_error
 
@@ -57,7 +58,7 @@ class LowRankNormal(nn.Module):
                 f"{2 + self.rank} * latent_dim of them, a mean, a raw scale and {self.rank} factors for each dimension",
             )
         loc, raw_scale, factor = output.split([latent_dim, latent_dim, self.rank * latent_dim], dim=-1)
-        return dist.LowRankMultivariateNormal(
+        return LowRankMultivariateNormal(
             loc,
             cov_factor=factor.unflatten(-1, (latent_dim, self.rank)),
             cov_diag=positive_scale(raw_scale, _SCALE_FLOOR).square(),

@@ -178,7 +178,7 @@ def test_zero_inflated_counts_keep_their_digits_after_draws_and_means():
             )
 
 
-@pytest.mark.parametrize("value", [-1.0, 3.0])
+@pytest.mark.parametrize("value", [-1.0, 3.0, 1.5])
 def test_levels_out_of_range_are_refused_as_values_not_as_indices(value):
     with pytest.raises(ValueError, match="within the support"):
         CategoricalLevels(logits=torch.zeros(2, 3)).log_prob(torch.tensor([0.0, value]))

@@ -1,0 +1,51 @@
+"""Densities in float32 keep their digits where their terms are large."""
+
+import numpy as np
+import pyro.distributions as dist
+import pytest
+import scipy.stats
+import torch
+
+from pyrovae import likelihoods, networks
+from pyrovae.distributions import LowRankMultivariateNormal, NegativeBinomial, Poisson
+
+
+@pytest.mark.parametrize("count", [0.0, 3.0, 1e3, 1e5, 1.1e5, 1e6])
+def test_counts_against_scipy(count):
+    x, mean = torch.tensor(count), torch.tensor(1e5)
+    assert Poisson(mean).log_prob(x).item() == pytest.approx(scipy.stats.poisson(1e5).logpmf(count), rel=1e-6, abs=1e-5)
+    for total_count in (0.5, 5.0, 1000.0):
+        law = NegativeBinomial(torch.tensor(total_count), logits=mean.log() - np.log(total_count))
+        p = torch.sigmoid(-law.logits.double()).item()
+        expected = scipy.stats.nbinom(total_count, p).logpmf(count)
+        assert law.log_prob(x).item() == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+def test_columns_of_millions_against_scipy():
+    x = torch.from_numpy(np.random.default_rng(0).poisson(1e6, size=(200, 1)).astype(np.float32))
+    shape = likelihoods.Columns.decoder_shape((1,), ["count"])
+    likelihood = likelihoods.Columns(networks.MLP(2, shape), ["count"])
+    likelihood.initialize(x)
+    p_x = likelihood(torch.zeros(200, 2))
+    law = p_x.groups["count"]
+    p = torch.sigmoid(-law.logits.double()).detach().numpy()
+    expected = scipy.stats.nbinom(law.total_count.detach().double().numpy(), p).logpmf(x.double().numpy()).sum(-1)
+    np.testing.assert_allclose(p_x.log_prob(x).detach().numpy(), expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.01, 0.003])
+def test_a_low_rank_covariance_with_a_small_diagonal(scale):
+    torch.manual_seed(0)
+    factor, diagonal = torch.randn(784, 10), torch.full((784,), scale**2)
+    law = LowRankMultivariateNormal(torch.zeros(784), factor, diagonal)
+    exact = dist.LowRankMultivariateNormal(torch.zeros(784).double(), factor.double(), diagonal.double())
+    z = law.sample((50,))
+    torch.testing.assert_close(law.log_prob(z).double(), exact.log_prob(z.double()), rtol=1e-6, atol=1e-3)
+    observed = torch.rand(50, 784) < 0.7
+    marginal = [
+        torch.distributions.LowRankMultivariateNormal(
+            torch.zeros(int(seen.sum())).double(), factor[seen].double(), diagonal[seen].double()
+        ).log_prob(row[seen].double())
+        for seen, row in zip(observed, z, strict=True)
+    ]
+    torch.testing.assert_close(law.marginal_log_prob(z, observed).double(), torch.stack(marginal), rtol=1e-6, atol=1e-3)
