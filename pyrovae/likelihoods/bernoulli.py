@@ -37,5 +37,5 @@ class Bernoulli(nn.Module):
         return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, kept between 0.05 and 0.95."""
+        """Start at the mean of each entry, kept between 0.001 and 0.999."""
         start_decoder(self, torch.logit(probability(entry_mean(rows, self.decoder))))

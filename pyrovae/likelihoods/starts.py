@@ -29,9 +29,5 @@ def entry_variance(rows: Tensor) -> Tensor:
 
 
 def probability(mean: Tensor) -> Tensor:
-    """A mean in [0, 1], kept away from both ends: there log-odds are large, and training is slow to take them back.
-
-    On MNIST, 784-200-200-50 after 10 epochs, the validation ELBO is -106.8 nats so, -108.8 with bounds of 0.001, and
-    -108.2 with no such start.
-    """
-    return mean.clamp(0.05, 0.95)
+    """A mean in [0, 1], kept away from both ends, where log-odds are infinite."""
+    return mean.clamp(0.001, 0.999)
