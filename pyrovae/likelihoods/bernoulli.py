@@ -18,6 +18,9 @@ class Bernoulli(nn.Module):
 
     Args:
         decoder: network from z ``(*batch, latent_dim)`` to logits ``(*batch, *data_shape)``.
+        start_at_mean: let ``initialize`` set the decoder's output bias to the log-odds of the mean of each entry. The
+            first epochs are better for it; but fewer latents come into use, and on MNIST the fit of the README ends
+            two nats lower (KL 18.5 in place of 20.9 nats), so it is not the default.
 
     Example:
         >>> import torch
@@ -27,9 +30,9 @@ class Bernoulli(nn.Module):
         torch.Size([1, 8, 8])
     """
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: nn.Module, start_at_mean: bool = False) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder, self.start_at_mean = decoder, start_at_mean
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
@@ -37,5 +40,10 @@ class Bernoulli(nn.Module):
         return IndependentBernoulli(dist.Bernoulli(logits=logits, validate_args=False), data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, kept between 0.001 and 0.999."""
-        start_decoder(self, torch.logit(probability(entry_mean(rows, self.decoder))))
+        """With ``start_at_mean``, start at the mean of each entry, kept between 0.001 and 0.999."""
+        if self.start_at_mean:
+            start_decoder(self, torch.logit(probability(entry_mean(rows, self.decoder))))
+
+    def extra_repr(self) -> str:
+        """What the printed module says of itself."""
+        return f"start_at_mean={self.start_at_mean}"

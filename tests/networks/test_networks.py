@@ -103,7 +103,7 @@ def test_the_output_bias_adds_and_leaves_the_weights_alone():
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_likelihood_starts_at_the_mean_as_far_as_the_bias_can_say(name):
-    likelihood = likelihoods.Bernoulli(make(name, 3, (2, 6, 5))).double()
+    likelihood = likelihoods.Bernoulli(make(name, 3, (2, 6, 5)), start_at_mean=True).double()
     rows = torch.bernoulli(torch.linspace(0.05, 0.95, 60).double().reshape(2, 6, 5).expand(50, 2, 6, 5))
     with torch.no_grad():
         likelihood.decoder.layers[-1].weight.zero_()
