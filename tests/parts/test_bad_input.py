@@ -223,7 +223,7 @@ def test_a_decoder_with_an_output_of_another_size(make, message):
 
 
 SHAPES = {
-    "Bernoulli": (lambda: likelihoods.Bernoulli(decoder(4)), r"Bernoulli .*\(4,\).*\(3,\): build the decoder"),
+    "Bernoulli": (lambda: likelihoods.Bernoulli(decoder(4), True), r"Bernoulli .*\(4,\).*\(3,\): build the decoder"),
     "Normal": (lambda: likelihoods.Normal(decoder((2, 3))), r"Normal .*\(2, 3\).*\(3,\): build the decoder"),
     "Normal, predicted": (lambda: likelihoods.Normal(decoder(), scale="predicted"), r"Normal needs \(\*batch, 2,"),
     "Columns": (lambda: likelihoods.Columns(decoder(), ["categorical(3)"] * 3), r"Columns needs \(\*batch, 9\)"),

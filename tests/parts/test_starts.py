@@ -31,7 +31,7 @@ STARTS = [
     ("LowRankNormal", {"covariance": "predicted", "rank": 1}, NORMAL_ROWS),
     *(("ZeroInflatedPoisson", {"gate": source}, COUNT_ROWS) for source in SOURCES),
     *(("ZeroInflatedNegativeBinomial", {"gate": source}, COUNT_ROWS) for source in SOURCES),
-    ("Bernoulli", {}, (NORMAL_ROWS > 1.3).float()),
+    ("Bernoulli", {"start_at_mean": True}, (NORMAL_ROWS > 1.3).float()),
     ("ContinuousBernoulli", {}, UNIT_ROWS),
     ("Poisson", {}, COUNT_ROWS),
     ("Binomial", {"total_count": 20}, COUNT_ROWS.clamp(max=20)),
