@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ROWS_PER_PART = 256
 # Annealing takes seconds for a row on a CPU. Blocks that are smaller than its own lose less by an interrupt, a minute
 # or so for images of MNIST, and are a sixth slower; on other devices a small block takes as long as a large one.
-_BLOCKS_ON_CPU = 8
+_BLOCKS_ON_CPU = 32
 
 
 @dataclass(frozen=True)
