@@ -23,6 +23,7 @@ from pyrovae.command_line import (
 from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
+from pyrovae.objectives.named import OBJECTIVES
 from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
 from pyrovae.runs import PARTS, Run, build_pair, describe_parts, described_error, users_errors
@@ -121,12 +122,17 @@ def make_parser() -> CommandParser:
 
     add(
         "--objective",
-        type=Literal["TraceMeanField_ELBO", "Trace_ELBO"],
+        type=Literal[tuple(OBJECTIVES)],
         default="TraceMeanField_ELBO",
         help="Pyro's estimator of the ELBO: the first takes the KL in closed form where there is one, so its gradients "
         "vary less; the second fits guides of any structure",
     )
-    add("--num-particles", type=PositiveInt, default=1, help="draws of z for each row and step; one is enough for most")
+    add(
+        "--num-particles",
+        type=PositiveInt | None,
+        default=None,
+        help="draws of z for each row and step; one is enough for most",
+    )
     add("--epochs", type=PositiveInt, default=200, help="passes over the training rows, at most")
     add(
         "--batch-size",

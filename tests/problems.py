@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
 from pyrovae import VAE, likelihoods, networks, posteriors, priors
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair
 
 
 @dataclass
@@ -134,3 +135,12 @@ def with_bias(name, data_shape, options):
         shape = kind.decoder_shape(data_shape, **known)
     sized = {"data_shape": data_shape} if "data_shape" in kind.__init__.__code__.co_varnames else {}
     return kind(Bias(torch.zeros(shape)), **sized, **options)
+
+
+def make_samplers(model, guide, x):
+    """Both ways of drawing several times from a pair, by name."""
+    structure = inspect_pair(model, guide, x)
+    return {
+        "vectorized": VectorizedSampler(model, guide, structure),
+        "repeated": RepeatedSampler(model, guide, structure),
+    }

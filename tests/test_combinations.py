@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
-from pyrovae.evaluation.samplers import open_sampler
+from pyrovae.evaluation.opening import open_sampler
 
 LATENT, ROWS, DRAWS = 2, 12, 300
 KINDS = ("real", "count", "binary", "categorical(3)")

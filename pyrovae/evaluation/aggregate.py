@@ -10,8 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from pyrovae.evaluation.samplers import Latents, Sampler
-from pyrovae.programs import sample_sites
+from pyrovae.programs import Latents, Sampler, sample_sites
 
 _ROWS_PER_BLOCK = 256
 # Draws are compared with rows in blocks of about so many numbers, whatever their count.

@@ -13,8 +13,8 @@ from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.hamiltonian import Path, Schedule, Start, State, adapt_step_sizes, temperatures, transition
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
-from pyrovae.evaluation.samplers import Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, check_rows
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Program, Sampler, check_positive, check_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,18 @@ from torch import Tensor
 from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, prepare, progress_bar
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
-from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
-from pyrovae.programs import Program, check_missing, check_positive, check_rows, observes, sample_sites
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import (
+    Latents,
+    Program,
+    Sampler,
+    SiteScales,
+    check_missing,
+    check_positive,
+    check_rows,
+    observes,
+    sample_sites,
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,8 @@ def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
             f"the model observes {', '.join(map(repr, names))}, and rows can be simulated only where it observes the "
             "rows themselves, at one site: pyro.sample(..., obs=x)"
         )
-    trace = poutine.trace(poutine.uncondition(sampler.model)).get_trace(like)
+    with SiteScales():
+        trace = poutine.trace(poutine.uncondition(sampler.model)).get_trace(like)
     trace.compute_log_prob()
     sites = sample_sites(trace)
     rows = sites[names[0]]["value"].reshape(like.shape).to(like.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import make_arviz
-from pyrovae.evaluation.samplers import open_sampler
+from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, check_positive, observing_site
 
 

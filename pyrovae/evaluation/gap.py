@@ -13,8 +13,8 @@ from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import block_log_weights
 from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.log_mean import means_table, row_means
-from pyrovae.evaluation.samplers import Sampler, open_sampler
-from pyrovae.programs import Program, check_positive
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Program, Sampler, check_positive
 
 if TYPE_CHECKING:
     import pandas as pd

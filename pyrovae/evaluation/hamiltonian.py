@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.latent_space import LatentSpace
-from pyrovae.evaluation.samplers import Sampler
+from pyrovae.programs import Sampler
 
 Start = Literal["prior", "guide"]
 Schedule = Literal["sigmoid", "linear"]

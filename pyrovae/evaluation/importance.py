@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
-from pyrovae.evaluation.samplers import Sampler, open_sampler
-from pyrovae.programs import Program, check_positive
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Program, Sampler, check_positive
 
 
 def log_weights(

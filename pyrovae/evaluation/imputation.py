@@ -13,8 +13,17 @@ from pyrovae.distributions import Columns, PartlyObserved
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean
-from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, isolated_rng, observing_site, sample_sites, trace_pair
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import (
+    Latents,
+    Program,
+    Sampler,
+    check_positive,
+    isolated_rng,
+    observing_site,
+    sample_sites,
+    trace_pair,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

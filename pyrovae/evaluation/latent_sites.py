@@ -8,10 +8,9 @@ import torch
 from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Independent
 
-# Registers closed forms that PyTorch lacks.
-import pyrovae.distributions.kl  # noqa: F401
+from pyrovae.distributions.divergence import closed_form_kl, elementwise
 
 CLOSED_FORM = "closed form"
 GIVEN_DRAWS = "closed form given draws of the earlier sites"
@@ -90,7 +89,7 @@ def site_terms(name: str, q_site: Any, p_site: Any, num_draws: int, *, first: bo
     """
     q, p, value = q_site["fn"], p_site["fn"], q_site["value"]
     event_dim = q.event_dim
-    q_factors, p_factors = _elementwise(q), _elementwise(p)
+    q_factors, p_factors = elementwise(q), elementwise(p)
     if isinstance(_innermost(q), Delta):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), whose KL from a density is infinite: use a guide "
@@ -112,11 +111,11 @@ def site_terms(name: str, q_site: Any, p_site: Any, num_draws: int, *, first: bo
     per_dim, kl = None, None
     if chain and q_site["mask"] is None and p_site["mask"] is None:
         if missing is None:
-            closed = _closed_form(q_factors, p_factors)
+            closed = closed_form_kl(q_factors, p_factors)
             per_dim = None if closed is None else numbers(closed)
             kl = None if per_dim is None else per_dim.sum(-1)
         else:
-            closed = _closed_form(q, p)
+            closed = closed_form_kl(q, p)
             kl = None if closed is None else row_sums(closed)
     method = (CLOSED_FORM if first else GIVEN_DRAWS) if kl is not None else MONTE_CARLO
     if kl is None:
@@ -162,22 +161,8 @@ def _innermost(distribution: Any) -> Any:
     return distribution
 
 
-def _elementwise(distribution: Any) -> Distribution | None:
-    """The distribution of the single numbers, where these are independent."""
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
-    return None if distribution.event_shape else distribution
-
-
 def _why_not_factorised(distribution: Any) -> str:
     while isinstance(distribution, Independent):
         distribution = distribution.base_dist
     size = distribution.event_shape.numel()
     return f"{type(distribution).__name__} is over {size} dimensions at once, and does not factorise over them"
-
-
-def _closed_form(q: Any, p: Any) -> Tensor | None:
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None

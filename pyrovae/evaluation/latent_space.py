@@ -9,8 +9,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from pyrovae.evaluation.samplers import Latents, Sampler
-from pyrovae.programs import sample_sites
+from pyrovae.programs import Latents, Sampler, sample_sites
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
-from pyrovae.evaluation.samplers import Latents, Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, check_rows
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
 
 
 def posterior_samples(

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
-from pyrovae.evaluation.samplers import Sampler, open_sampler
-from pyrovae.programs import Program, check_positive
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Program, Sampler, check_positive
 
 if TYPE_CHECKING:
     import pandas as pd

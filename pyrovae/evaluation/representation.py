@@ -12,8 +12,8 @@ from pyrovae.evaluation.aggregate import AggregatedPosterior
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_of_mean
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
-from pyrovae.evaluation.samplers import Sampler, open_sampler
-from pyrovae.programs import Program, check_positive, sample_sites, trace_pair
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import Program, Sampler, check_positive, sample_sites, trace_pair
 
 if TYPE_CHECKING:
     pass

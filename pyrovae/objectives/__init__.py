@@ -1,6 +1,33 @@
-"""What is minimised: bounds on log p(x), by Pyro's estimators."""
+"""What is maximised, and how its gradient is estimated: ELBO, importance-weighted bounds, low-variance gradients."""
 
-from pyrovae.objectives.elbo import BoundObjective, BoundTerms, ObjectiveName
+from pyrovae.objectives.elbo import Trace_ELBO, TraceMeanField_ELBO
+from pyrovae.objectives.importance_weighted import IWAE, Renyi
 from pyrovae.objectives.kl_forms import KlForm, kl_forms
+from pyrovae.objectives.named import as_objective
+from pyrovae.objectives.objective import Objective
+from pyrovae.objectives.path_gradients import DReG, StickingTheLanding
+from pyrovae.objectives.schedules import Cosine, Cyclical, Linear, Schedule, Sigmoid
+from pyrovae.objectives.score_function import ScoreFunction
+from pyrovae.objectives.terms import ObjectiveTerms
+from pyrovae.objectives.wake_sleep import ReweightedWakeSleep
 
-__all__ = ["BoundObjective", "BoundTerms", "KlForm", "ObjectiveName", "kl_forms"]
+__all__ = [
+    "IWAE",
+    "Cosine",
+    "Cyclical",
+    "DReG",
+    "KlForm",
+    "Linear",
+    "Objective",
+    "ObjectiveTerms",
+    "Renyi",
+    "ReweightedWakeSleep",
+    "Schedule",
+    "ScoreFunction",
+    "Sigmoid",
+    "StickingTheLanding",
+    "TraceMeanField_ELBO",
+    "Trace_ELBO",
+    "as_objective",
+    "kl_forms",
+]

@@ -4,10 +4,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-# Registers closed forms that PyTorch lacks.
-import pyrovae.distributions.kl  # noqa: F401
+from pyrovae.distributions.divergence import closed_form_kl
 from pyrovae.programs import (
     Program,
     check_missing,
@@ -66,12 +64,6 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
 def forms_of_latents(model: Program, guide: Program, x: Tensor, latents: tuple[str, ...]) -> dict[str, KlForm]:
     """``kl_forms`` of a pair that was inspected, and whose param store is open."""
     p, q = (sample_sites(trace) for trace in trace_pair(model, guide, x[:_PROBE_ROWS]))
-    return {name: _form(q[name]["fn"], p[name]["fn"]) for name in latents}
-
-
-def _form(q: torch.distributions.Distribution, p: torch.distributions.Distribution) -> KlForm:
-    try:
-        kl_divergence(q, p)
-    except NotImplementedError:
-        return "Monte Carlo"
-    return "analytic"
+    return {
+        name: "Monte Carlo" if closed_form_kl(q[name]["fn"], p[name]["fn"]) is None else "analytic" for name in latents
+    }

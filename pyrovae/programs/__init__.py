@@ -12,12 +12,19 @@ from pyrovae.programs.modules import (
 )
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
+from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [
+    "Latents",
     "PairStructure",
     "Program",
+    "RepeatedSampler",
+    "Sampler",
     "Site",
+    "SiteScales",
+    "VectorizedSampler",
     "Weights",
     "check_missing",
     "check_positive",
@@ -28,6 +35,7 @@ __all__ = [
     "inspect_pair",
     "isolated_rng",
     "keep_params",
+    "make_sampler",
     "observes",
     "observes_bits",
     "observing_site",

@@ -92,10 +92,11 @@ def probe_rows(x: Tensor, num_rows: int) -> Tensor:
 def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     """Run the pair on a few rows, and refuse it by name where it breaks the contract.
 
-    A pair owes: one argument, the rows ``x``; one data plate at dim -1 of size ``len(x)``; every latent and every
-    observed site inside it, with no dimension that is neither a plate nor part of the event; the same latent sites in
-    model and guide; no scale on any site; a density for every latent. Then each row has a log weight of its own, and
-    log p(x) of a row can be estimated.
+    A pair owes: one argument, the rows ``x``; one data plate at dim -1 over ``len(x)`` rows, which may be a subsample
+    of a larger plate; every latent and every observed site inside it, with no dimension that is neither a plate nor
+    part of the event; the same latent sites in model and guide; no scale but the plate's on any site; a density
+    for every latent. Then each row has a log weight of its own, and log p(x) of a row can be estimated. The
+    plate's scale is taken out of every number.
 
     Args:
         model: Pyro program of the rows, observing them.
@@ -193,11 +194,18 @@ def _check_site(program: str, name: str, site: Site, num_rows: int) -> None:
             f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): the "
             "data plate has to be pyro.plate('data', len(x), dim=-1), and other plates left of it"
         )
-    scale = torch.as_tensor(site["scale"])
-    if not bool((scale == 1).all()):
+    for frame in plates.values():
+        if frame.dim != -1 and frame.size != frame.full_size:
+            raise ValueError(
+                f"plate {frame.name!r} takes {frame.size} of its {frame.full_size} entries ({kind}), so the "
+                "log-densities of a row would be estimates: only the data plate at dim -1 may be larger than its batch"
+            )
+    # A data plate larger than the batch multiplies by their ratio, which is no part of a row's log-density.
+    scale = torch.as_tensor(site["scale"]) * (plates[-1].size / plates[-1].full_size)
+    if not bool(((scale - 1).abs() < 1e-6).all()):
         raise ValueError(
             f"{kind} has a scale of {scale.flatten()[0].item():g}, so its numbers would not be log-densities of the "
-            "rows: use pyro.plate('data', len(x), dim=-1) without subsampling, and no poutine.scale"
+            "rows: use no poutine.scale; a weight of the KL term is the argument beta of fit_svi"
         )
     shape = site["log_prob"].shape
     for dim in range(-1, -len(shape) - 1, -1):

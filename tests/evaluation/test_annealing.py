@@ -21,8 +21,8 @@ from pyrovae import ais, bdmc, compare_bounds
 from pyrovae.evaluation.annealing import Annealing
 from pyrovae.evaluation.hamiltonian import Path, State, temperatures, transition
 from pyrovae.evaluation.latent_space import LatentSpace
-from pyrovae.evaluation.samplers import RepeatedSampler, VectorizedSampler, open_sampler
-from pyrovae.programs import inspect_pair
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair
 
 QUICK = {"num_leapfrog": 3, "warm_up": 15}
 

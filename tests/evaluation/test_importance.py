@@ -11,8 +11,7 @@ from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 from torch import nn
 
 from pyrovae import VAE, compare_bounds, likelihoods, log_weights, networks, posteriors, priors
-from pyrovae.evaluation.samplers import RepeatedSampler, VectorizedSampler, make_sampler
-from pyrovae.programs import inspect_pair
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 50, 64, 1000])

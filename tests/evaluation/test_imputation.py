@@ -11,8 +11,7 @@ from torch import nn
 
 from pyrovae import VAE, compare_bounds, impute, likelihoods, networks, priors
 from pyrovae.distributions import PartlyObserved
-from pyrovae.evaluation.samplers import RepeatedSampler, VectorizedSampler, make_sampler
-from pyrovae.programs import inspect_pair
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler
 
 NAN = math.nan
 

@@ -21,8 +21,8 @@ from torch import nn
 from pyrovae import VAE, latent_summary, likelihoods, networks, posteriors, priors
 from pyrovae.evaluation.aggregate import AggregatedPosterior
 from pyrovae.evaluation.latent_sites import RunningMoments
+from pyrovae.evaluation.opening import open_sampler
 from pyrovae.evaluation.representation import _activity
-from pyrovae.evaluation.samplers import open_sampler
 
 
 def pair(posterior, prior=None, event_dims=1):

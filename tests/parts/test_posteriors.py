@@ -15,7 +15,8 @@ from torch.autograd.functional import jacobian
 
 from pyrovae import VAE, compare_bounds, fit_svi, inference_gap, latent_summary, likelihoods, networks, priors
 from pyrovae import posteriors as parts
-from pyrovae.evaluation.samplers import VectorizedSampler, open_sampler
+from pyrovae.evaluation.opening import open_sampler
+from pyrovae.programs import VectorizedSampler
 
 
 @pytest.mark.parametrize("name", POSTERIORS)

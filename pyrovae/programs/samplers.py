@@ -1,28 +1,19 @@
 """Many draws for many rows from one call of a Pyro program."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from pyrovae.programs import (
-    PairStructure,
-    Program,
-    Site,
-    check_missing,
-    check_rows,
-    check_support,
-    evaluation_mode,
-    inspect_pair,
-    isolated_rng,
-    private_param_store,
-    sample_sites,
-)
+from pyrovae.programs.contract import PairStructure, Site, sample_sites
+from pyrovae.programs.leaving import leave_after
+from pyrovae.programs.modules import Program
+from pyrovae.programs.scales import SiteScales
 
 Latents = dict[str, Tensor]
 """Values of the latent sites by name, each with a leading dimension of draws."""
@@ -42,8 +33,52 @@ class Sampler(ABC):
 
     def draw(self, rows: Tensor, num_draws: int) -> tuple[Latents, Tensor]:
         """Latents and log q(z|x)."""
-        trace = self._trace(self.guide, rows, num_draws)
-        return self._latents(trace, num_draws), self._row_sums(list(sample_sites(trace).values()), num_draws, len(rows))
+        trace = self.trace_guide(rows, num_draws)
+        return self.latents_of(trace, num_draws), self.log_guide_of(trace, num_draws, len(rows))
+
+    def trace_guide(self, rows: Tensor, num_draws: int) -> poutine.Trace:
+        """A run of the guide."""
+        return self._trace(self.guide, rows, num_draws)
+
+    def trace_model(self, rows: Tensor, latents: Latents) -> poutine.Trace:
+        """A run of the model at these latents."""
+        return self._conditioned(self.model, rows, latents)[0]
+
+    def trace_prior(self, rows: Tensor, latents: Latents) -> poutine.Trace:
+        """A run of the model at these latents that ends after the last of them, before it observes."""
+        tracer = poutine.trace()
+        with tracer, leave_after(self.structure.model_latents[-1]):
+            self._conditioned(self.model, rows, latents)
+        tracer.trace.compute_log_prob()
+        return tracer.trace
+
+    def log_likelihood_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
+        """log p(x|z) of a run of the model."""
+        return self._model_terms(trace, num_draws, num_rows)[1]
+
+    def by_row(self, value: Tensor, num_draws: int, event_dim: int) -> Tensor:
+        """Numbers in the dimensions of a site, the last ``event_dim`` its event, as ``(draws, rows, numbers)``."""
+        value = self._unfold(value, num_draws, event_dim)
+        value = value.movedim(value.dim() - 1 - event_dim, 1)
+        return value.reshape(*value.shape[:2], -1)
+
+    def log_guide_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
+        """log q(z|x) of a run of the guide."""
+        return self._row_sums(list(sample_sites(trace).values()), num_draws, num_rows)
+
+    def log_guide_at(self, trace: poutine.Trace, rows: Tensor, latents: Latents) -> Tensor:
+        """log q(z|x) of latents other than those that a run of the guide drew.
+
+        The distribution of a single latent is known from that run. Those of several depend on one another's values, so
+        the guide runs again.
+        """
+        sites = sample_sites(trace)
+        if len(sites) > 1:
+            return self.log_guide(rows, latents)
+        name, site = next(iter(sites.items()))
+        value = self._fold(latents[name], self.structure.latent_event_dims[name])
+        log_prob = scale_and_mask(site["fn"].log_prob(value), mask=site["mask"])
+        return self._row_sums([{**site, "log_prob": log_prob}], len(latents[name]), len(rows))
 
     def log_joint(self, rows: Tensor, latents: Latents) -> Tensor:
         """log p(x, z)."""
@@ -56,7 +91,7 @@ class Sampler(ABC):
     def draw_prior(self, rows: Tensor, num_draws: int) -> tuple[Latents, Tensor, Tensor]:
         """Latents from the prior, log p(z) and log p(x|z)."""
         trace = self._trace(self.model, rows, num_draws)
-        return self._latents(trace, num_draws), *self._model_terms(trace, num_draws, len(rows))
+        return self.latents_of(trace, num_draws), *self._model_terms(trace, num_draws, len(rows))
 
     def log_terms(self, rows: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x|z), whose sum is ``log_joint``."""
@@ -90,7 +125,8 @@ class Sampler(ABC):
         data = {name: self._fold(latents[name], dim) for name, dim in self.structure.latent_event_dims.items()}
         return self._trace(poutine.condition(program, data=data), rows, num_draws), num_draws
 
-    def _latents(self, trace: poutine.Trace, num_draws: int) -> Latents:
+    def latents_of(self, trace: poutine.Trace, num_draws: int) -> Latents:
+        """The latents of a run of either program."""
         sites = sample_sites(trace)
         return {
             name: self._unfold(sites[name]["value"], num_draws, event_dim)
@@ -178,28 +214,9 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
     return vectorized if agree else repeated
 
 
-@contextmanager
-def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Iterator[Sampler]:
-    """A sampler for a pair, with everything borrowed that it needs and put back afterwards.
-
-    Inside, the programs run in evaluation mode, without gradients, in a param store of their own, and on seeded
-    random generators.
-    """
-    check_rows(x, "x")
-    check_missing(model, guide, x, "x")
-    with (
-        private_param_store(model, guide),
-        isolated_rng(seed, x.device),
-        evaluation_mode(model, guide),
-        torch.no_grad(),
-    ):
-        structure = inspect_pair(model, guide, x)
-        check_support(model, guide, x)
-        yield make_sampler(model, guide, x, structure)
-
-
 def _scored_trace(program: Program, rows: Tensor) -> poutine.Trace:
-    trace = poutine.trace(program).get_trace(rows)
+    with SiteScales():
+        trace = poutine.trace(program).get_trace(rows)
     trace.compute_log_prob()
     return trace
 

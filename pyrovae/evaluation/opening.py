@@ -1,0 +1,40 @@
+"""A sampler for a pair of programs, with everything borrowed that it needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from pyrovae.programs import (
+    Program,
+    Sampler,
+    check_missing,
+    check_rows,
+    check_support,
+    evaluation_mode,
+    inspect_pair,
+    isolated_rng,
+    make_sampler,
+    private_param_store,
+)
+
+
+@contextmanager
+def open_sampler(model: Program, guide: Program, x: Tensor, *, seed: int) -> Iterator[Sampler]:
+    """A sampler for a pair, with everything borrowed that it needs and put back afterwards.
+
+    Inside, the programs run in evaluation mode, without gradients, in a param store of their own, and on seeded
+    random generators.
+    """
+    check_rows(x, "x")
+    check_missing(model, guide, x, "x")
+    with (
+        private_param_store(model, guide),
+        isolated_rng(seed, x.device),
+        evaluation_mode(model, guide),
+        torch.no_grad(),
+    ):
+        structure = inspect_pair(model, guide, x)
+        check_support(model, guide, x)
+        yield make_sampler(model, guide, x, structure)

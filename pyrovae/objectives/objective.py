@@ -1,0 +1,85 @@
+"""What all objectives share: their number of draws, their beta, the pairs that they are defined for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from pyrovae.objectives.kl_forms import KlForm
+from pyrovae.objectives.schedules import Schedule, check_schedule, settled_at, value_at
+from pyrovae.objectives.terms import ObjectiveTerms
+from pyrovae.programs import PairStructure, Sampler
+
+
+class Objective(ABC):
+    """What a fit maximises, and how its gradient is estimated.
+
+    One of your own is a subclass with a method ``terms``. It holds no state: the same object serves many fits.
+
+    Args:
+        num_particles: draws of the latents for each row and step.
+        beta: weight of the KL term, or of log p(z) - log q(z|x) in log weights; a number or a schedule.
+
+    Raises:
+        ValueError: fewer than one particle, a beta that is negative or not finite, a schedule that does not reach its
+            end.
+    """
+
+    def __init__(self, num_particles: int = 1, beta: float | Schedule = 1.0) -> None:
+        if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
+            raise ValueError(f"num_particles is {num_particles!r}; expected a positive integer")
+        check_schedule("beta", beta)
+        self.num_particles, self.beta = num_particles, beta
+
+    @abstractmethod
+    def terms(self, sampler: Sampler, x: Tensor, progress: float) -> ObjectiveTerms:
+        """The terms of a batch of rows.
+
+        Args:
+            sampler: draws from the guide, and log-densities of both programs, with gradients.
+            x: rows ``(rows, *data_shape)``.
+            progress: the fraction of the run's steps that is done; 1 gives all weights their final values.
+        """
+
+    def check(self, sampler: Sampler, x: Tensor) -> None:
+        """Refuse a pair of programs that the objective is not defined for.
+
+        Raises:
+            ValueError: why it is not, and what to use instead.
+        """
+        return
+
+    def kl_forms(self, sampler: Sampler, x: Tensor) -> dict[str, KlForm]:
+        """How the KL term of each latent site is found."""
+        return dict.fromkeys(sampler.structure.latents, "Monte Carlo")
+
+    @property
+    def name(self) -> str:
+        """The name that errors and reports use."""
+        return type(self).__name__
+
+    def weights(self) -> Iterator[float | Schedule]:
+        """The weights that may move over the run."""
+        yield self.beta
+
+    @property
+    def settled(self) -> float:
+        """The fraction of the run from which on all weights have their final values."""
+        return max(map(settled_at, self.weights()))
+
+    def beta_at(self, progress: float) -> float:
+        """The value of beta when the fraction ``progress`` of the run's steps is done."""
+        return value_at(self.beta, progress)
+
+
+def check_reparameterized(objective: str, structure: PairStructure, otherwise: str) -> None:
+    """Refuse a guide with a latent that carries no gradient through its draw.
+
+    Raises:
+        ValueError: the objective, the latents, and what to use instead.
+    """
+    if not structure.reparameterized:
+        raise ValueError(
+            f"{objective} needs latents drawn by reparameterisation, and the guide has one that is not (among "
+            f"{', '.join(map(repr, structure.latents))}): use {otherwise}"
+        )

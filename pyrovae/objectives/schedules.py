@@ -1,0 +1,202 @@
+"""How a weight moves over a run: from its first value to its last, in a part of the run."""
+
+import math
+from abc import ABC, abstractmethod
+
+
+class Schedule(ABC):
+    r"""A weight that moves from ``start`` to ``end`` in the first part of a run, and stays there.
+
+    One of your own is a subclass with a method ``shape``.
+
+    .. math:: w(t) = \mathrm{start} + (\mathrm{end} - \mathrm{start}) \, s(\min(1, t / \mathrm{length}))
+
+    where t goes from 0 at the first step of the run to 1 at the last, so that ``end`` is always reached.
+
+    Args:
+        start: value at the first step.
+        end: value from ``length`` of the run on.
+        length: fraction of the run, in (0, 1].
+
+    Raises:
+        ValueError: a value that is negative or not finite, a length outside (0, 1].
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, length: float = 0.25) -> None:
+        name = type(self).__name__
+        for argument, value in (("start", start), ("end", end)):
+            check_weight(f"{name}: {argument}", value)
+        if not 0 < length <= 1:
+            raise ValueError(
+                f"{name}: length is {length!r}; expected a fraction of the run in (0, 1], or the schedule would never "
+                "reach its end"
+            )
+        self.start, self.end, self.length = float(start), float(end), float(length)
+
+    @abstractmethod
+    def shape(self, progress: float) -> float:
+        """The way done, 0 to 1, when ``progress`` of the length, 0 to 1, has passed."""
+
+    def __call__(self, progress: float) -> float:
+        """The value when the fraction ``progress`` of the run's steps is done, in [0, 1]."""
+        way = self.shape(progress / self.length) if progress < self.length else 1.0
+        # At the ends the value itself, not what rounding leaves of it.
+        return self.end if way == 1 else self.start + (self.end - self.start) * way
+
+    @property
+    def settled(self) -> float:
+        """The fraction of the run from which on the value is ``end``."""
+        return self.length
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(start={self.start:g}, end={self.end:g}, length={self.length:g})"
+
+
+class Linear(Schedule):
+    """A straight line (Bowman et al., 2016; Sonderby et al., 2016).
+
+    Args:
+        start: value at the first step.
+        end: value from ``length`` of the run on.
+        length: fraction of the run, in (0, 1].
+
+    Raises:
+        ValueError: a value that is negative or not finite, a length outside (0, 1].
+
+    Example:
+        >>> warm_up = Linear(0, 1, length=0.5)
+        >>> [warm_up(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+        [0.0, 0.5, 1.0, 1.0]
+    """
+
+    def shape(self, progress: float) -> float:
+        """As much of the way as of the length."""
+        return progress
+
+
+class Cosine(Schedule):
+    """Half a wave of the cosine: slow at both ends.
+
+    Args:
+        start: value at the first step.
+        end: value from ``length`` of the run on.
+        length: fraction of the run, in (0, 1].
+
+    Raises:
+        ValueError: a value that is negative or not finite, a length outside (0, 1].
+
+    Example:
+        >>> [round(Cosine(0, 1, length=1)(progress), 3) for progress in (0.0, 0.25, 0.5, 1.0)]
+        [0.0, 0.146, 0.5, 1.0]
+    """
+
+    def shape(self, progress: float) -> float:
+        """Half a wave."""
+        return (1 - math.cos(math.pi * progress)) / 2
+
+
+class Sigmoid(Schedule):
+    """The logistic curve, brought to its ends exactly (Bowman et al., 2016).
+
+    Args:
+        start: value at the first step.
+        end: value from ``length`` of the run on.
+        length: fraction of the run, in (0, 1].
+        steepness: the larger, the more of the way is done in the middle.
+
+    Raises:
+        ValueError: a value that is negative or not finite, a length outside (0, 1], a steepness that is not positive.
+
+    Example:
+        >>> [round(Sigmoid(0, 1, length=1)(progress), 3) for progress in (0.0, 0.25, 0.5, 1.0)]
+        [0.0, 0.07, 0.5, 1.0]
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, length: float = 0.25, steepness: float = 10.0) -> None:
+        super().__init__(start, end, length)
+        if not 0 < steepness < math.inf:
+            raise ValueError(f"Sigmoid: steepness is {steepness!r}; expected a positive number")
+        self.steepness = steepness
+
+    def shape(self, progress: float) -> float:
+        """The logistic curve between its ends."""
+        # A logistic curve is half a hyperbolic tangent, which is odd about the middle.
+        half = self.steepness / 4
+        return 0.5 + 0.5 * math.tanh(half * (2 * progress - 1)) / math.tanh(half)
+
+
+class Cyclical(Schedule):
+    """Several lines one after the other, each followed by a rest at the end value (Fu et al., 2019).
+
+    Args:
+        start: value at the first step, and of each new cycle.
+        end: value from the last cycle's rest on.
+        length: fraction of the run that the cycles fill, in (0, 1].
+        cycles: number of cycles.
+        rise: fraction of a cycle in which the value rises, in (0, 1].
+
+    Raises:
+        ValueError: a value that is negative or not finite, a length or a rise outside (0, 1], fewer than one cycle.
+
+    Example:
+        >>> cyclical = Cyclical(0, 1, length=1, cycles=2)
+        >>> [cyclical(progress) for progress in (0.0, 0.125, 0.25, 0.4, 0.5, 0.75, 1.0)]
+        [0.0, 0.5, 1.0, 1.0, 0.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self, start: float = 0.0, end: float = 1.0, length: float = 1.0, cycles: int = 4, rise: float = 0.5
+    ) -> None:
+        super().__init__(start, end, length)
+        if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1:
+            raise ValueError(f"Cyclical: cycles is {cycles!r}; expected a positive integer")
+        if not 0 < rise <= 1:
+            raise ValueError(f"Cyclical: rise is {rise!r}; expected a fraction of a cycle in (0, 1]")
+        self.cycles, self.rise = cycles, rise
+
+    def shape(self, progress: float) -> float:
+        """A rise and a rest in each cycle."""
+        return min(1.0, progress * self.cycles % 1 / self.rise)
+
+    @property
+    def settled(self) -> float:
+        """The fraction of the run at which the last cycle rests."""
+        return self.length * (self.cycles - 1 + self.rise) / self.cycles
+
+
+def check_weight(name: str, value: object) -> None:
+    """Refuse a weight that is no number, negative or not finite.
+
+    Raises:
+        ValueError: the weight, by its name.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or a schedule from pyrovae.objectives")
+
+
+def check_schedule(name: str, value: float | Schedule) -> None:
+    """Refuse a weight, or a schedule whose values are no weights or that does not reach its end.
+
+    Raises:
+        ValueError: the weight or the schedule, by its name.
+    """
+    if not isinstance(value, Schedule):
+        check_weight(name, value)
+        return
+    for percent in range(101):
+        check_weight(f"{name}, after {percent} % of the run", value(percent / 100))
+    if not 0 < value.settled <= 1 or value(value.settled) != value.end:
+        raise ValueError(
+            f"{name}: {type(value).__name__} does not reach its end {value.end:g} within the run; expected shape(1) "
+            "of 1, and a settled fraction in (0, 1]"
+        )
+
+
+def value_at(weight: float | Schedule, progress: float) -> float:
+    """The value of a weight when the fraction ``progress`` of the run's steps is done."""
+    return weight(progress) if isinstance(weight, Schedule) else weight
+
+
+def settled_at(weight: float | Schedule) -> float:
+    """The fraction of the run from which on a weight has its final value; 0 where it never moves."""
+    return weight.settled if isinstance(weight, Schedule) else 0.0

@@ -1,0 +1,76 @@
+"""Reweighted wake-sleep: the guide learns from weighted draws, or from dreams of the model."""
+
+import torch
+from torch import Tensor
+
+from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
+from pyrovae.objectives.objective import Objective
+from pyrovae.objectives.terms import ObjectiveTerms
+from pyrovae.programs import Sampler, observes, sample_sites, trace_pair
+
+
+class ReweightedWakeSleep(Objective):
+    r"""Reweighted wake-sleep of K draws (Bornschein and Bengio, 2015).
+
+    The model climbs the importance-weighted bound, and the guide comes closer to the posterior in KL(p || q):
+
+    .. math::
+
+        \nabla_\theta = \sum_k \tilde w_k \nabla_\theta \log p(x, z_k), \qquad
+        \nabla_\phi = \lambda \sum_k \tilde w_k \nabla_\phi \log q(z_k|x)
+        + (1 - \lambda)\, E_{p(x', z')}[\nabla_\phi \log q(z'|x')]
+
+    where the w are the normalised importance weights. The second part is the sleep phase, on rows that the model
+    dreams. No gradient passes through a draw, so latents may be discrete. What is reported is the importance-weighted
+    bound.
+
+    Args:
+        num_particles: K, draws of the latents for each row and step.
+        insomnia: the share of the wake phase in the guide's gradient, in [0, 1]; 1 never sleeps.
+
+    Raises:
+        ValueError: fewer than one particle, an insomnia outside [0, 1].
+
+    Example:
+        >>> ReweightedWakeSleep(num_particles=10, insomnia=0.5).insomnia
+        0.5
+    """
+
+    def __init__(self, num_particles: int = 5, insomnia: float = 1.0) -> None:
+        super().__init__(num_particles)
+        if isinstance(insomnia, bool) or not isinstance(insomnia, int | float) or not 0 <= insomnia <= 1:
+            raise ValueError(f"insomnia is {insomnia!r}; expected a number from 0 (only sleep) to 1 (only wake)")
+        self.insomnia = insomnia
+
+    def check(self, sampler: Sampler, x: Tensor) -> None:
+        """Refuse a model that cannot dream, if dreams are asked for."""
+        if self.insomnia < 1:
+            observed = sampler.structure.observed
+            sites = sample_sites(trace_pair(sampler.model, sampler.guide, x)[0])
+            if len(observed) > 1 or not observes(sites[observed[0]], x):
+                raise ValueError(
+                    f"{self.name} with insomnia below 1 draws rows from the model, which has to observe the rows as "
+                    f"they are, at one site (it observes {', '.join(map(repr, observed))}): use insomnia 1"
+                )
+
+    def terms(self, sampler: Sampler, x: Tensor, progress: float) -> ObjectiveTerms:
+        """The terms of a batch of rows."""
+        with torch.no_grad():
+            latents, log_guide = sampler.draw(x, self.num_particles)
+        log_prior, log_likelihood = sampler.log_terms(x, latents)
+        log_ratio = log_prior - log_guide
+        log_weights = log_likelihood + log_ratio
+        weights = log_weights.detach().softmax(0)
+        loss = -(weights * (log_likelihood + log_prior)).sum()
+        if self.insomnia > 0:
+            loss = loss - self.insomnia * (weights * sampler.log_guide(x, latents)).sum()
+        if self.insomnia < 1:
+            loss = loss - (1 - self.insomnia) * self._dreamt(sampler, x)
+        return weighted_terms(loss, renyi_bound(log_weights), log_likelihood, log_ratio)
+
+    def _dreamt(self, sampler: Sampler, x: Tensor) -> Tensor:
+        """log q of the latents behind as many rows of the model's own, summed."""
+        with torch.no_grad():
+            latents, _, _ = sampler.draw_prior(x, 1)
+            dreams = sampler.draw_observed(x, latents, sampler.structure.observed[0]).reshape(x.shape)
+        return sampler.log_guide(dreams, latents).sum()

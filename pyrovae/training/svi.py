@@ -1,0 +1,176 @@
+"""Fitting a pair of Pyro programs by stochastic variational inference."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+from pyrovae.objectives import Objective, Schedule, as_objective
+from pyrovae.programs import (
+    Program,
+    check_missing,
+    check_positive,
+    check_rows,
+    check_support,
+    evaluation_mode,
+    inspect_pair,
+    isolated_rng,
+    make_sampler,
+    owned_modules,
+    private_param_store,
+    training_mode,
+)
+from pyrovae.training.loop import TrainingLoop
+from pyrovae.training.result import FitResult
+
+
+def fit_svi(
+    model: Program,
+    guide: Program,
+    train: Tensor,
+    *,
+    validation: Tensor | None = None,
+    train_transform: Callable[[Tensor], Tensor] | None = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    objective: str | Objective | ELBO = "TraceMeanField_ELBO",
+    num_particles: int | None = None,
+    beta: float | Schedule | None = None,
+    patience: int | None = 20,
+    optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> FitResult:
+    r"""Fit a model and a guide by maximising the ELBO of the training rows.
+
+    .. math:: \max \sum_i E_{q(z_i|x_i)}[\log p(x_i, z_i) - \log q(z_i|x_i)]
+
+    Parameters are found by themselves: those of an ``nn.Module`` given as program or owning the bound method, and
+    what ``pyro.module`` and ``pyro.param`` touch. They never pass through the global param store, so models of
+    equal names do not meet. The rows are moved to the device of the parameters once. Whatever ends a fit, an error or
+    an interrupt, the best weights so far are put back.
+
+    Args:
+        model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of a batch of rows, drawing the model's latents inside the same plate.
+        train: rows ``(rows, *data_shape)``.
+        validation: rows to judge each epoch by. With them the weights of the best epoch are kept, else the last.
+        train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
+        epochs: passes over the rows, at most.
+        batch_size: rows of each step.
+        lr: learning rate of Adam.
+        objective: what is maximised, by name or as an object of ``pyrovae.objectives`` with options of its own:
+            ``"TraceMeanField_ELBO"`` takes the KL in closed form where there is one, so its gradients vary less, and
+            draws it elsewhere; ``"Trace_ELBO"`` always draws it, and takes guides of any structure; ``"IWAE"``,
+            ``"Renyi"``, ``"DReG"``, ``"StickingTheLanding"``, ``"ReweightedWakeSleep"``, ``"ScoreFunction"``. Or a
+            ``Trace_ELBO`` or ``TraceMeanField_ELBO`` of Pyro. It acts on training, and on which epoch is kept; the ELBO
+            in the history is the true one.
+        num_particles: draws of the latents for each row and step, for an objective by name; None takes its default.
+        beta: weight of the KL term, a number or a schedule, for an objective by name; None is 1. While it moves no
+            epoch is judged and none stops the fit.
+        patience: epochs without a better validation objective before stopping; None never stops early.
+        optimizer: maker of another torch optimiser from the parameters; ``lr`` is then unused.
+        seed: of shuffling and of all draws; the caller's generators stay as they are.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: a pair that breaks the contract of ``inspect_pair``, data outside the likelihood's support,
+            NaN in the data unless the programs take missing entries, a batch larger than the data, numbers out of
+            range, an objective that is not defined for the pair. Nothing was changed then.
+        NonFiniteLossError: the loss became NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, fit_svi, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(1),
+        ...     likelihoods.Normal(networks.MLP(1, 3, ())),
+        ...     posteriors.DiagonalNormal(networks.MLP(3, 2, ())),
+        ... )
+        >>> x = torch.randn(200, 3) * torch.tensor([3.0, 0.1, 0.1])
+        >>> result = fit_svi(vae.model, vae.guide, x, epochs=50, batch_size=50, lr=0.03, progress=False)
+        >>> result.history[-1]["train_elbo"] > result.history[0]["train_elbo"]
+        True
+    """
+    check_rows(train, "train")
+    if validation is not None:
+        check_rows(validation, "validation")
+    _check_numbers(len(train), epochs, batch_size, lr, patience)
+    maximized = as_objective(objective, num_particles, beta)
+    device = _parameter_device(model, guide, default=train.device)
+    _check_dtype(model, guide, train)
+    train = train.to(device)
+    validation = None if validation is None else validation.to(device)
+
+    check_missing(model, guide, train, "train")
+    if validation is not None:
+        check_missing(model, guide, validation, "validation")
+    with ExitStack() as stack:
+        outside = stack.enter_context(private_param_store(model, guide))
+        stack.enter_context(isolated_rng(seed, device))
+        stack.enter_context(warnings.catch_warnings())
+        # A loss that is not finite stops the fit with an error that says more.
+        warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
+        first_rows = train[:5] if train_transform is None else train_transform(train[:5])
+        with evaluation_mode(model, guide):
+            structure = inspect_pair(model, guide, first_rows)
+            with isolated_rng(seed, device):
+                sampler = make_sampler(model, guide, first_rows, structure)
+            kl_forms = maximized.kl_forms(sampler, first_rows)
+            check_support(model, guide, train if train_transform is None else first_rows)
+            if validation is not None:
+                check_support(model, guide, validation)
+        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform)
+        make_optimizer = optimizer or (lambda parameters: _adam(parameters, lr))
+        try:
+            with training_mode(loop.modules):
+                # A program may differ in training, by a scale of its own for example.
+                inspect_pair(model, guide, first_rows)
+                with isolated_rng(seed, device):
+                    maximized.check(sampler, first_rows)
+            loop.weights.restore(loop.best_weights)
+            return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress)
+        except BaseException:
+            # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
+            loop.keep_best()
+            raise
+
+
+def _adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    # One fused kernel in place of a dozen small ones for each tensor; other devices have none.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    return torch.optim.Adam(parameters, lr=lr, fused=fused)
+
+
+def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float, patience: int | None) -> None:
+    check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"lr is {lr!r}; expected a positive number")
+    if rows < 2:
+        raise ValueError(f"train has {rows} row; a model needs several to learn from")
+    if batch_size > rows:
+        raise ValueError(f"batch_size is {batch_size}, more than the {rows} training rows: give at most {rows}")
+
+
+def _parameter_device(model: Program, guide: Program, default: torch.device) -> torch.device:
+    for module in owned_modules(model, guide):
+        for parameter in module.parameters():
+            return parameter.device
+    return default
+
+
+def _check_dtype(model: Program, guide: Program, train: Tensor) -> None:
+    if not train.is_floating_point():
+        return
+    for module in owned_modules(model, guide):
+        for name, parameter in module.named_parameters():
+            if parameter.is_floating_point() and parameter.dtype != train.dtype:
+                raise ValueError(
+                    f"train is {train.dtype} and the parameter {name!r} is {parameter.dtype}: convert the data, "
+                    f"train.to({parameter.dtype}), or the module"
+                )
