@@ -1,0 +1,234 @@
+"""Probabilistic principal component analysis: the linear VAE whose posterior and maximum are known."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrovae.distributions.gaussian import expected_log_density, gaussian_entropy
+from pyrovae.likelihoods import Normal
+from pyrovae.models.vae import VAE
+from pyrovae.networks import MLP
+from pyrovae.priors import StandardNormal
+from pyrovae.programs import check_positive, check_rows
+
+
+@dataclass(frozen=True)
+class EMStep:
+    """One half of an iteration of expectation-maximisation, in nats per row.
+
+    Attributes:
+        step: ``"E"``, after which q is the posterior of the present parameters and the bound touches log p(x), or
+            ``"M"``, after which the parameters are the best ones for that q.
+        bound: the evidence lower bound of q and the parameters.
+        log_px: log p(x) of the parameters.
+    """
+
+    step: Literal["E", "M"]
+    bound: float
+    log_px: float
+
+
+@dataclass(frozen=True)
+class ProbabilisticPCA:
+    r"""A linear generative model with Gaussian noise of one scale (Tipping and Bishop, 1999).
+
+    .. math:: z \sim N(0, I), \qquad x \mid z \sim N(W z + b, \sigma^2 I), \qquad x \sim N(b, W W^T + \sigma^2 I)
+
+    Attributes:
+        weight: W ``(data_dim, latent_dim)``.
+        bias: b ``(data_dim,)``.
+        scale: sigma, a standard deviation.
+
+    Example:
+        >>> x = torch.randn(200, 1) @ torch.randn(1, 4) + 0.1 * torch.randn(200, 4)
+        >>> exact = ProbabilisticPCA.maximum_likelihood(x, latent_dim=1)
+        >>> fitted, history = ProbabilisticPCA.fit_em(x, latent_dim=1)
+        >>> bool((fitted.log_prob(x) - exact.log_prob(x)).mean().abs() < 1e-8)
+        True
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: float
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions of z."""
+        return self.weight.shape[1]
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of x, ``(data_dim, data_dim)``."""
+        return self.weight @ self.weight.T + self.scale**2 * torch.eye(len(self.bias)).to(self.weight)
+
+    @classmethod
+    def maximum_likelihood(cls, x: Tensor, latent_dim: int) -> "ProbabilisticPCA":
+        r"""The maximum of log p(x), from the eigenvalues of the rows' covariance.
+
+        .. math:: W = U (\Lambda - \sigma^2 I)^{1/2}, \qquad \sigma^2 = \frac{1}{D - d} \sum_{j > d} \lambda_j
+
+        Args:
+            x: rows ``(rows, data_dim)``.
+            latent_dim: d, dimensions of z, fewer than those of x.
+
+        Raises:
+            ValueError: no rows of vectors, as many latents as dimensions, rows without noise outside the latents.
+        """
+        mean, covariance = _moments(x, latent_dim)
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
+        variance = eigenvalues[latent_dim:].mean()
+        if variance <= torch.finfo(covariance.dtype).eps * eigenvalues[0]:
+            raise ValueError(
+                f"the rows lie in {latent_dim} dimensions or fewer, so the noise is zero and log p(x) has no maximum: "
+                "give a smaller latent_dim"
+            )
+        weight = eigenvectors[:, :latent_dim] * (eigenvalues[:latent_dim] - variance).sqrt()
+        return cls(weight, mean, variance.sqrt().item())
+
+    @classmethod
+    def fit_em(
+        cls, x: Tensor, latent_dim: int, *, max_steps: int = 10_000, tolerance: float = 1e-11, seed: int = 0
+    ) -> tuple["ProbabilisticPCA", list[EMStep]]:
+        r"""Climb to the maximum by expectation-maximisation, from a random start.
+
+        The E step sets q(z|x) to the posterior, so the bound becomes log p(x); the M step takes the parameters that
+        maximise the bound of this q. Neither can lower log p(x) (Dempster, Laird and Rubin, 1977; Neal and Hinton,
+        1998). A VAE does the same by gradients, with one encoder for all rows in place of the E step.
+
+        Args:
+            x: rows ``(rows, data_dim)``.
+            latent_dim: dimensions of z, fewer than those of x.
+            max_steps: iterations of an E and an M step, at most.
+            tolerance: stop when an iteration changes no entry of the model's covariance by more than this part of the
+                mean variance of x.
+            seed: of the start.
+
+        Returns:
+            The model, and every half step.
+
+        Raises:
+            ValueError: no rows of vectors, as many latents as dimensions, numbers out of range.
+        """
+        check_positive(max_steps=max_steps)
+        mean, covariance = _moments(x, latent_dim)
+        generator = torch.Generator().manual_seed(seed)
+        start = torch.randn(len(mean), latent_dim, generator=generator, dtype=covariance.dtype).to(covariance)
+        spread = (covariance.trace() / len(mean)).sqrt()
+        model = cls(start * spread, mean, spread.item())
+        history: list[EMStep] = []
+        log_px, marginal = _mean_log_px(model, covariance), model.covariance
+        for _ in range(max_steps):
+            slope, posterior_covariance = model._posterior_map()
+            history.append(EMStep("E", _bound(model, covariance, slope, posterior_covariance), log_px))
+            model = _m_step(mean, covariance, slope, posterior_covariance)
+            log_px = _mean_log_px(model, covariance)
+            history.append(EMStep("M", _bound(model, covariance, slope, posterior_covariance), log_px))
+            before, marginal = marginal, model.covariance
+            if bool((marginal - before).abs().max() < tolerance * spread**2):
+                break
+        return model, history
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Exact log p(x) of rows ``(rows, data_dim)``, in nats."""
+        noise = torch.full_like(self.bias, self.scale**2)
+        return dist.LowRankMultivariateNormal(self.bias.double(), self.weight.double(), noise.double()).log_prob(
+            x.double()
+        )
+
+    def posterior(self, x: Tensor) -> dist.MultivariateNormal:
+        r"""The exact posterior of rows ``(rows, data_dim)``.
+
+        .. math:: p(z|x) = N(M^{-1} W^T (x - b),\ \sigma^2 M^{-1}), \qquad M = W^T W + \sigma^2 I
+        """
+        slope, covariance = self._posterior_map()
+        return dist.MultivariateNormal((x - self.bias) @ slope.T, covariance)
+
+    def vae(self) -> VAE:
+        """The same model as a ``VAE`` with the exact posterior as its guide: ELBO and log p(x) are equal."""
+        data_dim, latent_dim = self.weight.shape
+        decoder = MLP(latent_dim, data_dim, ()).to(self.weight)
+        linear = decoder.layers[0]
+        assert isinstance(linear, nn.Linear)
+        with torch.no_grad():
+            linear.weight.copy_(self.weight)
+            assert linear.bias is not None
+            linear.bias.copy_(self.bias)
+        return VAE(StandardNormal(latent_dim).to(self.weight), Normal(decoder, scale=self.scale), _ExactPosterior(self))
+
+    def _posterior_map(self) -> tuple[Tensor, Tensor]:
+        """The matrix from x - b to the posterior mean, and the posterior covariance, which no row changes."""
+        identity = torch.eye(self.latent_dim).to(self.weight)
+        inverse = torch.linalg.inv(self.weight.T @ self.weight + self.scale**2 * identity)
+        return inverse @ self.weight.T, self.scale**2 * inverse
+
+
+class _ExactPosterior(nn.Module):
+    bias: Tensor
+    slope: Tensor
+    scale_tril: Tensor
+
+    def __init__(self, model: ProbabilisticPCA) -> None:
+        super().__init__()
+        slope, covariance = model._posterior_map()
+        self.register_buffer("bias", model.bias)
+        self.register_buffer("slope", slope)
+        self.register_buffer("scale_tril", torch.linalg.cholesky(covariance))
+
+    def forward(self, x: Tensor) -> dist.MultivariateNormal:
+        return dist.MultivariateNormal((x - self.bias) @ self.slope.T, scale_tril=self.scale_tril)
+
+
+def rows_of_vectors(x: Tensor, latent_dim: int) -> Tensor:
+    """The rows in float64.
+
+    Raises:
+        ValueError: no rows of vectors, missing entries, as many latents as dimensions.
+    """
+    check_rows(x, "x")
+    check_positive(latent_dim=latent_dim)
+    if x.dim() != 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected rows of vectors: use x.flatten(1)")
+    if latent_dim >= x.shape[1]:
+        raise ValueError(f"latent_dim is {latent_dim} for rows of {x.shape[1]} numbers; expected fewer")
+    if bool(x.isnan().any()):
+        raise ValueError("x has missing entries, NaN, which these closed forms do not take: remove or fill them")
+    return x.double()
+
+
+def _moments(x: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the rows, which are all that the model sees of them."""
+    x = rows_of_vectors(x, latent_dim)
+    mean = x.mean(0)
+    return mean, (x - mean).T @ (x - mean) / len(x)
+
+
+def _m_step(mean: Tensor, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> ProbabilisticPCA:
+    """The parameters that maximise the bound of a posterior: a regression of x on z."""
+    # Means over rows of x z^T and of z z^T under q.
+    cross = covariance @ slope.T
+    second_moment = posterior_covariance + slope @ cross
+    weight = torch.linalg.solve(second_moment, cross.T).T
+    variance = (covariance - weight @ cross.T).trace() / len(mean)
+    return ProbabilisticPCA(weight, mean, variance.sqrt().item())
+
+
+def _bound(model: ProbabilisticPCA, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> float:
+    r"""Mean over rows of :math:`E_q[\log p(x|z)] + E_q[\log p(z)] + H(q)`."""
+    data_dim, latent_dim = model.weight.shape
+    # Means of x - W z under q and the rows have this covariance, and their mean is zero.
+    residual = torch.eye(data_dim).to(covariance) - model.weight @ slope
+    residual_covariance = residual @ covariance @ residual.T + model.weight @ posterior_covariance @ model.weight.T
+    zero, identity = torch.zeros(data_dim).to(covariance), torch.eye(data_dim).to(covariance)
+    reconstruction = expected_log_density(zero, residual_covariance, zero, model.scale**2 * identity)
+    of_z = posterior_covariance + slope @ covariance @ slope.T
+    prior = expected_log_density(zero[:latent_dim], of_z, zero[:latent_dim], identity[:latent_dim, :latent_dim])
+    return (reconstruction + prior + gaussian_entropy(posterior_covariance)).item()
+
+
+def _mean_log_px(model: ProbabilisticPCA, covariance: Tensor) -> float:
+    zero = torch.zeros(len(covariance)).to(covariance)
+    return expected_log_density(zero, covariance, zero, model.covariance).item()

@@ -1,0 +1,121 @@
+"""Expectation-maximisation beside the eigenvalues and beside SVI."""
+
+import itertools
+
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae.models import MixtureOfProbabilisticPCA, ProbabilisticPCA
+
+
+def linear_rows(count=500, data_dim=6, latent_dim=2, noise=0.5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(latent_dim, data_dim, generator=generator, dtype=torch.float64)
+    z = torch.randn(count, latent_dim, generator=generator, dtype=torch.float64)
+    return z @ weight + noise * torch.randn(count, data_dim, generator=generator, dtype=torch.float64) + 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("latent_dim", [1, 2, 4])
+def test_em_reaches_the_eigenvalue_solution(seed, latent_dim):
+    x = linear_rows(seed=seed)
+    exact = ProbabilisticPCA.maximum_likelihood(x, latent_dim)
+    fitted, history = ProbabilisticPCA.fit_em(x, latent_dim, seed=seed)
+    assert (fitted.log_prob(x).mean() - exact.log_prob(x).mean()).abs() < 1e-10
+    torch.testing.assert_close(fitted.covariance, exact.covariance, rtol=0, atol=1e-8)
+    assert fitted.scale == pytest.approx(exact.scale, abs=1e-8)
+    assert history[-1].log_px == pytest.approx(fitted.log_prob(x).mean().item(), abs=1e-12)
+
+
+def test_every_half_step_raises_the_bound_and_the_e_step_closes_the_gap():
+    _, history = ProbabilisticPCA.fit_em(linear_rows(), 2)
+    assert [half.step for half in history[:4]] == ["E", "M", "E", "M"]
+    for before, after in itertools.pairwise(history):
+        # Rounding of a number near 10.
+        assert after.bound >= before.bound - 1e-13
+        assert after.log_px >= before.log_px - 1e-13
+    for half in history:
+        assert half.bound <= half.log_px + 1e-13
+        if half.step == "E":
+            assert half.bound == pytest.approx(half.log_px, abs=1e-13)
+    assert history[1].log_px - history[1].bound > 0.1  # after an M step the gap is open
+
+
+def test_densities_are_those_of_scipy_and_of_the_vae():
+    x = linear_rows()
+    model, _ = ProbabilisticPCA.fit_em(x, 2, max_steps=5)
+    exact = multivariate_normal(model.bias.numpy(), model.covariance.numpy()).logpdf(x.numpy())
+    torch.testing.assert_close(model.log_prob(x), torch.as_tensor(exact), rtol=0, atol=1e-10)
+    vae = model.vae()
+    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=10)
+    torch.testing.assert_close(bounds.log_px, torch.as_tensor(exact), rtol=0, atol=1e-9)
+    assert bounds.gap.abs().max() < 1e-9
+
+
+def test_the_linear_vae_reaches_the_maximum_that_em_reaches():
+    x = linear_rows(count=400)
+    fitted, _ = ProbabilisticPCA.fit_em(x, 2)
+    maximum = fitted.log_prob(x).mean().item()
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 6, ()), scale="shared"),
+        posteriors.DiagonalNormal(networks.MLP(6, 4, ())),
+    ).double()
+    for lr, epochs in ((0.02, 120), (0.002, 60)):
+        fit_svi(vae.model, vae.guide, x, epochs=epochs, batch_size=100, lr=lr, num_particles=4, progress=False)
+    decoder = vae.likelihood.decoder.layers[0]
+    learned = ProbabilisticPCA(decoder.weight.detach(), decoder.bias.detach(), vae.likelihood.scale.item())
+    assert maximum - 1e-2 < learned.log_prob(x).mean().item() <= maximum + 1e-12
+
+
+def test_mixture_climbs_and_its_bound_touches_log_px_after_each_e_step():
+    x = torch.cat([linear_rows(300), linear_rows(200, noise=0.2, seed=1) - 4])
+    mixture, history = MixtureOfProbabilisticPCA.fit_em(x, 2, 2)
+    for before, after in itertools.pairwise(history):
+        assert after.bound >= before.bound - 1e-12
+    for half in history:
+        assert half.bound <= half.log_px + 1e-12
+        if half.step == "E":
+            assert half.bound == pytest.approx(half.log_px, abs=1e-11)
+    exact = sum(
+        share.item() * multivariate_normal(part.bias.numpy(), part.covariance.numpy()).pdf(x.numpy())
+        for share, part in zip(mixture.weights, mixture.components, strict=True)
+    )
+    torch.testing.assert_close(mixture.log_prob(x), torch.as_tensor(exact).log(), rtol=0, atol=1e-9)
+    one, _ = ProbabilisticPCA.fit_em(x, 2)
+    assert mixture.log_prob(x).mean() > one.log_prob(x).mean() + 0.1
+    assert sorted(round(part.scale, 1) for part in mixture.components) == [0.2, 0.5]
+
+
+def test_a_mixture_of_one_is_probabilistic_pca():
+    x = linear_rows()
+    mixture, _ = MixtureOfProbabilisticPCA.fit_em(x, 2, 1, tolerance=1e-13, max_steps=3000)
+    exact = ProbabilisticPCA.maximum_likelihood(x, 2)
+    assert mixture.log_prob(x).mean().item() == pytest.approx(exact.log_prob(x).mean().item(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "latent_dim", "message"),
+    [
+        (torch.randn(10, 1, 3, 3), 2, r"x has shape \(10, 1, 3, 3\); expected rows of vectors: use x.flatten\(1\)"),
+        (torch.randn(10, 3), 3, "latent_dim is 3 for rows of 3 numbers; expected fewer"),
+        (torch.randn(10, 3), 0, "latent_dim is 0"),
+        (torch.tensor([[1.0, float("nan")], [2.0, 3.0]]), 1, "missing entries"),
+    ],
+)
+def test_bad_input(x, latent_dim, message):
+    for fit in (ProbabilisticPCA.fit_em, ProbabilisticPCA.maximum_likelihood):
+        with pytest.raises(ValueError, match=message):
+            fit(x, latent_dim)
+    with pytest.raises(ValueError, match=message):
+        MixtureOfProbabilisticPCA.fit_em(x, latent_dim, 2)
+
+
+def test_rows_without_noise_and_too_many_components_are_refused():
+    flat = torch.randn(20, 1) @ torch.ones(1, 3)
+    with pytest.raises(ValueError, match="the noise is zero and log p\\(x\\) has no maximum"):
+        ProbabilisticPCA.maximum_likelihood(flat.double(), 2)
+    with pytest.raises(ValueError, match="num_components is 5 for 4 rows"):
+        MixtureOfProbabilisticPCA.fit_em(torch.randn(4, 3), 1, 5)
