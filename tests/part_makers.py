@@ -9,6 +9,7 @@ import users_parts
 from torch import nn
 
 from pyrovae import likelihoods, networks, posteriors, priors
+from pyrovae.data import Masking
 
 LATENT, DATA = 3, (2, 4)
 Shape = tuple[int, ...]
@@ -186,6 +187,10 @@ def batch_normalised(latent_shape: Shape) -> nn.Module:
     return posteriors.DiagonalNormal(encoder(2 * latent_shape[0], normalization="batch"))
 
 
+def denoising(latent_shape: Shape) -> nn.Module:
+    return posteriors.Denoising(posterior(posteriors.DiagonalNormal)(latent_shape), Masking(0.3))
+
+
 POSTERIORS = {
     name: Maker(make, (LATENT,), DATA, smallest=2 if name.startswith("Flow") else 1)
     for name, make in {
@@ -204,7 +209,8 @@ POSTERIORS = {
 } | {
     "DiagonalNormal, batch normalisation": Maker(
         batch_normalised, (LATENT,), DATA, train_differs="a batch is normalised by its own moments"
-    )
+    ),
+    "Denoising": Maker(denoising, (LATENT,), DATA, train_differs="the encoder sees a damaged row"),
 }
 
 # Priors.

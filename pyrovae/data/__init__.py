@@ -1,6 +1,7 @@
 """Data sets, split into training, validation and test rows."""
 
 from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
+from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper
 from pyrovae.data.load import load_data
 from pyrovae.data.missing import mark_missing
 from pyrovae.data.named import NAMES
@@ -8,7 +9,11 @@ from pyrovae.data.splits import DataSplits
 
 __all__ = [
     "NAMES",
+    "Corruption",
     "DataSplits",
+    "GaussianNoise",
+    "Masking",
+    "SaltAndPepper",
     "check_column_kinds",
     "columns_by_kind",
     "load_data",

@@ -1,8 +1,9 @@
 """Complete models: pairs of Pyro programs."""
 
+from pyrovae.models.autoencoder import Autoencoder
 from pyrovae.models.check import VAECheck, check_vae
 from pyrovae.models.mixture_of_probabilistic_pca import MixtureOfProbabilisticPCA
 from pyrovae.models.probabilistic_pca import EMStep, ProbabilisticPCA
 from pyrovae.models.vae import VAE
 
-__all__ = ["VAE", "EMStep", "MixtureOfProbabilisticPCA", "ProbabilisticPCA", "VAECheck", "check_vae"]
+__all__ = ["VAE", "Autoencoder", "EMStep", "MixtureOfProbabilisticPCA", "ProbabilisticPCA", "VAECheck", "check_vae"]

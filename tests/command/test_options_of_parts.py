@@ -19,14 +19,14 @@ PACKAGES = {
     "encoder": networks,
     "decoder": networks,
 }
-# Those around another part of the same slot are what --missing keep is for.
+# Those around another part of the same slot are no option.
 PARTS = [
     (slot, name)
     for slot, package in PACKAGES.items()
     for name in package.__all__
     if slot not in inspect.signature(getattr(package, name)).parameters
 ]
-AROUND = [("likelihood", "PartlyObserved"), ("posterior", "PartlyObserved")]
+AROUND = [("likelihood", "PartlyObserved"), ("posterior", "PartlyObserved"), ("posterior", "Denoising")]
 
 
 def arguments(slot, name):

@@ -1,0 +1,102 @@
+"""Damage to rows, which a denoising model learns to undo."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Corruption(ABC):
+    """A random change of rows; one of your own is any function from rows to rows of the same shape."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """A changed copy of rows ``(*batch, *data_shape)``, drawn from torch's global generator."""
+
+
+class GaussianNoise(Corruption):
+    """Adds normal noise to each entry (Vincent et al., 2010).
+
+    Args:
+        scale: standard deviation of the noise, in units of the data.
+
+    Raises:
+        ValueError: a scale that is not positive and finite.
+
+    Example:
+        >>> GaussianNoise(0.5)(torch.zeros(2, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, scale: float) -> None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"GaussianNoise: scale is {scale!r}; expected a positive number, a standard deviation")
+        self.scale = scale
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The rows with noise added."""
+        return x + self.scale * torch.randn_like(x)
+
+    def __repr__(self) -> str:
+        return f"GaussianNoise({self.scale:g})"
+
+
+class Masking(Corruption):
+    """Sets a part of the entries to a fixed value (Vincent et al., 2008).
+
+    Args:
+        fraction: probability that an entry is set.
+        value: what it is set to.
+
+    Raises:
+        ValueError: a fraction outside [0, 1].
+
+    Example:
+        >>> Masking(1.0)(torch.ones(1, 3))
+        tensor([[0., 0., 0.]])
+    """
+
+    def __init__(self, fraction: float, value: float = 0.0) -> None:
+        self.fraction, self.value = _checked_fraction("Masking", fraction), value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The rows with entries set."""
+        return x.masked_fill(torch.rand_like(x) < self.fraction, self.value)
+
+    def __repr__(self) -> str:
+        return f"Masking({self.fraction:g}, value={self.value:g})"
+
+
+class SaltAndPepper(Corruption):
+    """Sets a part of the entries to the lowest or the highest value, by the toss of a coin (Vincent et al., 2010).
+
+    Args:
+        fraction: probability that an entry is set.
+        low: the lowest value.
+        high: the highest value.
+
+    Raises:
+        ValueError: a fraction outside [0, 1].
+
+    Example:
+        >>> sorted(SaltAndPepper(1.0)(torch.full((100,), 0.5)).unique().tolist())
+        [0.0, 1.0]
+    """
+
+    def __init__(self, fraction: float, low: float = 0.0, high: float = 1.0) -> None:
+        self.fraction, self.low, self.high = _checked_fraction("SaltAndPepper", fraction), low, high
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The rows with entries set."""
+        ends = torch.where(torch.rand_like(x) < 0.5, self.low, self.high).to(x)
+        return torch.where(torch.rand_like(x) < self.fraction, ends, x)
+
+    def __repr__(self) -> str:
+        return f"SaltAndPepper({self.fraction:g}, low={self.low:g}, high={self.high:g})"
+
+
+def _checked_fraction(name: str, fraction: float) -> float:
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"{name}: fraction is {fraction!r}; expected a probability in [0, 1]")
+    return fraction
