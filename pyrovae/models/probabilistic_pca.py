@@ -43,7 +43,7 @@ class ProbabilisticPCA:
         scale: sigma, a standard deviation.
 
     Example:
-        >>> x = torch.randn(200, 1) @ torch.randn(1, 4) + 0.1 * torch.randn(200, 4)
+        >>> x = torch.randn(200, 1) @ torch.randn(1, 4) + torch.randn(200, 4)
         >>> exact = ProbabilisticPCA.maximum_likelihood(x, latent_dim=1)
         >>> fitted, history = ProbabilisticPCA.fit_em(x, latent_dim=1)
         >>> bool((fitted.log_prob(x) - exact.log_prob(x)).mean().abs() < 1e-8)

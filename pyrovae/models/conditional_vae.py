@@ -1,0 +1,154 @@
+"""A VAE of rows given something that is known of them: a class, or covariates."""
+
+from collections.abc import Sequence
+from math import prod
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+
+class ConditionalVAE(nn.Module):
+    r"""A VAE of x given c, a class or covariates (Sohn, Lee and Yan, 2015).
+
+    .. math:: \log p(x|c) \ge E_{q(z|x, c)}[\log p(x|z, c)] - KL(q(z|x, c) \,\|\, p(z))
+
+    The programs take one tensor, the rows that ``join(x, c)`` makes, x flattened with c behind it, so ``fit_svi``,
+    ``compare_bounds`` and all other functions serve them as they are; what these report is log p(x|c). The likelihood
+    and the posterior are those of a VAE, over inputs that c is appended to.
+
+    Args:
+        prior: module; ``prior()`` has event shape ``(latent_dim,)``.
+        likelihood: module; it gets z with c behind it, ``(*batch, latent_dim + covariate_dim)``.
+        posterior: module; it gets a row flattened with c behind it, ``(*batch, data numbers + covariate_dim)``.
+        data_shape: shape of one row x.
+        covariate_dim: numbers in c; for a class, the number of classes.
+
+    Raises:
+        ValueError: rows that were not joined.
+
+    Example:
+        >>> from pyrovae import likelihoods, networks, posteriors, priors
+        >>> vae = ConditionalVAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Bernoulli(networks.MLP(2 + 10, (1, 8, 8))),
+        ...     posteriors.DiagonalNormal(networks.MLP(64 + 10, 2 * 2)),
+        ...     data_shape=(1, 8, 8),
+        ...     covariate_dim=10,
+        ... )
+        >>> rows = vae.join(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 9]))
+        >>> rows.shape
+        torch.Size([3, 74])
+        >>> vae.sample(torch.tensor([4, 4])).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        prior: nn.Module,
+        likelihood: nn.Module,
+        posterior: nn.Module,
+        data_shape: Sequence[int],
+        covariate_dim: int,
+    ) -> None:
+        super().__init__()
+        self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
+        self.data_shape, self.covariate_dim = tuple(data_shape), covariate_dim
+
+    def join(self, x: Tensor, c: Tensor) -> Tensor:
+        """Rows with what is known of them behind each.
+
+        Args:
+            x: rows ``(rows, *data_shape)``.
+            c: covariates ``(rows, covariate_dim)``; or class numbers ``(rows,)``, whole numbers from 0, which become
+                one-hot vectors.
+
+        Returns:
+            ``(rows, data numbers + covariate_dim)``.
+
+        Raises:
+            ValueError: rows or covariates of another shape, class numbers out of range.
+        """
+        if tuple(x.shape[1:]) != self.data_shape:
+            raise ValueError(f"x has rows of shape {tuple(x.shape[1:])}; expected data_shape, {self.data_shape}")
+        covariates = self._covariates(c)
+        if len(covariates) != len(x):
+            raise ValueError(f"c is of {len(covariates)} rows, and x has {len(x)}; expected one c for each row")
+        return torch.cat([x.flatten(1), covariates.to(x)], -1)
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows x ``(rows, *data_shape)`` and covariates ``(rows, covariate_dim)`` of joined rows."""
+        wanted = prod(self.data_shape) + self.covariate_dim
+        if rows.dim() != 2 or rows.shape[1] != wanted:
+            raise ValueError(
+                f"rows have shape {tuple(rows.shape)}; expected (rows, {wanted}), as join(x, c) makes them"
+            )
+        return rows[:, : -self.covariate_dim].unflatten(1, self.data_shape), rows[:, -self.covariate_dim :]
+
+    def model(self, rows: Tensor) -> Tensor:
+        """The generative program of joined rows: z from the prior, x from the likelihood given z and c."""
+        x, c = self.split(rows)
+        with pyro.plate("data", len(rows), dim=-1):
+            z = pyro.sample("z", self.prior())
+            pyro.sample("x", self.likelihood(_append(z, c)), obs=x)
+        return z
+
+    def guide(self, rows: Tensor) -> Tensor:
+        """The inference program of joined rows: z from the posterior given x and c."""
+        self.split(rows)
+        with pyro.plate("data", len(rows), dim=-1):
+            return pyro.sample("z", self.posterior(rows))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, c: Tensor) -> Tensor:
+        """The mean of p(x|z, c) at the mean of q(z|x, c), ``(rows, *data_shape)``."""
+        rows = self.join(x, c)
+        return self.likelihood(_append(self.posterior(rows).mean, self.split(rows)[1])).mean.detach()
+
+    @torch.no_grad()
+    def variants(self, x: Tensor, c: Tensor, new: Tensor) -> Tensor:
+        """The rows with another c: the mean of p(x|z, new) at the mean of q(z|x, c).
+
+        Args:
+            x: rows ``(rows, *data_shape)``.
+            c: what is known of them, as in ``join``.
+            new: what is to be known of them instead, of the same form.
+
+        Returns:
+            ``(rows, *data_shape)``.
+        """
+        z = self.posterior(self.join(x, c)).mean
+        return self.likelihood(_append(z, self._covariates(new).to(z))).mean.detach()
+
+    @torch.no_grad()
+    def sample(self, c: Tensor, *, mean: bool = False) -> Tensor:
+        """New rows, one for each c: z from the prior, then a draw from p(x|z, c), or its mean.
+
+        Args:
+            c: covariates ``(rows, covariate_dim)`` or class numbers ``(rows,)``.
+            mean: give the mean of p(x|z, c) in place of a draw.
+
+        Returns:
+            ``(rows, *data_shape)``.
+        """
+        z = self.prior().sample((len(c),))
+        p_x = self.likelihood(_append(z, self._covariates(c).to(z)))
+        return p_x.mean.detach() if mean else p_x.sample()
+
+    def _covariates(self, c: Tensor) -> Tensor:
+        if c.dim() == 1 and not c.is_floating_point():
+            if bool(((c < 0) | (c >= self.covariate_dim)).any()):
+                raise ValueError(
+                    f"c has class numbers from {int(c.min())} to {int(c.max())}; expected 0 to {self.covariate_dim - 1}"
+                )
+            return nn.functional.one_hot(c.long(), self.covariate_dim)
+        if c.dim() != 2 or c.shape[1] != self.covariate_dim:
+            raise ValueError(
+                f"c has shape {tuple(c.shape)} and type {c.dtype}; expected covariates (rows, {self.covariate_dim}), "
+                "or whole class numbers (rows,)"
+            )
+        return c
+
+
+def _append(z: Tensor, c: Tensor) -> Tensor:
+    return torch.cat([z, c.expand(*z.shape[:-1], c.shape[-1])], -1)

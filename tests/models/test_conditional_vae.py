@@ -1,0 +1,82 @@
+"""VAEs given a class or covariates: what they report is log p(x|c)."""
+
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from pyrovae import compare_bounds, fit_svi, likelihoods, load_data, networks, posteriors, priors
+from pyrovae.models import ConditionalVAE, ProbabilisticPCA
+
+F64 = torch.float64
+
+
+def test_log_px_given_c_is_exact_where_the_posterior_is():
+    """x = W z + V c + b + noise: given c a linear-Gaussian model of x - V c."""
+    generator = torch.Generator().manual_seed(0)
+    weight, slope = (torch.randn(5, n, generator=generator, dtype=F64) for n in (2, 3))
+    pca = ProbabilisticPCA(weight, torch.randn(5, generator=generator, dtype=F64), 0.4)
+    decoder = networks.MLP(2 + 3, 5, ()).double()
+    with torch.no_grad():
+        decoder.layers[0].weight.copy_(torch.cat([weight, slope], 1))
+        decoder.layers[0].bias.copy_(pca.bias)
+
+    class Exact(torch.nn.Module):
+        def forward(self, rows):
+            return pca.posterior(rows[..., :5] - rows[..., 5:] @ slope.T)
+
+    vae = ConditionalVAE(
+        priors.StandardNormal(2).double(), likelihoods.Normal(decoder, scale=0.4), Exact(), (5,), covariate_dim=3
+    )
+    x, c = (torch.randn(20, n, generator=generator, dtype=F64) for n in (5, 3))
+    bounds = compare_bounds(vae.model, vae.guide, vae.join(x, c), num_samples=10)
+    exact = multivariate_normal(pca.bias.numpy(), pca.covariance.numpy()).logpdf((x - c @ slope.T).numpy())
+    torch.testing.assert_close(bounds.log_px, torch.as_tensor(exact), rtol=0, atol=1e-9)
+    assert bounds.gap.abs().max() < 1e-9
+
+
+def test_the_class_of_a_digit_helps_and_its_samples_look_like_the_class():
+    data = load_data("digits", binarize="threshold")
+
+    def make(covariate_dim):
+        torch.manual_seed(0)
+        return ConditionalVAE(
+            priors.StandardNormal(2),
+            likelihoods.Bernoulli(networks.MLP(2 + covariate_dim, (1, 8, 8), (100,))),
+            posteriors.DiagonalNormal(networks.MLP(64 + covariate_dim, 4, (100,))),
+            (1, 8, 8),
+            covariate_dim,
+        )
+
+    log_px = {}
+    for name, classes in (("class", 10), ("nothing", 1)):
+        vae = make(classes)
+        known = [torch.as_tensor(labels) % classes for labels in (data.train_labels, data.test_labels)]
+        train, test = vae.join(data.train, known[0]), vae.join(data.test, known[1])
+        fit_svi(vae.model, vae.guide, train, epochs=30, lr=3e-3, progress=False)
+        log_px[name] = compare_bounds(vae.model, vae.guide, test, num_samples=100).log_px
+        if name == "class":
+            digits = vae.sample(torch.arange(10).repeat_interleave(50), mean=True)
+            zeros = vae.variants(data.test[:5], known[1][:5], torch.zeros(5, dtype=torch.long))
+            assert vae.reconstruct(data.test[:5], known[1][:5]).shape == zeros.shape == (5, 1, 8, 8)
+    gain = log_px["class"] - log_px["nothing"]
+    assert gain.mean() > 4 * gain.std() / len(gain) ** 0.5
+    means = torch.stack([data.train[torch.as_tensor(data.train_labels) == k].mean(0) for k in range(10)])
+    nearest = torch.cdist(digits.flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == torch.arange(10).repeat_interleave(50)).float().mean() > 0.85
+
+
+def test_joining_is_undone_by_splitting_and_bad_input_is_refused():
+    vae = ConditionalVAE(priors.StandardNormal(2), torch.nn.Identity(), torch.nn.Identity(), (1, 2, 2), 3)
+    x, c = torch.rand(4, 1, 2, 2), torch.rand(4, 3)
+    assert all(torch.equal(a, b) for a, b in zip(vae.split(vae.join(x, c)), (x, c), strict=True))
+    assert vae.split(vae.join(x, torch.tensor([0, 1, 2, 0])))[1].argmax(1).tolist() == [0, 1, 2, 0]
+    for rows, known, message in (
+        (x[:, 0], c, r"x has rows of shape \(2, 2\); expected data_shape, \(1, 2, 2\)"),
+        (x, c[:3], "c is of 3 rows, and x has 4"),
+        (x, torch.tensor([0, 1, 2, 3]), "c has class numbers from 0 to 3; expected 0 to 2"),
+        (x, torch.rand(4, 2), r"c has shape \(4, 2\).*expected covariates \(rows, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            vae.join(rows, known)
+    with pytest.raises(ValueError, match=r"rows have shape \(4, 4\); expected \(rows, 7\), as join"):
+        vae.model(x.flatten(1))
