@@ -1,0 +1,137 @@
+"""Fitting autoencoders: at once, or layer by layer first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrovae.models import Autoencoder
+from pyrovae.programs import check_rows
+from pyrovae.training.losses import LossResult, minimize_losses
+
+
+def fit_autoencoder(
+    autoencoder: Autoencoder,
+    train: Tensor,
+    *,
+    validation: Tensor | None = None,
+    train_transform: Callable[[Tensor], Tensor] | None = None,
+    **options: Any,
+) -> LossResult:
+    r"""Fit an autoencoder by the reconstruction of its training rows.
+
+    .. math:: \min \sum_i \ell\left(x_i,\ g(f(\tilde x_i))\right)
+
+    The validation loss is that of whole rows, also where training damages them.
+
+    Args:
+        autoencoder: encoder, decoder, loss and corruption.
+        train: rows ``(rows, *data_shape)``, on the device of the parameters.
+        validation: rows to judge each epoch by. With them the weights of the best epoch are kept, else the last.
+        train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
+        **options: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed`` and ``progress`` of ``minimize_losses``.
+
+    Raises:
+        ValueError: rows with NaN, values outside [0, 1] under cross-entropy, numbers out of range.
+        FloatingPointError: a loss that is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks
+        >>> autoencoder = Autoencoder(networks.MLP(4, 1), networks.MLP(1, 4))
+        >>> x = torch.randn(200, 1) * torch.ones(4)
+        >>> result = fit_autoencoder(autoencoder, x, epochs=20, lr=0.01, progress=False)
+        >>> result.history[-1]["train_loss"] < 0.1 * result.history[0]["train_loss"]
+        True
+    """
+    for name, rows in (("train", train), ("validation", validation)):
+        if rows is not None:
+            _check(autoencoder, name, rows)
+
+    def losses(x: Tensor) -> Tensor:
+        transform = train_transform if autoencoder.training else None
+        return autoencoder.losses(x if transform is None else transform(x))
+
+    held_out = None if validation is None else (validation,)
+    return minimize_losses(autoencoder, losses, (train,), validation=held_out, **options)
+
+
+def pretrain_layers(
+    autoencoder: Autoencoder,
+    train: Tensor,
+    *,
+    corruption: Callable[[Tensor], Tensor] | None = None,
+    **options: Any,
+) -> list[LossResult]:
+    r"""Pretrain a deep autoencoder greedily, layer by layer (Bengio et al., 2007; Vincent et al., 2010).
+
+    Each layer of the encoder is fitted with its mirror image in the decoder as an autoencoder of one layer, on the
+    output of the layers below it, which stay as they are. The first reconstructs the rows by the autoencoder's own
+    loss, the others the activations below them by squared error. ``fit_autoencoder`` then fine-tunes all layers
+    together.
+
+    Args:
+        autoencoder: with ``MLP`` networks, whose hidden layers mirror one another, such as 200, 50 and 50, 200.
+        train: rows ``(rows, *data_shape)``, on the device of the parameters.
+        corruption: damage to the input of each layer while it is fitted, for a stack of denoising autoencoders.
+        **options: ``epochs``, ``batch_size``, ``lr``, ``seed`` and ``progress`` of ``minimize_losses``.
+
+    Returns:
+        What each fit did, from the first layer to the code.
+
+    Raises:
+        ValueError: networks that do not mirror one another, rows with NaN, values outside [0, 1] under cross-entropy.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import networks
+        >>> autoencoder = Autoencoder(networks.MLP(6, 2, (4,)), networks.MLP(2, 6, (4,)))
+        >>> len(pretrain_layers(autoencoder, torch.randn(50, 6), epochs=1, progress=False))
+        2
+    """
+    _check(autoencoder, "train", train)
+    encoder, decoder = _blocks(autoencoder.encoder, first=True), _blocks(autoencoder.decoder, first=False)
+    widths = [[linear.in_features for linear, _ in blocks] for blocks in (encoder, decoder)]
+    ends = [[linear.out_features for linear, _ in blocks] for blocks in (encoder, decoder)]
+    if widths[0] != ends[1][::-1] or ends[0] != widths[1][::-1]:
+        raise ValueError(
+            f"the encoder has layers {[*widths[0], ends[0][-1]]}, and the decoder {[*widths[1], ends[1][-1]]}; "
+            "expected mirror images: give the decoder the encoder's hidden_dims in the opposite order"
+        )
+    results = []
+    below = train.flatten(1)
+    for depth, ((_, up), (_, down)) in enumerate(zip(encoder, reversed(decoder), strict=True)):
+        layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
+        results.append(minimize_losses(layer, layer.losses, (below,), **options))
+        with torch.no_grad():
+            below = torch.cat([up(rows) for rows in below.split(4096)])
+    return results
+
+
+def _blocks(network: nn.Module, *, first: bool) -> list[tuple[nn.Linear, nn.Sequential]]:
+    """The layers of a network, each a linear map and what follows it before the next."""
+    layers = getattr(network, "layers", None)
+    if not isinstance(layers, nn.Sequential) or not isinstance(layers[0], nn.Linear):
+        raise ValueError(
+            f"the {'encoder' if first else 'decoder'} is a {type(network).__name__}; expected a networks.MLP, which "
+            "has layers to take one by one"
+        )
+    blocks: list[tuple[nn.Linear, nn.Sequential]] = []
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            blocks.append((layer, nn.Sequential(layer)))
+        else:
+            blocks[-1][1].append(layer)
+    return blocks
+
+
+def _check(autoencoder: Autoencoder, name: str, rows: Tensor) -> None:
+    check_rows(rows, name)
+    if bool(rows.isnan().any()):
+        raise ValueError(f"{name} has missing entries, NaN, which an autoencoder does not take: remove or fill them")
+    if autoencoder.loss == "cross_entropy" and not bool(((rows >= 0) & (rows <= 1)).all()):
+        raise ValueError(
+            f"{name} has values from {rows.min().item():g} to {rows.max().item():g}, and cross-entropy is for values "
+            "in [0, 1]: scale the data, or use loss='squared_error'"
+        )
