@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrovae.models.interpolation import line
+
 ReconstructionLoss = Literal["squared_error", "cross_entropy"]
 
 
@@ -78,6 +80,22 @@ class Autoencoder(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """The rows, through their codes."""
         return self.decode(self.encode(x))
+
+    def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
+        """The rows of the codes on the straight line between those of two batches of rows.
+
+        Args:
+            start: rows ``(rows, *data_shape)``.
+            end: as many rows.
+            num_steps: points on each line, the ends among them.
+
+        Returns:
+            ``(num_steps, rows, *data_shape)``.
+
+        Raises:
+            ValueError: fewer than two steps, batches of different sizes.
+        """
+        return self.decode(line(self.encode(start), self.encode(end), num_steps))
 
     def model(self, x: Tensor) -> NoReturn:
         """Refused: an autoencoder is no generative program.

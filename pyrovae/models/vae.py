@@ -8,6 +8,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
+from pyrovae.models.interpolation import line
 from pyrovae.programs import initialize_modules
 
 
@@ -128,18 +129,37 @@ class VAE(nn.Module):
         Raises:
             ValueError: the mean of q(z|x) is not known, as that of a flow.
         """
-        q_z = self.encode(x)
         # Some means are computed once and kept, with a gradient even where none is asked for.
         if num_samples is not None:
-            return self.decode(q_z.sample((num_samples,))).mean.detach()
+            return self.decode(self.encode(x).sample((num_samples,))).mean.detach()
+        z = self._posterior_mean(x, "decode draws from it with num_samples=...")
+        return self.decode(z).mean.detach()
+
+    def _posterior_mean(self, x: Tensor, otherwise: str) -> Tensor:
         try:
-            z = q_z.mean
+            return self.encode(x).mean
         except NotImplementedError as error:
             raise ValueError(
-                f"the posterior, a {type(self.posterior).__name__}, has no mean in closed form: decode draws from it "
-                "with num_samples=..."
+                f"the posterior, a {type(self.posterior).__name__}, has no mean in closed form: {otherwise}"
             ) from error
-        return self.decode(z).mean.detach()
+
+    @torch.no_grad()
+    def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
+        """The mean of p(x|z) on the straight line between the posterior means of two batches of rows.
+
+        Args:
+            start: rows ``(rows, *data_shape)``.
+            end: as many rows.
+            num_steps: points on each line, the ends among them.
+
+        Returns:
+            ``(num_steps, rows, *data_shape)``.
+
+        Raises:
+            ValueError: fewer than two steps, batches of different sizes; a posterior without a mean in closed form.
+        """
+        first, last = (self._posterior_mean(x, "decode a line between draws from it") for x in (start, end))
+        return self.decode(line(first, last, num_steps)).mean.detach()
 
     @torch.no_grad()
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:
