@@ -13,8 +13,10 @@ from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat,
 from torch import Tensor
 
 from pyrovae.command_line import (
+    DEFAULT_OBJECTIVE,
     EXIT_NON_FINITE,
     CommandParser,
+    add_objective_options,
     choose_device,
     claim_folder,
     print_error,
@@ -23,10 +25,20 @@ from pyrovae.command_line import (
 from pyrovae.data import NAMES, DataSplits, load_data
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
-from pyrovae.objectives.named import OBJECTIVES
+from pyrovae.objectives import Objective
 from pyrovae.programs import observes_bits, owned_modules
 from pyrovae.report import write_run
-from pyrovae.runs import PARTS, Run, build_pair, describe_parts, described_error, users_errors
+from pyrovae.runs import (
+    PARTS,
+    Run,
+    build_objective,
+    build_pair,
+    describe_objective,
+    describe_parts,
+    described_error,
+    in_options,
+    users_errors,
+)
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 
 _CHECKED_ROWS = 8
@@ -120,19 +132,7 @@ def make_parser() -> CommandParser:
         "or module:factory, a function that returns (model, guide), two Pyro programs",
     )
 
-    add(
-        "--objective",
-        type=Literal[tuple(OBJECTIVES)],
-        default="TraceMeanField_ELBO",
-        help="Pyro's estimator of the ELBO: the first takes the KL in closed form where there is one, so its gradients "
-        "vary less; the second fits guides of any structure",
-    )
-    add(
-        "--num-particles",
-        type=PositiveInt | None,
-        default=None,
-        help="draws of z for each row and step; one is enough for most",
-    )
+    add_objective_options(parser)
     add("--epochs", type=PositiveInt, default=200, help="passes over the training rows, at most")
     add(
         "--batch-size",
@@ -141,7 +141,7 @@ def make_parser() -> CommandParser:
         help="rows of a step; more are faster on large data, fewer take more steps",
     )
     add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
-    add("--patience", type=PositiveInt, default=20, help="epochs without a better validation ELBO before stopping")
+    add("--patience", type=PositiveInt, default=20, help="epochs without a better validation objective before stopping")
     add(
         "--num-samples",
         type=PositiveInt,
@@ -177,6 +177,7 @@ def _fit(config: dict[str, Any]) -> int:
         _refuse_parts(config)
     if config["seed"] >= 2**32:
         raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32")
+    objective = build_objective(config)
     device = choose_device(config["device"])
     data = _load(config, "none" if config["binarize"] == "auto" else config["binarize"])
     pyro.set_rng_seed(config["seed"])
@@ -199,11 +200,14 @@ def _fit(config: dict[str, Any]) -> int:
     )
     undo = claim_folder(folder, overwrite=config["overwrite"])
     seconds = {"prepare": time.perf_counter() - start}
-    parts = (f"{slot:<12}{part}" for slot, part in describe_parts(config).items())
+    described = describe_parts(config)
+    if describe_objective(config) != describe_objective({"objective": DEFAULT_OBJECTIVE}):
+        described["objective"] = describe_objective(config)
+    parts = (f"{slot:<12}{part}" for slot, part in described.items())
     print(data.summary(), *parts, f"{'device':<12}{device}", sep="\n", flush=True)
     try:
         start = time.perf_counter()
-        with _errors_of_parts(run, example):
+        with _errors_of_parts(run, example if data.train_transform is None else data.train_transform(example)):
             result = fit_svi(
                 run.model,
                 run.guide,
@@ -213,13 +217,15 @@ def _fit(config: dict[str, Any]) -> int:
                 epochs=config["epochs"],
                 batch_size=config["batch_size"],
                 lr=config["lr"],
-                objective=config["objective"],
-                num_particles=config["num_particles"],
+                objective=objective,
                 patience=config["patience"],
                 seed=config["seed"],
                 progress=not config["quiet"],
             )
-    except (ValueError, KeyboardInterrupt):
+    except ValueError as error:
+        undo()
+        raise ValueError(in_options(str(error))) from error
+    except KeyboardInterrupt:
         undo()
         raise
     except NonFiniteLossError as error:
@@ -240,13 +246,18 @@ def _fit(config: dict[str, Any]) -> int:
     )
     seconds["evaluate"] = time.perf_counter() - start
     write_run(folder, run, data, result, bounds, status="complete", seconds=seconds, device=device)
-    still_improving = result.best_epoch == config["epochs"]
+    more = " (still improving: more --epochs would help)"
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
-        f"{' (still improving: more --epochs would help)' if still_improving else ''}; KL {_kl(result)}; test rows:\n"
+        f"{more if _still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
         f"{bounds.summary()}\nrun folder: {folder}"
     )
     return 0
+
+
+def _still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
+    """Whether the last epoch was the best; while a weight moves each newest one is kept, which says nothing."""
+    return result.best_epoch == epochs and objective.settled * epochs <= epochs - 1
 
 
 def _kl(result: FitResult) -> str:

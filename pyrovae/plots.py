@@ -1,5 +1,6 @@
 """Pictures of results: each function takes numbers and returns a matplotlib figure."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,18 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure":
-    """ELBO, reconstruction and KL of every epoch, for training and validation rows.
+    """ELBO, reconstruction and KL of every epoch, for training and validation rows; the objective where it is another.
 
     Args:
         history: ``FitResult.history``.
         best_epoch: ``FitResult.best_epoch``, marked by a line.
     """
-    figure = _figure(11, 3.4)
     panels = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    if any(_differs(terms, split) for terms in history for split in ("train", "validation")):
+        panels["objective"] = "objective"
+    figure = _figure(11 / 3 * len(panels), 3.4)
     epochs = [terms["epoch"] for terms in history]
-    for axes, (term, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+    for axes, (term, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for split, colour in (("train", _BLUE), ("validation", _ORANGE)):
             if history and f"{split}_{term}" in history[0]:
                 values = [terms[f"{split}_{term}"] for terms in history]
@@ -51,6 +54,12 @@ def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure
     if history:
         figure.axes[0].legend(frameon=False)
     return figure
+
+
+def _differs(terms: "EpochTerms", split: str) -> bool:
+    """Whether an epoch's objective is another number than its ELBO, by more than rounding."""
+    elbo = terms.get(f"{split}_elbo", 0.0)
+    return not math.isclose(terms.get(f"{split}_objective", elbo), elbo, rel_tol=1e-5)
 
 
 def _focus(axes: "Axes", values: Sequence[float]) -> None:

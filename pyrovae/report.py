@@ -10,7 +10,7 @@ import torch
 from pyrovae import plots
 from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
-from pyrovae.runs import Run, describe_parts, save, write_summary
+from pyrovae.runs import Run, describe_objective, describe_parts, save, write_summary
 from pyrovae.training import FitResult
 
 _PICTURE_ROWS = 24
@@ -106,6 +106,7 @@ def _summary(
     return {
         "status": status,
         "parts": describe_parts(run.config),
+        "objective": describe_objective(run.config),
         "data": data.provenance(),
         "training": {
             "epochs": len(result.history),

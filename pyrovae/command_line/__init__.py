@@ -9,16 +9,19 @@ from pyrovae.command_line.execution import (
     print_error,
     run_command,
 )
+from pyrovae.command_line.objective import DEFAULT_OBJECTIVE, add_objective_options
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 
 __all__ = [
+    "DEFAULT_OBJECTIVE",
     "EXIT_BAD_INPUT",
     "EXIT_INTERRUPTED",
     "EXIT_NON_FINITE",
     "FILLED_IN",
     "SLOTS",
     "CommandParser",
+    "add_objective_options",
     "choose_device",
     "claim_folder",
     "print_error",

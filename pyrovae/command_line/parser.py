@@ -12,8 +12,8 @@ from jsonargparse import ArgumentParser
 
 from pyrovae.command_line.execution import EXIT_BAD_INPUT, print_error
 from pyrovae.command_line.messages import explained
-from pyrovae.command_line.slots import FILLED_IN, SLOTS, arguments_of, class_of, given_parts, read_config, wraps
-from pyrovae.runs import find_class, users_errors
+from pyrovae.command_line.slots import SLOTS, arguments_of, class_of, given_parts, read_config, wraps
+from pyrovae.runs import GENERAL, as_option, find_class, users_errors
 
 
 class CommandParser(ArgumentParser):
@@ -50,12 +50,12 @@ class CommandParser(ArgumentParser):
         return options
 
     def add_part(self, slot: str, default: str, help_text: str) -> None:
-        """An option for a part of the VAE, with one more for each argument of the part."""
+        """An option for a part of the VAE or the objective, with one more for each argument of it."""
         self.defaults[slot] = default
         self.add_subclass_arguments(
             SLOTS[slot],
             slot,
-            skip=set(FILLED_IN),
+            skip=set(SLOTS[slot].filled_in),
             as_group=False,
             instantiate=False,
             default={"class_path": default},
@@ -102,7 +102,7 @@ class CommandParser(ArgumentParser):
             followable = path
         else:
             with users_errors(f"--{slot} {path}"):
-                part = find_class(path)
+                part = find_class(path, SLOTS[slot].base)
             followable = f"{part.__module__}.{part.__qualname__}" if ":" in path else path
             if followable != path:
                 CommandParser.written[followable] = path
@@ -126,17 +126,20 @@ class CommandParser(ArgumentParser):
         if asked is None:
             return super().format_help(*arguments)
         slot, path = asked.groups()
-        part = find_class(path)
+        part = find_class(path, SLOTS[slot].base)
         about = re.sub(r"\.\. math::\s*", "    ", (inspect.getdoc(part) or "").split("\nArgs:")[0])
+        about = about.replace("\\|", "|")
         options = re.search(r"^  --.*", super().format_help(*arguments), re.DOTALL | re.MULTILINE)
         lines = [CommandParser.written.get(path, path), "", about.strip(), ""]
         lines += ["arguments:", options[0].rstrip()] if options else ["no arguments to set"]
-        filled_in = [name for name in inspect.signature(part).parameters if name in FILLED_IN]
-        if filled_in:
+        filled_in = [name for name in inspect.signature(part).parameters if name in SLOTS[slot].filled_in]
+        if filled_in and SLOTS[slot].filled_in == GENERAL:
+            lines += ["", f"options for any objective that it takes: {', '.join(map(as_option, filled_in))}"]
+        elif filled_in:
             lines += ["", f"filled in by the command: {', '.join(filled_in)}"]
-        lists = [name for name, value in arguments_of(part).items() if isinstance(value.default, list | tuple)]
+        lists = [name for name, value in arguments_of(slot, part).items() if isinstance(value.default, list | tuple)]
         if lists:
-            example = json.dumps(list(arguments_of(part)[lists[0]].default))
+            example = json.dumps(list(arguments_of(slot, part)[lists[0]].default))
             lines += ["", f"a list is given in brackets and quotes: --{slot}.{lists[0]} '{example}'"]
         return re.sub(r":math:`([^`]*)`", r"\1", "\n".join(lines)).replace("``", "") + "\n"
 

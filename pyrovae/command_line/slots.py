@@ -1,4 +1,4 @@
-"""The parts that the command knows, and what it was told about them."""
+"""The parts and objectives that the command knows, and what it was told about them."""
 
 import inspect
 import json
@@ -14,7 +14,9 @@ import yaml
 from torch import nn
 
 from pyrovae import likelihoods, networks, posteriors, priors
-from pyrovae.runs import find_class
+from pyrovae.objectives import Objective
+from pyrovae.objectives.named import OBJECTIVES
+from pyrovae.runs import GENERAL, find_class
 
 # Arguments that the command fills in from the data, the latent size and the networks.
 FILLED_IN = (
@@ -30,16 +32,20 @@ FILLED_IN = (
 
 
 class Slot(type):
-    """The type of an option that takes any module, and lists the built-in ones in its help."""
+    """The type of an option that takes any class of one kind, and lists the built-in ones in its help."""
 
-    parts: tuple[type[nn.Module], ...] = ()
+    noun = "part"
+    base: type = nn.Module
+    parts: tuple[type[Any], ...] = ()
     # Parts that are put around another one of the same slot, which an option cannot say.
-    around: tuple[type[nn.Module], ...] = ()
+    around: tuple[type[Any], ...] = ()
+    # Arguments that are no options of the slot.
+    filled_in: tuple[str, ...] = FILLED_IN
 
     def __subclasscheck__(cls, other: type) -> bool:
-        return isinstance(other, type) and issubclass(other, nn.Module)
+        return isinstance(other, type) and issubclass(other, cls.base)
 
-    def __subclasses__(cls) -> list[type[nn.Module]]:  # type: ignore[override]
+    def __subclasses__(cls) -> list[type[Any]]:
         return list(cls.parts)
 
 
@@ -48,7 +54,7 @@ def _parts_of(package: ModuleType, slot: str = "", around: bool = False) -> tupl
     return tuple(part for part in parts if wraps(part, slot) == around)
 
 
-def wraps(part: type[nn.Module], slot: str) -> bool:
+def wraps(part: type[Any], slot: str) -> bool:
     """Whether a part is put around another one of the same slot, as ``PartlyObserved`` is."""
     return slot in inspect.signature(part).parameters
 
@@ -79,12 +85,22 @@ class Network(metaclass=Slot):
     parts = _parts_of(networks)
 
 
+class Objectives(metaclass=Slot):
+    """Any objective, those of ``objectives`` by name."""
+
+    noun = "objective"
+    base = Objective
+    parts = tuple(OBJECTIVES.values())
+    filled_in = GENERAL
+
+
 SLOTS: dict[str, Slot] = {
     "prior": Prior,
     "likelihood": Likelihood,
     "posterior": Posterior,
     "encoder": Network,
     "decoder": Network,
+    "objective": Objectives,
 }
 
 
@@ -148,24 +164,24 @@ def read_config(path: str) -> dict[str, Any]:
     return contents if isinstance(contents, dict) else {}
 
 
-def class_of(slot: str, name: str) -> type[nn.Module] | None:
+def class_of(slot: str, name: str) -> type[Any] | None:
     """The class of a part by name or import path; None where there is none."""
     for part in SLOTS[slot].parts + SLOTS[slot].around:
         if part.__name__ == name:
             return part
     try:
-        return find_class(name)
+        return find_class(name, SLOTS[slot].base)
     except Exception:  # whatever the user's module raises
         return None
 
 
-def arguments_of(part: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The arguments of a part that are options of the command."""
+def arguments_of(slot: str, part: type[Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a part that are options of its slot."""
     parameters = inspect.signature(part).parameters
-    return {name: parameter for name, parameter in parameters.items() if name not in FILLED_IN}
+    return {name: parameter for name, parameter in parameters.items() if name not in SLOTS[slot].filled_in}
 
 
-def expected(part: type[nn.Module], argument: str) -> str:
+def expected(part: type[Any], argument: str) -> str:
     """What an argument of a part has to be, in words."""
     parameter = inspect.signature(part).parameters[argument]
     try:

@@ -3,6 +3,8 @@
 from pyrovae.runs.comparison import RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
+from pyrovae.runs.objective_options import GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
+from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.parts import PARTS, build_pair, class_name, describe_parts
 from pyrovae.runs.storage import (
     CONFIG_FILE,
@@ -18,18 +20,25 @@ from pyrovae.runs.storage import (
 
 __all__ = [
     "CONFIG_FILE",
+    "GENERAL",
+    "OBJECTIVE_OPTIONS",
     "PARTS",
+    "SCHEDULES",
     "SUMMARY_FILE",
     "WEIGHTS_FILE",
     "Run",
     "RunComparison",
     "ScoringOptions",
+    "as_option",
+    "build_objective",
     "build_pair",
     "class_name",
     "compare_runs",
+    "describe_objective",
     "describe_parts",
     "described_error",
     "find_class",
+    "in_options",
     "load",
     "save",
     "score_rows",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
+from pyrovae.runs.objectives import describe_objective
 from pyrovae.runs.parts import PARTS, describe_parts
 from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, stored_data
 
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 # What the numbers of two runs must agree on to be of the same rows.
 _SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
-# Options that are no part of what was fitted.
+# Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
+    *PARTS,
+    *OBJECTIVE_OPTIONS,
     "config",
     "model",
     "data",
@@ -119,10 +123,10 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
 
 
 def _settings(folder: Path) -> dict[str, str]:
-    """What a run was told: its parts with their arguments, and the other options."""
+    """What a run was told: its parts and its objective with their arguments, and the other options."""
     config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    options = {name: str(value) for name, value in config.items() if name not in _ASIDE and name not in PARTS}
-    return {**describe_parts(config), **options}
+    options = {name: str(value) for name, value in config.items() if name not in _ASIDE}
+    return {**describe_parts(config), "objective": describe_objective(config), **options}
 
 
 def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

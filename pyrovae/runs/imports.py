@@ -15,25 +15,40 @@ from typing import Any
 
 from torch import nn
 
+from pyrovae.objectives import Objective
+
 _PACKAGE = Path(__file__).resolve().parents[1]
+# What a class of each kind is, and where its base is.
+_KINDS: dict[type, tuple[str, str]] = {
+    nn.Module: ("a part", "torch.nn.Module"),
+    Objective: ("an objective", "pyrovae.objectives.Objective"),
+}
 
 
-def find_class(path: str) -> type[nn.Module]:
-    """The class of a part by its import path: ``module.Class``, ``module:Class`` or ``file.py:Class``.
+def find_class(path: str, base: type) -> type[Any]:
+    """The class of a part or an objective by its path: ``module.Class``, ``module:Class`` or ``file.py:Class``.
+
+    Args:
+        path: where it is.
+        base: what it derives from, ``nn.Module`` or ``Objective``.
 
     Raises:
-        ValueError: there is no such thing, it is no ``nn.Module``, or its module cannot be imported.
+        ValueError: there is no such thing, it is no ``base``, or its module cannot be imported.
     """
     place, _, name = path.rpartition(":" if ":" in path else ".")
     if not place or not name:
         raise ValueError(f"{path!r} is no import path; expected module.Class or file.py:Class")
     found = find(place, name)
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        what = "class that is no nn.Module" if isinstance(found, type) else type(found).__name__
+    if not (isinstance(found, type) and issubclass(found, base)):
+        kind, origin = _KINDS[base]
+        what = f"class that is no {origin.split('.', 1)[1]}" if isinstance(found, type) else type(found).__name__
         raise ValueError(
-            f"{name} in {place} is a {what}; a part is a class: derive it from torch.nn.Module, and call "
-            "super().__init__() first in its __init__"
+            f"{name} in {place} is a {what}; {kind} is a class: derive it from {origin}, and call super().__init__() "
+            "first in its __init__"
         )
+    lacking = sorted(getattr(found, "__abstractmethods__", ()))
+    if lacking:
+        raise ValueError(f"{name} in {place} has no method {', '.join(lacking)}: define it, as every objective does")
     return found
 
 

@@ -93,7 +93,7 @@ class _Part:
         self.name = f"--{slot} {class_name(path)}"
         self.arguments = config[slot].get("init_args", {})
         with users_errors(self.name):
-            self.part = find_class(path)
+            self.part = find_class(path, nn.Module)
 
     def check_kinds(self, known: Mapping[str, Any]) -> None:
         """Refuse a part that needs the kinds of the columns where the data do not say them."""
