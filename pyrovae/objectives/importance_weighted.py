@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives.objective import Objective, check_reparameterized
-from pyrovae.objectives.schedules import Schedule
+from pyrovae.objectives.schedules import Schedule, is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler
 
@@ -40,7 +40,7 @@ class Renyi(Objective):
 
     def __init__(self, num_particles: int = 5, alpha: float = 0.5, beta: float | Schedule = 1.0) -> None:
         super().__init__(num_particles, beta)
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        if not is_finite_number(alpha):
             raise ValueError(f"alpha is {alpha!r}; expected a finite number other than 1")
         if alpha == 1:
             raise ValueError("alpha is 1, where the bound is the ELBO: use objective='Trace_ELBO'")

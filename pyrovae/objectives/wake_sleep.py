@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
 from pyrovae.objectives.objective import Objective
+from pyrovae.objectives.schedules import is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler, observes, sample_sites, trace_pair
 
@@ -38,7 +39,7 @@ class ReweightedWakeSleep(Objective):
 
     def __init__(self, num_particles: int = 5, insomnia: float = 1.0) -> None:
         super().__init__(num_particles)
-        if isinstance(insomnia, bool) or not isinstance(insomnia, int | float) or not 0 <= insomnia <= 1:
+        if not is_finite_number(insomnia) or not 0 <= insomnia <= 1:
             raise ValueError(f"insomnia is {insomnia!r}; expected a number from 0 (only sleep) to 1 (only wake)")
         self.insomnia = insomnia
 

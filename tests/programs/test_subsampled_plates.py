@@ -3,7 +3,6 @@
 import pyro
 import pyro.distributions as dist
 import pytest
-import torch
 from problems import LinearGaussian
 from torch import nn
 
