@@ -12,8 +12,8 @@ class Schedule(ABC):
 
     .. math:: w(t) = \mathrm{start} + (\mathrm{end} - \mathrm{start}) \, s(\min(1, t / \mathrm{length}))
 
-    where t goes from 0 at the first step of the run to 1 at the last, and s(1) is taken as 1, so that ``end`` is always
-    reached.
+    where t goes from 0 at the first step of the run to 1 at the last. From ``settled`` on the value is ``end``,
+    whatever s says, so that it is always reached.
 
     Args:
         start: value at the first step.
@@ -41,7 +41,7 @@ class Schedule(ABC):
 
     def __call__(self, progress: float) -> float:
         """The value when the fraction ``progress`` of the run's steps is done, in [0, 1]."""
-        way = self.shape(progress / self.length) if progress < self.length else 1.0
+        way = self.shape(progress / self.length) if progress < self.settled else 1.0
         # At the ends the value itself, not what rounding leaves of it.
         return self.end if way == 1 else self.start + (self.end - self.start) * way
 
@@ -163,7 +163,8 @@ class Cyclical(Schedule):
     @property
     def settled(self) -> float:
         """The fraction of the run at which the last cycle rests."""
-        return self.length * (self.cycles - 1 + self.rise) / self.cycles
+        # In this order no rounding takes it beyond the length.
+        return self.length * ((self.cycles - 1 + self.rise) / self.cycles)
 
 
 def is_finite_number(value: object) -> TypeGuard[int | float]:
