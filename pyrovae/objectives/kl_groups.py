@@ -72,7 +72,7 @@ class KlGroups:
             if kl_per_dimension(sampler, guide_trace, model_trace, name, 1, analytic=False) is None:
                 raise ValueError(
                     f"free_bits_per is {self.per!r}, and the KL of latent {name!r} does not factorise over its "
-                    "dimensions (in the guide, or in the model): use free_bits_per='site'"
+                    "dimensions, or has a mask (in the guide, or in the model): use free_bits_per='site'"
                 )
             if isinstance(self.per, int) and numbers % self.per:
                 raise ValueError(
