@@ -92,6 +92,11 @@ def renyi_bound(log_weights: Tensor, alpha: float = 0.0) -> Tensor:
     return ((order * log_weights).logsumexp(0) - math.log(len(log_weights))) / order
 
 
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """The sum of weights times values; what has no weight is left out, also where its value is minus infinity."""
+    return torch.where(weights > 0, weights * values, 0.0).sum()
+
+
 def weighted_terms(loss: Tensor, bound: Tensor, log_likelihood: Tensor, log_ratio: Tensor) -> ObjectiveTerms:
     """The terms from a bound ``(rows,)`` and the parts ``(draws, rows)`` of its log weights."""
     with torch.no_grad():

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
+from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
 from pyrovae.objectives.objective import Objective, check_fixed_bounds, check_reparameterized
 from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
@@ -105,7 +105,7 @@ class _Path:
 
     def loss(self, beta: float, weights: Tensor, factors: Tensor) -> Tensor:
         """Minus the weighted sum of the draws' log weights, whose gradient reaches the guide times ``factors``."""
-        loss = -(weights * (self.log_likelihood + beta * self.log_prior)).sum()
+        loss = -weighted_sum(weights, self.log_likelihood + beta * self.log_prior)
         if not torch.is_grad_enabled():
             return loss
         for name, slope in self._slopes().items():

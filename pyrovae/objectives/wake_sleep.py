@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
+from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
 from pyrovae.objectives.objective import Objective, check_fixed_bounds
 from pyrovae.objectives.schedules import is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
@@ -63,7 +63,7 @@ class ReweightedWakeSleep(Objective):
         log_ratio = log_prior - log_guide
         log_weights = log_likelihood + log_ratio
         weights = log_weights.detach().softmax(0)
-        loss = -(weights * (log_likelihood + log_prior)).sum()
+        loss = -weighted_sum(weights, log_likelihood + log_prior)
         if self.insomnia > 0:
             loss = loss - self.insomnia * (weights * sampler.log_guide(x, latents)).sum()
         if self.insomnia < 1:

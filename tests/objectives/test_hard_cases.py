@@ -158,3 +158,41 @@ def test_a_plate_larger_than_the_batch_gives_the_same_fit(name):
     assert history == scaled_history
     for key, value in plain.items():
         assert torch.equal(value, scaled[key])
+
+
+class Bounded(nn.Module):
+    """Rows within a distance of z: most draws have no density at all."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.distance = nn.Linear(1, 2), nn.Parameter(torch.tensor(2.7))
+
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            within = dist.Uniform(z - self.distance, z + self.distance, validate_args=False)
+            pyro.sample("x", within, obs=x[:, 0])
+
+    def guide(self, x):
+        loc, raw = self.encoder(x).unbind(-1)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(loc, raw.exp()))
+
+
+@pytest.mark.parametrize("way", ["vectorized", "repeated"])
+@pytest.mark.parametrize("kind", [IWAE, DReG, ReweightedWakeSleep])
+def test_draws_without_density_have_no_weight(kind, way):
+    """The bound stays finite, and the slope of log p(x|z) by the distance is that of minus log of it: 1 / 2.7 a row."""
+    pair, x = Bounded(), torch.linspace(0, 3, 4)[:, None]
+    sampler = make_samplers(pair.model, pair.guide, x)[way]
+    pyro.set_rng_seed(1)
+    latents, log_guide = sampler.draw(x, 8)
+    log_weights = sampler.log_joint(x, latents) - log_guide
+    assert log_weights.isinf().any()
+    terms, gradients = terms_of(pair, x, kind(8), way, seed=1)
+    torch.testing.assert_close(terms.objective, (log_weights.logsumexp(0) - torch.tensor(8.0).log()).sum().detach())
+    assert torch.isfinite(terms.loss)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    of_distance = dict(zip(dict(pair.named_parameters()), gradients, strict=True))["distance"]
+    assert of_distance.item() == pytest.approx(4 / 2.7, rel=1e-5)
