@@ -82,7 +82,11 @@ class Trace_ELBO(Objective):  # noqa: N801
             check_schedule("capacity", capacity)
             if free_bits:
                 raise ValueError("free_bits and capacity both bend the KL term, and only one can: drop one")
-        if num_reconstructions is not None and not 1 <= num_reconstructions <= num_particles:
+        if num_reconstructions is not None and (
+            isinstance(num_reconstructions, bool)
+            or not isinstance(num_reconstructions, int)
+            or not 1 <= num_reconstructions <= num_particles
+        ):
             raise ValueError(
                 f"num_reconstructions is {num_reconstructions!r}; expected a whole number from 1 to num_particles, "
                 f"which is {num_particles}"

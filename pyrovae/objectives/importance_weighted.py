@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives.objective import Objective, check_reparameterized
-from pyrovae.objectives.schedules import Schedule
+from pyrovae.objectives.schedules import Schedule, is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler
 
@@ -40,7 +40,7 @@ class Renyi(Objective):
 
     def __init__(self, num_particles: int = 5, alpha: float = 0.5, beta: float | Schedule = 1.0) -> None:
         super().__init__(num_particles, beta)
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        if not is_finite_number(alpha):
             raise ValueError(f"alpha is {alpha!r}; expected a finite number other than 1")
         if alpha == 1:
             raise ValueError("alpha is 1, where the bound is the ELBO: use objective='Trace_ELBO'")
@@ -90,6 +90,11 @@ def renyi_bound(log_weights: Tensor, alpha: float = 0.0) -> Tensor:
     """The bound of each row, from log weights ``(draws, rows)``."""
     order = 1 - alpha
     return ((order * log_weights).logsumexp(0) - math.log(len(log_weights))) / order
+
+
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """The sum of weights times values; what has no weight is left out, also where its value is minus infinity."""
+    return torch.where(weights > 0, weights * values, 0.0).sum()
 
 
 def weighted_terms(loss: Tensor, bound: Tensor, log_likelihood: Tensor, log_ratio: Tensor) -> ObjectiveTerms:

@@ -51,12 +51,19 @@ class KlGroups:
         """Refuse latents that have no such groups.
 
         Raises:
-            ValueError: a latent without dimensions, one whose KL does not factorise over them, or a number of them
-                that cannot be divided.
+            ValueError: latents drawn in different orders; one without dimensions, one whose KL does not factorise
+                over them, or a number of them that cannot be divided.
         """
+        structure = sampler.structure
+        if structure.latents != structure.model_latents:
+            raise ValueError(
+                "free_bits: model and guide draw their latents in different orders "
+                f"({', '.join(structure.model_latents)} and {', '.join(structure.latents)}), so the term of a single "
+                "latent is no KL: use the same order, or a schedule of beta in place of free_bits"
+            )
         guide_trace = sampler.trace_guide(x, 1)
         model_trace = sampler.trace_model(x, sampler.latents_of(guide_trace, 1))
-        for name in sampler.structure.latents:
+        for name in structure.latents:
             numbers = sample_sites(guide_trace)[name]["value"].numel() // len(x)
             if numbers == 0:
                 raise ValueError(f"free_bits: latent {name!r} has no dimensions to put a floor under")
@@ -65,7 +72,7 @@ class KlGroups:
             if kl_per_dimension(sampler, guide_trace, model_trace, name, 1, analytic=False) is None:
                 raise ValueError(
                     f"free_bits_per is {self.per!r}, and the KL of latent {name!r} does not factorise over its "
-                    "dimensions (in the guide, or in the model): use free_bits_per='site'"
+                    "dimensions, or has a mask (in the guide, or in the model): use free_bits_per='site'"
                 )
             if isinstance(self.per, int) and numbers % self.per:
                 raise ValueError(

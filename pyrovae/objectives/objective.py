@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from pyrovae.objectives.kl_forms import KlForm
 from pyrovae.objectives.schedules import Schedule, check_schedule, settled_at, value_at
 from pyrovae.objectives.terms import ObjectiveTerms
-from pyrovae.programs import PairStructure, Sampler
+from pyrovae.programs import PairStructure, Sampler, sample_sites
 
 
 class Objective(ABC):
@@ -83,3 +84,25 @@ def check_reparameterized(objective: str, structure: PairStructure, otherwise: s
             f"{objective} needs latents drawn by reparameterisation, and the guide has one that is not (among "
             f"{', '.join(map(repr, structure.latents))}): use {otherwise}"
         )
+
+
+def check_fixed_bounds(objective: str, sampler: Sampler, x: Tensor) -> None:
+    """Refuse a guide with a latent whose bounds move with its parameters, a uniform one for example.
+
+    The slope of its log-density at a fixed draw is that of the bounds, and its mean is not zero.
+
+    Raises:
+        ValueError: the objective, the latent, and what to use instead.
+    """
+    with torch.enable_grad():
+        sites = sample_sites(sampler.trace_guide(x, 1))
+    for name, site in sites.items():
+        support = site["fn"].support
+        while hasattr(support, "base_constraint"):
+            support = support.base_constraint
+        if any(isinstance(bound, Tensor) and bound.requires_grad for bound in vars(support).values()):
+            raise ValueError(
+                f"{objective} takes gradients of log-densities at fixed draws, which are wrong for latent {name!r} of "
+                "the guide, whose bounds move with its parameters: use a distribution with fixed bounds, or "
+                "objective='IWAE' or 'Trace_ELBO'"
+            )

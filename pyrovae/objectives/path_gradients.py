@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
-from pyrovae.objectives.objective import Objective, check_reparameterized
+from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
+from pyrovae.objectives.objective import Objective, check_fixed_bounds, check_reparameterized
 from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Latents, Sampler
@@ -105,7 +105,7 @@ class _Path:
 
     def loss(self, beta: float, weights: Tensor, factors: Tensor) -> Tensor:
         """Minus the weighted sum of the draws' log weights, whose gradient reaches the guide times ``factors``."""
-        loss = -(weights * (self.log_likelihood + beta * self.log_prior)).sum()
+        loss = -weighted_sum(weights, self.log_likelihood + beta * self.log_prior)
         if not torch.is_grad_enabled():
             return loss
         for name, slope in self._slopes().items():
@@ -121,7 +121,11 @@ class _Path:
         """The derivative of log q by each latent, the guide's parameters held fixed."""
         fixed = {name: value.detach().requires_grad_() for name, value in self.latents.items()}
         log_guide = self.sampler.log_guide_at(self.trace, self.x, fixed)
-        return dict(zip(fixed, torch.autograd.grad(log_guide.sum(), list(fixed.values())), strict=True))
+        if not log_guide.requires_grad:
+            # A density that is the same everywhere, and has no parameters.
+            return {name: torch.zeros_like(value) for name, value in fixed.items()}
+        slopes = torch.autograd.grad(log_guide.sum(), list(fixed.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(fixed, slopes, strict=True))
 
 
 def _beside(weights: Tensor, latent: Tensor, event_dim: int) -> Tensor:
@@ -135,10 +139,12 @@ def check_path(objective: str, sampler: Sampler, x: Tensor) -> None:
     """Refuse a guide that no path gradient is defined for.
 
     Raises:
-        ValueError: a latent without a gradient through its draw; a guide that ``check_repeatable`` refuses.
+        ValueError: a latent without a gradient through its draw; a guide that ``check_fixed_bounds`` or
+            ``check_repeatable`` refuses.
     """
     otherwise = "objective='Trace_ELBO', 'ReweightedWakeSleep' or 'ScoreFunction'"
     check_reparameterized(objective, sampler.structure, otherwise)
+    check_fixed_bounds(objective, sampler, x)
     check_repeatable(objective, sampler, x)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import TypeGuard
 
 
 class Schedule(ABC):
@@ -11,7 +12,8 @@ class Schedule(ABC):
 
     .. math:: w(t) = \mathrm{start} + (\mathrm{end} - \mathrm{start}) \, s(\min(1, t / \mathrm{length}))
 
-    where t goes from 0 at the first step of the run to 1 at the last, so that ``end`` is always reached.
+    where t goes from 0 at the first step of the run to 1 at the last. From ``settled`` on the value is ``end``,
+    whatever s says, so that it is always reached.
 
     Args:
         start: value at the first step.
@@ -26,7 +28,7 @@ class Schedule(ABC):
         name = type(self).__name__
         for argument, value in (("start", start), ("end", end)):
             check_weight(f"{name}: {argument}", value)
-        if not 0 < length <= 1:
+        if not is_finite_number(length) or not 0 < length <= 1:
             raise ValueError(
                 f"{name}: length is {length!r}; expected a fraction of the run in (0, 1], or the schedule would never "
                 "reach its end"
@@ -39,7 +41,7 @@ class Schedule(ABC):
 
     def __call__(self, progress: float) -> float:
         """The value when the fraction ``progress`` of the run's steps is done, in [0, 1]."""
-        way = self.shape(progress / self.length) if progress < self.length else 1.0
+        way = self.shape(progress / self.length) if progress < self.settled else 1.0
         # At the ends the value itself, not what rounding leaves of it.
         return self.end if way == 1 else self.start + (self.end - self.start) * way
 
@@ -114,7 +116,7 @@ class Sigmoid(Schedule):
 
     def __init__(self, start: float = 0.0, end: float = 1.0, length: float = 0.25, steepness: float = 10.0) -> None:
         super().__init__(start, end, length)
-        if not 0 < steepness < math.inf:
+        if not is_finite_number(steepness) or not steepness > 0:
             raise ValueError(f"Sigmoid: steepness is {steepness!r}; expected a positive number")
         self.steepness = steepness
 
@@ -150,7 +152,7 @@ class Cyclical(Schedule):
         super().__init__(start, end, length)
         if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1:
             raise ValueError(f"Cyclical: cycles is {cycles!r}; expected a positive integer")
-        if not 0 < rise <= 1:
+        if not is_finite_number(rise) or not 0 < rise <= 1:
             raise ValueError(f"Cyclical: rise is {rise!r}; expected a fraction of a cycle in (0, 1]")
         self.cycles, self.rise = cycles, rise
 
@@ -161,17 +163,28 @@ class Cyclical(Schedule):
     @property
     def settled(self) -> float:
         """The fraction of the run at which the last cycle rests."""
-        return self.length * (self.cycles - 1 + self.rise) / self.cycles
+        # In this order no rounding takes it beyond the length.
+        return self.length * ((self.cycles - 1 + self.rise) / self.cycles)
 
 
-def check_weight(name: str, value: object) -> None:
+def is_finite_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number, and neither NaN nor infinite."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+
+
+def check_weight(name: str, value: object, otherwise: str = "") -> None:
     """Refuse a weight that is no number, negative or not finite.
+
+    Args:
+        name: of the weight.
+        value: what was given.
+        otherwise: what else may be given in its place, for the error.
 
     Raises:
         ValueError: the weight, by its name.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or a schedule from pyrovae.objectives")
+    if not is_finite_number(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}; expected a finite number of at least 0{otherwise}")
 
 
 def check_schedule(name: str, value: float | Schedule) -> None:
@@ -181,14 +194,17 @@ def check_schedule(name: str, value: float | Schedule) -> None:
         ValueError: the weight or the schedule, by its name.
     """
     if not isinstance(value, Schedule):
-        check_weight(name, value)
+        check_weight(name, value, ", or a schedule from pyrovae.objectives")
         return
-    for percent in range(101):
-        check_weight(f"{name}, after {percent} % of the run", value(percent / 100))
-    if not 0 < value.settled <= 1 or value(value.settled) != value.end:
+    values = {percent: value(percent / 100) for percent in range(101)}
+    for percent, number in values.items():
+        check_weight(f"{name}: {type(value).__name__}, after {percent} % of the run,", number)
+    settled, end = value.settled, value.end
+    reached = 0 < settled <= 1 and value(settled) == end
+    if not reached or any(number != end for percent, number in values.items() if percent / 100 >= settled):
         raise ValueError(
-            f"{name}: {type(value).__name__} does not reach its end {value.end:g} within the run; expected shape(1) "
-            "of 1, and a settled fraction in (0, 1]"
+            f"{name}: {type(value).__name__} is not at its end, {end:g}, from its settled fraction {settled:g} of the "
+            "run on; expected a fraction in (0, 1] from which on it stays there"
         )
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from pyrovae.objectives.importance_weighted import renyi_bound, weighted_terms
-from pyrovae.objectives.objective import Objective
+from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
+from pyrovae.objectives.objective import Objective, check_fixed_bounds
+from pyrovae.objectives.schedules import is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler, observes, sample_sites, trace_pair
 
@@ -21,8 +22,8 @@ class ReweightedWakeSleep(Objective):
         + (1 - \lambda)\, E_{p(x', z')}[\nabla_\phi \log q(z'|x')]
 
     where the w are the normalised importance weights. The second part is the sleep phase, on rows that the model
-    dreams. No gradient passes through a draw, so latents may be discrete. What is reported is the importance-weighted
-    bound.
+    dreams, with the missing entries of the batch. No gradient passes through a draw, so latents may be discrete. What
+    is reported is the importance-weighted bound.
 
     Args:
         num_particles: K, draws of the latents for each row and step.
@@ -38,12 +39,13 @@ class ReweightedWakeSleep(Objective):
 
     def __init__(self, num_particles: int = 5, insomnia: float = 1.0) -> None:
         super().__init__(num_particles)
-        if isinstance(insomnia, bool) or not isinstance(insomnia, int | float) or not 0 <= insomnia <= 1:
+        if not is_finite_number(insomnia) or not 0 <= insomnia <= 1:
             raise ValueError(f"insomnia is {insomnia!r}; expected a number from 0 (only sleep) to 1 (only wake)")
         self.insomnia = insomnia
 
     def check(self, sampler: Sampler, x: Tensor) -> None:
-        """Refuse a model that cannot dream, if dreams are asked for."""
+        """Refuse a guide with moving bounds, and a model that cannot dream if dreams are asked for."""
+        check_fixed_bounds(self.name, sampler, x)
         if self.insomnia < 1:
             observed = sampler.structure.observed
             sites = sample_sites(trace_pair(sampler.model, sampler.guide, x)[0])
@@ -61,7 +63,7 @@ class ReweightedWakeSleep(Objective):
         log_ratio = log_prior - log_guide
         log_weights = log_likelihood + log_ratio
         weights = log_weights.detach().softmax(0)
-        loss = -(weights * (log_likelihood + log_prior)).sum()
+        loss = -weighted_sum(weights, log_likelihood + log_prior)
         if self.insomnia > 0:
             loss = loss - self.insomnia * (weights * sampler.log_guide(x, latents)).sum()
         if self.insomnia < 1:
@@ -69,8 +71,8 @@ class ReweightedWakeSleep(Objective):
         return weighted_terms(loss, renyi_bound(log_weights), log_likelihood, log_ratio)
 
     def _dreamt(self, sampler: Sampler, x: Tensor) -> Tensor:
-        """log q of the latents behind as many rows of the model's own, summed."""
+        """Log q of the latents behind as many rows of the model's own, which lack the entries that ``x`` lacks."""
         with torch.no_grad():
             latents, _, _ = sampler.draw_prior(x, 1)
-            dreams = sampler.draw_observed(x, latents, sampler.structure.observed[0]).reshape(x.shape)
-        return sampler.log_guide(dreams, latents).sum()
+            dreams = sampler.draw_observed(x, latents, sampler.structure.observed[0]).reshape(x.shape).to(x)
+        return sampler.log_guide(torch.where(x.isnan(), x, dreams), latents).sum()
