@@ -113,11 +113,11 @@ class GradientComparison:
                     1000 * gradients.seconds,
                 )
                 lines.append(f"  {label:<{width - 2}}" + "".join(f"{number:>10.3g}" for number in numbers))
-        lines.append(
-            f"gradients of the loss of a row, averaged over {self.num_rows:,} rows: norm of their expectation in nats "
-            f"per row, total variance in its square, its ratio to {first}, SNR = norm / sqrt(variance); "
-            f"{self.num_repeats:,} repeats"
-        )
+        lines += [
+            f"gradients of the mean loss of {self.num_rows:,} rows, {self.num_repeats:,} repeats: norm of the expected "
+            "gradient in nats per row;",
+            f"total variance in its square, and as a multiple of that of {first}; SNR = norm / sqrt(variance)",
+        ]
         if self.shared:
             lines.append(f"used by the model too, counted with the guide: {', '.join(self.shared)}")
         lines += [f"left out: {label}: {reason}" for label, reason in self.left_out.items()]
