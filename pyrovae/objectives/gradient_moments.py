@@ -24,9 +24,10 @@ class GradientNoise:
     The squared norm of a mean of n repeats is too large by the total variance / n in expectation, and that is taken
     off. It may come out negative where the noise hides the gradient; the norm and the SNR are 0 then. Standard errors
     are those of a jackknife over at most 20 groups of repeats (Busing, Meijer and van der Leeden, 1999), as t of 19
-    degrees of freedom; where the noise hides the gradient those of norm and SNR are up to 1.4 times too large. Gradients
-    with heavy tails, those of a score function for example, need more repeats than others before their standard errors
-    can be believed. Numbers are 0 and NaN where there are no parameters. Gradients are of the loss, in nats per row.
+    degrees of freedom; where the noise hides the gradient those of norm and SNR are up to 1.4 times too large.
+    Gradients with heavy tails, those of a score function for example, need more repeats than others before their
+    standard errors can be believed. Numbers are 0 and NaN where there are no parameters. Gradients are of the loss, in
+    nats per row.
 
     Attributes:
         mean: mean gradient by name of the parameter, float64.

@@ -42,7 +42,7 @@ def compare_gradients(
     model: Program,
     guide: Program,
     x: Tensor,
-    objectives: Sequence[AnyObjective] | Mapping[str, AnyObjective] | None = None,
+    objectives: AnyObjective | Sequence[AnyObjective] | Mapping[str, AnyObjective] | None = None,
     *,
     num_repeats: int = 100,
     seed: int = 0,
@@ -66,8 +66,8 @@ def compare_gradients(
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
         x: rows ``(rows, *data_shape)``, on the device of the parameters.
-        objectives: names, or objects with options, as ``fit_svi`` takes them; or a mapping from labels to these, where
-            one name comes twice. None takes the ELBO in its forms, as far as they are defined for the pair: KL in
+        objectives: one or several names, or objects with options, as ``fit_svi`` takes them; or a mapping from labels
+            to these, where one name comes twice. None takes the ELBO in its forms, as far as they are defined for the pair: KL in
             closed form, KL drawn, sticking the landing, score function with and without baseline.
         num_repeats: independent gradients of each objective, at least 3. Memory does not grow with it; a standard error
             needs 20 or more to be good.
@@ -139,7 +139,7 @@ def _default() -> dict[str, AnyObjective]:
     }
 
 
-def _by_label(objectives: Sequence[AnyObjective] | Mapping[str, AnyObjective]) -> dict[str, Objective]:
+def _by_label(objectives: AnyObjective | Sequence[AnyObjective] | Mapping[str, AnyObjective]) -> dict[str, Objective]:
     if isinstance(objectives, Mapping):
         chosen = [(label, as_objective(objective)) for label, objective in objectives.items()]
     else:

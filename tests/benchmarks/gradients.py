@@ -1,13 +1,14 @@
 """Signal-to-noise ratios of gradients against the number of draws K, for objectives from several draws.
 
-    python tests/benchmarks/gradients.py [--pair gaussian] [--repeats 400] [--rows 128] [--most-draws 1000] \
+    python tests/benchmarks/gradients.py [--pair both] [--repeats 500] [--rows 256] [--most-draws 300] \
         [--output-dir gradients]
 
 The pair is the Gaussian model of Rainforth et al. (2018), in 20 dimensions and 0.01 away from its optimum, or a small
 VAE of the handwritten digits that come with scikit-learn after a few epochs of training. A slope is fitted to log SNR
 against log K from --fit-from draws on, by least squares with the standard errors of the single points. Rainforth et al.
 (2018) derive -1/2 for the encoder's gradient of IWAE, +1/2 for the model's; Tucker et al. (2019) +1/2 for the encoder's
-of DReG. Points that are within two standard errors of no signal at all are left out of fit and picture.
+of DReG, as K grows: dotted in the picture. Where points bend the error of a slope says nothing of it. Points that are
+within two standard errors of no signal at all are left out of fit and picture; bars are two standard errors.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import pandas as pd
 import pyro
 import pyro.distributions as dist
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from torch import Tensor, nn
 
 from pyrovae import VAE, compare_gradients, fit_svi, likelihoods, load_data, networks, posteriors, priors
@@ -82,13 +85,9 @@ def measure(name: str, options: argparse.Namespace) -> pd.DataFrame:
         compared = compare_gradients(pair.model, pair.guide, x, chosen, num_repeats=options.repeats, seed=number)
         tables.append(compared.to_frame().reset_index().assign(pair=name, draws=draws))
         for label in chosen:
-            guide, model = compared[label].guide, compared[label].model
-            print(
-                f"{name:<10}{label:<21}{draws:>5}   SNR of the encoder {guide.snr:9.4f} ({guide.snr_standard_error:.4f})"
-                f"   of the model {model.snr:9.4f} ({model.snr_standard_error:.4f})"
-                f"   {1000 * compared[label].seconds:8.1f} ms",
-                flush=True,
-            )
+            snr = {part: getattr(compared[label], part) for part in PARTS}
+            numbers = "".join(f"{PARTS[part]:>10} {n.snr:8.4f} ({n.snr_standard_error:.4f})" for part, n in snr.items())
+            print(f"{name:<10}{label:<21}{draws:>5}{numbers}{1000 * compared[label].seconds:>10.1f}", flush=True)
     return pd.concat(tables)
 
 
@@ -106,51 +105,68 @@ def slope(table: pd.DataFrame) -> tuple[float, float]:
     return ((weights * apart) @ log_snr).item() / information, 1 / math.sqrt(information)
 
 
-def picture(table: pd.DataFrame, slopes: dict[tuple[str, str, str], tuple[float, float]]) -> Figure:
+def picture(table: pd.DataFrame, slopes: dict[tuple[str, str, str], tuple[float, float]], fit_from: int) -> Figure:
     pairs = list(dict.fromkeys(table.pair))
-    figure = Figure(figsize=(10, 4.1 * len(pairs)), layout="constrained", dpi=120)
-    for line, name in zip(figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True):
+    figure = Figure(figsize=(10, 4.2 * len(pairs)), layout="constrained", dpi=120)
+    grid = figure.subplots(len(pairs), 2, squeeze=False, sharey="row", sharex=True)
+    for line, name in zip(grid, pairs, strict=True):
         for axes, part in zip(line, PARTS, strict=True):
             of_part = table[(table.pair == name) & (table.part == part)]
-            for label, (colour, marker) in STYLES.items():
-                points = clear(of_part[of_part.objective == label])
-                value, error = slopes.get((name, part, label), (math.nan, math.nan))
-                axes.errorbar(
-                    points.draws,
-                    points.snr,
-                    yerr=2 * points.snr_standard_error,
-                    color=colour,
-                    marker=marker,
-                    markersize=5,
-                    capsize=3,
-                    label=f"{label}: slope {value:+.2f} ± {error:.2f}",
-                    # DReG and IWAE have the same gradient of the model.
-                    linestyle="--" if label == "DReG" else "-",
+            # The model's gradient is one and the same in all three.
+            shown = {label: label for label in STYLES} if part == "guide" else {"IWAE": "all three objectives"}
+            for label, legend in shown.items():
+                draw_curve(
+                    axes, clear(of_part[of_part.objective == label]), label, legend, slopes.get((name, part, label))
                 )
-            axes.set(
-                xscale="log",
-                yscale="log",
-                title=f"{PARTS[part]}: {TITLES[name]}",
-                xlabel="draws K for each row",
-                ylabel="signal-to-noise ratio of the gradient",
-            )
+                if label != "ReweightedWakeSleep":
+                    expected = -0.5 if (label, part) == ("IWAE", "guide") else 0.5
+                    draw_expected(axes, clear(of_part[of_part.objective == label]), expected, fit_from)
+            axes.set(xscale="log", yscale="log", title=f"{TITLES[name]}: {PARTS[part]}", xlabel="draws K for each row")
+            axes.set_xticks(sorted(set(table.draws)), minor=False)
+            axes.xaxis.set_minor_locator(NullLocator())
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
             axes.grid(color="#dddddd", linewidth=0.6)
             axes.legend(frameon=False, fontsize=8)
+        line[0].set_ylabel("signal-to-noise ratio of the gradient")
     return figure
+
+
+def draw_curve(axes: Axes, points: pd.DataFrame, label: str, legend: str, fitted: tuple[float, float] | None) -> None:
+    colour, marker = STYLES[label] if legend == label else ("#333333", "D")
+    said = "" if fitted is None else f", slope {fitted[0]:+.2f} ± {fitted[1]:.2f}".replace("-", "\N{MINUS SIGN}")
+    axes.errorbar(
+        points.draws,
+        points.snr,
+        yerr=2 * points.snr_standard_error,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        capsize=3,
+        label=legend + said,
+    )
+
+
+def draw_expected(axes: Axes, points: pd.DataFrame, expected: float, fit_from: int) -> None:
+    """A dotted line of the expected slope through the last point."""
+    last, first = points.iloc[-1], min(fit_from, points.draws.iloc[-1])
+    ends = [first, last.draws]
+    axes.plot(ends, [last.snr * (k / last.draws) ** expected for k in ends], color="#777777", linestyle=":", zorder=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", choices=[*TITLES, "both"], default="both")
-    parser.add_argument("--repeats", type=int, default=400, help="gradients of each point")
-    parser.add_argument("--rows", type=int, default=128, help="rows of the batch")
-    parser.add_argument("--most-draws", type=int, default=1000)
-    parser.add_argument("--fit-from", type=int, default=10, help="fewest draws of a point that the slope is fitted to")
+    parser.add_argument("--repeats", type=int, default=500, help="gradients of each point")
+    parser.add_argument("--rows", type=int, default=256, help="rows of the batch")
+    parser.add_argument("--most-draws", type=int, default=300)
+    parser.add_argument("--fit-from", type=int, default=30, help="fewest draws of a point that the slope is fitted to")
     parser.add_argument("--seed", type=int, default=0, help="of the rows and the parameters")
     parser.add_argument("--output-dir", type=Path, default=Path("gradients"))
     options = parser.parse_args()
 
     names = list(TITLES) if options.pair == "both" else [options.pair]
+    print(f"{'pair':<10}{'objective':<21}{'draws':>5}{'SNR by part (standard error)':>30}{'ms each':>37}")
     table = pd.concat([measure(name, options) for name in names])
     slopes = {}
     print(f"\n{'slope of log SNR against log K':<34}{'slope':>8}{'se':>8}{'points':>8}")
@@ -161,7 +177,7 @@ def main() -> None:
             print(f"{name:<10}{PARTS[part]:<9}{label:<21}{slopes[key][0]:>+8.3f}{slopes[key][1]:>8.3f}{len(points):>8}")
     options.output_dir.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.output_dir / "gradients.csv", index=False)
-    picture(table, slopes).savefig(options.output_dir / "gradients.png")
+    picture(table, slopes, options.fit_from).savefig(options.output_dir / "gradients.png")
     print(f"\nwritten: {options.output_dir / 'gradients.csv'}, {options.output_dir / 'gradients.png'}")
 
 
