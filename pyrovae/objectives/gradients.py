@@ -67,8 +67,8 @@ def compare_gradients(
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
         x: rows ``(rows, *data_shape)``, on the device of the parameters.
         objectives: one or several names, or objects with options, as ``fit_svi`` takes them; or a mapping from labels
-            to these, where one name comes twice. None takes the ELBO in its forms, as far as they are defined for the pair: KL in
-            closed form, KL drawn, sticking the landing, score function with and without baseline.
+            to these, where one name comes twice. None takes the ELBO in its forms, as far as they are defined for the
+            pair: KL in closed form, KL drawn, sticking the landing, score function with and without baseline.
         num_repeats: independent gradients of each objective, at least 3. Memory does not grow with it; a standard error
             needs 20 or more to be good.
         seed: of all draws.

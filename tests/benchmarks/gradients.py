@@ -108,7 +108,7 @@ def slope(table: pd.DataFrame) -> tuple[float, float]:
 def picture(table: pd.DataFrame, slopes: dict[tuple[str, str, str], tuple[float, float]], fit_from: int) -> Figure:
     pairs = list(dict.fromkeys(table.pair))
     figure = Figure(figsize=(10, 4.2 * len(pairs)), layout="constrained", dpi=120)
-    grid = figure.subplots(len(pairs), 2, squeeze=False, sharey="row", sharex=True)
+    grid = figure.subplots(len(pairs), 2, squeeze=False, sharey="row")
     for line, name in zip(grid, pairs, strict=True):
         for axes, part in zip(line, PARTS, strict=True):
             of_part = table[(table.pair == name) & (table.part == part)]
@@ -127,6 +127,7 @@ def picture(table: pd.DataFrame, slopes: dict[tuple[str, str, str], tuple[float,
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter("{x:g}")
             axes.grid(color="#dddddd", linewidth=0.6)
+            axes.plot([], [], color="#777777", linestyle=":", label="slopes in theory: ±1/2")
             axes.legend(frameon=False, fontsize=8)
         line[0].set_ylabel("signal-to-noise ratio of the gradient")
     return figure
