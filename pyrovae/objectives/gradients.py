@@ -69,8 +69,8 @@ def compare_gradients(
         objectives: one or several names, or objects with options, as ``fit_svi`` takes them; or a mapping from labels
             to these, where one name comes twice. None takes the ELBO in its forms, as far as they are defined for the
             pair: KL in closed form, KL drawn, sticking the landing, score function with and without baseline.
-        num_repeats: independent gradients of each objective, at least 3. Memory does not grow with it; a standard error
-            needs 20 or more to be good.
+        num_repeats: independent gradients of each objective, at least 3, and 20 or more for standard errors that are of
+            use. Memory does not grow with it: some 20 float64 numbers for each parameter.
         seed: of all draws.
 
     Raises:
