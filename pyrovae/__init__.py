@@ -28,7 +28,7 @@ from pyrovae.evaluation import (
     to_arviz,
 )
 from pyrovae.models import VAE, VAECheck, check_vae
-from pyrovae.objectives import kl_forms
+from pyrovae.objectives import GradientComparison, compare_gradients, kl_forms
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 from pyrovae.version import __version__
@@ -42,6 +42,7 @@ __all__ = [
     "BoundComparison",
     "DataSplits",
     "FitResult",
+    "GradientComparison",
     "Imputation",
     "InferenceGap",
     "LatentSummary",
@@ -58,6 +59,7 @@ __all__ = [
     "bits_per_dim",
     "check_vae",
     "compare_bounds",
+    "compare_gradients",
     "compare_runs",
     "fit_svi",
     "impute",

@@ -1,6 +1,9 @@
 """What is maximised, and how its gradient is estimated: ELBO, importance-weighted bounds, low-variance gradients."""
 
 from pyrovae.objectives.elbo import Trace_ELBO, TraceMeanField_ELBO
+from pyrovae.objectives.gradient_comparison import GradientComparison, ObjectiveGradients
+from pyrovae.objectives.gradient_moments import GradientNoise
+from pyrovae.objectives.gradients import compare_gradients
 from pyrovae.objectives.importance_weighted import IWAE, Renyi
 from pyrovae.objectives.kl_forms import KlForm, kl_forms
 from pyrovae.objectives.named import as_objective
@@ -16,9 +19,12 @@ __all__ = [
     "Cosine",
     "Cyclical",
     "DReG",
+    "GradientComparison",
+    "GradientNoise",
     "KlForm",
     "Linear",
     "Objective",
+    "ObjectiveGradients",
     "ObjectiveTerms",
     "Renyi",
     "ReweightedWakeSleep",
@@ -29,5 +35,6 @@ __all__ = [
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "as_objective",
+    "compare_gradients",
     "kl_forms",
 ]
