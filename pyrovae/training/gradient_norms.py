@@ -13,8 +13,8 @@ from torch import Tensor
 _EXPLODED = 1000
 
 # A learning rate far too high shows in the first steps.
-_EACH_STEP_UNTIL, _STRIDE = 100, 10
-_FEWEST, _WINDOW = 5, 100
+_EACH_STEP_UNTIL, _STRIDE = 50, 10
+_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class GradientNorms:
         """The first norm above a thousand times the running median of the hundred before it; None without one."""
         norms = torch.stack([norm for _, norm in self._pending]).tolist() if self._pending else []
         for (step, _), norm in zip(self._pending, norms, strict=True):
-            usual = median(self._recent) if len(self._recent) >= _FEWEST else math.inf
+            usual = median(self._recent) if self._recent else math.inf
             if self._found is None and 0 < usual < math.inf and norm > _EXPLODED * usual:
                 self._found = Explosion(step, norm, usual)
             if math.isfinite(norm):

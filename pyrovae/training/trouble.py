@@ -33,8 +33,8 @@ class SignsOfTrouble:
     """What is watched for in one fit.
 
     * Posterior collapse: most latent dimensions have a KL below 0.01 nats. Looked at after a quarter, a half and three
-      quarters of the run, once all weights of the objective have their final values, and at the kept weights at the
-      end: earlier, the latents of a healthy fit may carry nothing yet.
+      quarters of the run, once all weights of the objective have their final values; said when it is so twice in a row,
+      as the latents of a healthy fit may carry nothing at first; and at the end, of the kept weights.
     * A scale on its floor, of a likelihood or a posterior of this package that learns it: below 1.5 floors, in a tenth
       of the rows or more. Looked at with the above. Likelihoods of levels are left out: their probabilities are at most
       1 however small the scale.
@@ -56,6 +56,7 @@ class SignsOfTrouble:
         self.seed, self.aloud = seed, aloud
         self.gradient_norms = GradientNorms()
         self._looks = list(_LOOKS)
+        self._was_collapsed = False
         self._said: dict[str, str] = {}
         if objective.settled > 0.9:
             self._say(
@@ -98,6 +99,8 @@ class SignsOfTrouble:
         self._check_gradients()
         self.check_warm_up(part, progress)
         if epoch and not (failed and part < _LOOKS[0]):
+            # No look follows that could agree.
+            self._was_collapsed = True
             self._look(epoch, rows, progress)
 
     def check_warm_up(self, part: float, progress: float) -> None:
@@ -139,8 +142,10 @@ class SignsOfTrouble:
                 return
             kl, units = kl_of_units(sampler, guide_trace, model_trace)
         unused = int((kl < _UNUSED_KL).sum())
-        if 2 * unused > len(kl) and progress >= self.objective.settled:
+        collapsed = 2 * unused > len(kl) and progress >= self.objective.settled
+        if collapsed and self._was_collapsed:
             self._say_collapsed(epoch, unused, len(kl), units)
+        self._was_collapsed = collapsed
         for on_floor in likelihoods_on_floor(p_x):
             self._say(
                 f"floor of {on_floor.part}",
