@@ -22,6 +22,7 @@ from pyrovae.programs import (
 )
 from pyrovae.training.diagnosis import first_non_finite_site
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
+from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
 
 _TERMS = ("objective", "elbo", "reconstruction", "kl")
 
@@ -53,6 +54,10 @@ class TrainingLoop:
         self.best_epoch = 0
         self.best_objective = float("-inf")
         self.best_weights = self.weights.copy()
+        self.trouble: SignsOfTrouble
+        # Where signs of trouble are looked for: on validation rows, else on the first of the epoch as they were given.
+        self.looked_at: list[Tensor]
+        self.validates: bool
 
     def run(
         self,
@@ -66,38 +71,66 @@ class TrainingLoop:
     ) -> FitResult:
         """Train, epoch after epoch, and put the best weights back."""
         optimizer = make_optimizer(self.weights.parameters)
+        self.validates = validation is not None
+        self.looked_at = [] if validation is None else [validation[:ROWS]]
         # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.
         shuffler = torch.Generator().manual_seed(seed)
         self.last_step = epochs * -(-len(train) // batch_size) - 1
         with tqdm(total=self.last_step + 1, disable=not progress, desc="fitting", unit="step") as bar:
-            for epoch in range(1, epochs + 1):
-                start = time.perf_counter()
-                order = torch.randperm(len(train), generator=shuffler).to(train.device)
-                terms = {
-                    "epoch": epoch,
-                    **self._train_epoch(epoch, train, order.split(batch_size), optimizer, bar),
-                    **({} if validation is None else self._validate(epoch, validation, batch_size, seed)),
-                }
-                terms["seconds"] = time.perf_counter() - start
-                self.history.append(terms)
-                judged = terms.get("validation_objective")
-                # While a weight moves, epochs cannot be compared: the newest one is kept.
-                moving = self.progress < self.objective.settled
-                if judged is None or moving or judged > self.best_objective:
-                    self.best_objective = float("-inf") if judged is None or moving else judged
-                    self.best_epoch, self.best_weights = epoch, self.weights.copy()
-                bar.set_postfix_str(
-                    ", ".join(
-                        f"{name.replace('_', ' ')} {terms[name]:.2f}"
-                        for name in ("train_elbo", "validation_elbo")
-                        if name in terms
-                    )
-                    + " nats",
-                    refresh=False,
+            self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=progress)
+            try:
+                return self._epochs(train, validation, epochs, batch_size, optimizer, shuffler, seed, bar)
+            except KeyboardInterrupt:
+                self.trouble.check_warm_up(self._part(), self.progress)
+                raise
+
+    def _epochs(
+        self,
+        train: Tensor,
+        validation: Tensor | None,
+        epochs: int,
+        batch_size: int,
+        optimizer: torch.optim.Optimizer,
+        shuffler: torch.Generator,
+        seed: int,
+        bar: "tqdm[Any]",
+    ) -> FitResult:
+        for epoch in range(1, epochs + 1):
+            start = time.perf_counter()
+            if not self.validates:
+                self.looked_at = []
+            order = torch.randperm(len(train), generator=shuffler).to(train.device)
+            terms = {
+                "epoch": epoch,
+                **self._train_epoch(epoch, train, order.split(batch_size), optimizer, bar),
+                **({} if validation is None else self._validate(epoch, validation, batch_size, seed)),
+            }
+            terms |= {name: schedule(self.progress) for name, schedule in schedules(self.objective).items()}
+            terms["seconds"] = time.perf_counter() - start
+            self.history.append(terms)
+            judged = terms.get("validation_objective")
+            # While a weight moves, epochs cannot be compared: the newest one is kept.
+            moving = self.progress < self.objective.settled
+            if judged is None or moving or judged > self.best_objective:
+                self.best_objective = float("-inf") if judged is None or moving else judged
+                self.best_epoch, self.best_weights = epoch, self.weights.copy()
+            self.trouble.after_epoch(epoch, self.looked_at, self._part(), self.progress)
+            bar.set_postfix_str(
+                ", ".join(
+                    f"{name.replace('_', ' ')} {terms[name]:.2f}"
+                    for name in ("train_elbo", "validation_elbo")
+                    if name in terms
                 )
-                if self.patience is not None and epoch - self.best_epoch >= self.patience:
-                    return self._finish(stopped_early=epoch < epochs)
+                + " nats",
+                refresh=False,
+            )
+            if self.patience is not None and epoch - self.best_epoch >= self.patience:
+                return self._finish(stopped_early=epoch < epochs)
         return self._finish(stopped_early=False)
+
+    def _part(self) -> float:
+        """Of all steps of the run, how many are done."""
+        return self.steps_done / (self.last_step + 1)
 
     def _train_epoch(
         self,
@@ -113,11 +146,14 @@ class TrainingLoop:
                 # From 0 at the first step of the run to 1 at the last.
                 self.progress = self.steps_done / self.last_step if self.last_step else 1.0
                 x = train[rows] if self.train_transform is None else self.train_transform(train[rows])
+                if not self.validates and sum(map(len, self.looked_at)) < ROWS:
+                    self.looked_at.append(x)
                 terms = self._terms(x, self.progress)
                 if terms is None:
                     raise self._non_finite(epoch, step, x)
                 optimizer.zero_grad(set_to_none=True)
                 (terms.loss / len(x)).backward()
+                self.trouble.gradient_norms.note(self.weights.parameters, self.steps_done + 1)
                 optimizer.step()
                 for name in _TERMS:
                     totals[name] += getattr(terms, name).item()
@@ -154,19 +190,21 @@ class TrainingLoop:
 
     def _non_finite(self, epoch: int, step: int | None, x: Tensor) -> NonFiniteLossError:
         site = first_non_finite_site(self.model, self.guide, x) or self.structure.observed[0]
-        return NonFiniteLossError(epoch, step, site, self._finish(stopped_early=False))
+        return NonFiniteLossError(epoch, step, site, self._finish(stopped_early=False, failed=True))
 
     def keep_best(self) -> None:
         """Put the best weights back, and keep the values of ``pyro.param`` statements."""
         self.weights.restore(self.best_weights)
         keep_params(self.model, self.guide, self.structure, self.outside)
 
-    def _finish(self, *, stopped_early: bool) -> FitResult:
+    def _finish(self, *, stopped_early: bool, failed: bool = False) -> FitResult:
         self.keep_best()
+        self.trouble.at_end(self.best_epoch, self.looked_at, self._part(), self.progress, failed=failed)
         return FitResult(
             history=self.history,
             best_epoch=self.best_epoch,
             stopped_early=stopped_early,
             params=param_values(self.model, self.guide, self.structure),
             kl_forms=self.kl_forms,
+            signs_of_trouble=self.trouble.said,
         )

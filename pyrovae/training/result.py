@@ -7,7 +7,10 @@ from torch import Tensor
 from pyrovae.objectives import KlForm
 
 EpochTerms = dict[str, float]
-"""One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``."""
+"""One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``.
+
+``beta`` and ``capacity`` where they move.
+"""
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,15 @@ class FitResult:
     Attributes:
         history: for each epoch its terms, means over rows in nats: ``train_elbo``, ``train_reconstruction``,
             ``train_kl``, the same with ``validation_`` where there are validation rows, ``seconds``. The terms of
-            training are taken while the weights move; those of validation after the epoch.
+            training are taken while the weights move; those of validation after the epoch. Where the objective's beta
+            or capacity is a schedule, ``beta`` and ``capacity``, its value at the epoch's last step.
         best_epoch: the epoch, counted from 1, whose weights were kept; 0 is the state before training.
         stopped_early: whether the validation ELBO had stopped rising.
         params: fitted values of the programs' ``pyro.param`` statements, by name. They stay with the programs:
             the functions of this package find them there. Weights of modules are in the modules.
         kl_forms: how the objective found the KL term of each latent site, ``"analytic"`` or ``"Monte Carlo"``.
+        signs_of_trouble: what looked wrong, each sign once, in plain words with what to do: latents that are not used,
+            a scale on its floor, a warm-up that fills the run, gradients that explode. Empty where nothing did.
     """
 
     history: list[EpochTerms]
@@ -30,6 +36,7 @@ class FitResult:
     stopped_early: bool
     params: dict[str, Tensor]
     kl_forms: dict[str, KlForm]
+    signs_of_trouble: tuple[str, ...] = ()
 
 
 class NonFiniteLossError(RuntimeError):
