@@ -18,6 +18,7 @@ LAYERS = [
     {"models"},
     {"objectives"},
     {"training"},
+    {"semi_supervised"},
     {"evaluation"},
     {"runs"},
     {"plots"},

@@ -1,0 +1,174 @@
+"""Training on labelled and unlabelled rows side by side."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pyrovae.programs import Program
+from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
+from pyrovae.training.diagnosis import first_non_finite_site
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step.
+
+    Attributes:
+        labelled: rows with labels ``(labelled, *data_shape)``.
+        y: their labels.
+        unlabelled: rows without ``(unlabelled, *data_shape)``; none if all rows have labels.
+        labelled_share: the part of all rows, not of the batch, that have labels.
+    """
+
+    labelled: Tensor
+    y: Tensor
+    unlabelled: Tensor
+    labelled_share: float
+
+    def mean(self, of_labelled: Tensor, of_unlabelled: Tensor | None) -> Tensor:
+        """The mean over all rows, of the means over labelled rows and over unlabelled ones; None if there are none."""
+        if of_unlabelled is None:
+            return of_labelled
+        return self.labelled_share * of_labelled + (1 - self.labelled_share) * of_unlabelled
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in which steps to train; the arguments are those of ``fit_svi``."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    progress: bool
+    transform: Callable[[Tensor], Tensor] | None
+
+
+class LabelledLoop:
+    """The state of one fit.
+
+    Args:
+        programs: module of all parameters, with ``model`` and ``guide``.
+        x: all rows, on the device of the parameters.
+        y: their labels, -1 for none.
+        step: the terms of a batch, means over rows in nats: ``"loss"`` is minimised, the others are for the history.
+        validate: terms of the weights as they are; the higher ``"validation_accuracy"``, the better, and at equal
+            accuracy the lower ``"validation_cross_entropy"``. None keeps the last weights.
+    """
+
+    def __init__(
+        self,
+        programs: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        step: Callable[[Batch], dict[str, Tensor]],
+        validate: Callable[[], EpochTerms] | None,
+    ) -> None:
+        self.programs, self.x, self.y, self.step, self.validate = programs, x, y, step, validate
+        self.labelled = (y >= 0).nonzero().flatten()
+        self.unlabelled = (y < 0).nonzero().flatten()
+        self.history: list[EpochTerms] = []
+        self.best_epoch = 0
+        self.best = (-1.0, 0.0)
+        self.best_weights = self._weights()
+
+    def run(self, schedule: Schedule) -> None:
+        """Train, epoch after epoch, and put the best weights back."""
+        parameters = list(self.programs.parameters())
+        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+        optimizer = torch.optim.Adam(parameters, lr=schedule.lr, fused=fused)
+        batches = _Batches(self, schedule)
+        with tqdm(total=schedule.epochs * len(batches), disable=not schedule.progress, desc="fitting") as bar:
+            try:
+                for epoch in range(1, schedule.epochs + 1):
+                    self._epoch(epoch, batches, optimizer, bar)
+            finally:
+                self.programs.load_state_dict(self.best_weights)
+                self.programs.eval()
+
+    def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: "tqdm[Any]") -> None:
+        start = time.perf_counter()
+        totals: dict[str, Tensor] = {}
+        self.programs.train()
+        for number, batch in enumerate(batches, start=1):
+            terms = self._terms(epoch, number, batch)
+            optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            optimizer.step()
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0.0) + value.detach()
+            bar.update()
+        self.programs.eval()
+        # The last step's weights have been through no loss yet.
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):
+            raise self._non_finite(epoch, number, batch)
+        terms_of_epoch: EpochTerms = {"epoch": epoch}
+        terms_of_epoch |= {f"train_{name}": float(total) / len(batches) for name, total in totals.items()}
+        if self.validate is not None:
+            terms_of_epoch |= self.validate()
+        self.history.append({**terms_of_epoch, "seconds": time.perf_counter() - start})
+        judged = (terms_of_epoch.get("validation_accuracy", 0.0), -terms_of_epoch.get("validation_cross_entropy", 0.0))
+        if self.validate is None or judged > self.best:
+            self.best, self.best_epoch, self.best_weights = judged, epoch, self._weights()
+
+    def _terms(self, epoch: int, number: int, batch: Batch) -> dict[str, Tensor]:
+        try:
+            terms = self.step(batch)
+        except ValueError:
+            # Pyro refuses distributions whose parameters became NaN; any other error passes.
+            if first_non_finite_site(*self._pair(), batch.labelled) is None:
+                raise
+            raise self._non_finite(epoch, number, batch) from None
+        if not bool(torch.isfinite(terms["loss"])):
+            raise self._non_finite(epoch, number, batch)
+        return terms
+
+    def _non_finite(self, epoch: int, number: int, batch: Batch) -> NonFiniteLossError:
+        site = first_non_finite_site(*self._pair(), batch.labelled) or "x"
+        return NonFiniteLossError(epoch, number, site, FitResult(self.history, self.best_epoch, False, {}, {}))
+
+    def _pair(self) -> tuple[Program, Program]:
+        return self.programs.model, self.programs.guide  # type: ignore[return-value]
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.programs.state_dict().items()}
+
+
+class _Batches:
+    """The batches of an epoch: all unlabelled rows once, beside them labelled ones from a permutation without end."""
+
+    def __init__(self, loop: LabelledLoop, schedule: Schedule) -> None:
+        self.loop, self.size, self.transform = loop, schedule.batch_size, schedule.transform
+        # Generators of their own: the order of rows is the same whatever the programs draw.
+        self.shuffler = torch.Generator().manual_seed(schedule.seed)
+        self.labelled_rows = self._without_end(loop.labelled, torch.Generator().manual_seed(schedule.seed + 1))
+
+    def __len__(self) -> int:
+        rows = self.loop.unlabelled if len(self.loop.unlabelled) else self.loop.labelled
+        return -(-len(rows) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loop = self.loop
+        order = torch.randperm(len(loop.unlabelled), generator=self.shuffler).to(loop.x.device)
+        for number in range(len(self)):
+            unlabelled = loop.unlabelled[order[number * self.size : (number + 1) * self.size]]
+            labelled = next(self.labelled_rows)
+            share = len(loop.labelled) / len(loop.x)
+            yield Batch(self._rows(labelled), loop.y[labelled], self._rows(unlabelled), share)
+
+    def _rows(self, index: Tensor) -> Tensor:
+        rows = self.loop.x[index]
+        return rows if self.transform is None or not len(rows) else self.transform(rows)
+
+    def _without_end(self, index: Tensor, shuffler: torch.Generator) -> Iterator[Tensor]:
+        size, waiting = min(self.size, len(index)), index[:0]
+        while True:
+            while len(waiting) < size:
+                waiting = torch.cat([waiting, index[torch.randperm(len(index), generator=shuffler).to(index.device)]])
+            yield waiting[:size]
+            waiting = waiting[size:]

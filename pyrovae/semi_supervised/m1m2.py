@@ -1,0 +1,131 @@
+"""M1 and M2, one on the other."""
+
+from functools import partial
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from pyrovae.programs import check_positive
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier
+from pyrovae.semi_supervised.labels import check_labels
+from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
+from pyrovae.semi_supervised.m2 import M2
+from pyrovae.semi_supervised.parts import normal_likelihood
+from pyrovae.semi_supervised.rows import as_rows, check_shape
+from pyrovae.training import EpochTerms
+
+
+class M1M2(SemiSupervisedClassifier):
+    r"""M2 on the latents of an M1 (Kingma, Mohamed, Rezende and Welling, 2014, model M1+M2).
+
+    M1 is fitted to all rows; then, with M1 as it is, M2 with a Gaussian likelihood to its latents :math:`z_1`,
+
+    .. math:: p(x, z_1, z_2, y) = p(x \mid z_1)\, p(z_1 \mid y, z_2)\, p(y)\, p(z_2).
+
+    Args:
+        m1: the first layer, not fitted; None is ``M1()``.
+        m2: the second, whose likelihood is one of real numbers; None is ``M2()`` with a Normal.
+        embedding: what of :math:`z_1` the second layer sees: ``"mean"``, the posterior means; or ``"draws"``, draws
+            from the posterior, of which each training step takes another one.
+        num_draws: draws of each row, for training and for predictions, which are means over them.
+
+    Attributes:
+        classes_: the labels 0, 1, ...
+        m1_: the fitted first layer, with a classifier of its own.
+        m2_: the fitted second layer.
+        history_: that of the second layer, in nats per row of z_1; ``m1_`` has its own.
+
+    Example:
+        >>> from pyrovae import likelihoods, networks
+        >>> x = torch.bernoulli(torch.tensor([[0.9] * 8 + [0.1] * 8, [0.1] * 8 + [0.9] * 8]).repeat(100, 1))
+        >>> y = torch.tensor([0, 1] * 100)
+        >>> known = torch.where(torch.arange(200) < 10, y, -1)
+        >>> first = M1(latent_dim=4, hidden_dims=(16,), epochs=20, batch_size=20, progress=False)
+        >>> second = M2(2, likelihood=lambda inputs, shape: likelihoods.Normal(networks.MLP(inputs, shape, (16,))))
+        >>> second.set_params(hidden_dims=(16,), epochs=20, batch_size=20, progress=False)
+        M2(...)
+        >>> model = M1M2(first, second).fit(x, known)
+        >>> model.score(x, y) > 0.9
+        True
+    """
+
+    def __init__(
+        self, m1: M1 | None = None, m2: M2 | None = None, embedding: Embedding = "mean", num_draws: int = 10
+    ) -> None:
+        self.m1, self.m2, self.embedding, self.num_draws = m1, m2, embedding, num_draws
+
+    m1_: M1
+    m2_: M2
+    history_: list[EpochTerms]
+
+    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> "M1M2":
+        """Fit the first layer to all rows, then the second to its latents.
+
+        Args:
+            x: rows ``(rows, *data_shape)``, a tensor or an array.
+            y: integer labels from 0, ``(rows,)``; -1 for rows without one.
+            validation: rows and labels to judge each epoch of both layers by.
+
+        Returns:
+            The fitted model itself.
+
+        Raises:
+            ValueError: what ``M1`` and ``M2`` refuse.
+        """
+        rows = as_rows(x, "x", missing=True)
+        m1 = M1() if self.m1 is None else clone(self.m1)
+        m2 = M2(likelihood=partial(normal_likelihood, hidden_dims=(500,))) if self.m2 is None else clone(self.m2)
+        check_labels(y, len(rows), m2.num_classes)
+        check_positive(num_draws=self.num_draws)
+        if self.embedding not in get_args(Embedding):
+            raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
+        if m2.train_transform is not None:
+            raise ValueError("m2 has a train_transform, and M1M2 chooses what m2 is given: set that of m1, or neither")
+        self.m1_ = m1.fit(rows, y, validation)
+        if self.embedding == "draws":
+            m2.train_transform = one_of_its_draws
+        judge = None
+        if validation is not None:
+            held_out = as_rows(validation[0], "validation x", missing=True)
+            check_shape(held_out, m1.data_shape_)
+            judge = (self._latents(held_out)[0], validation[1])
+        latents = self._latents(rows)
+        self.m2_ = m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
+        self.m2_.train_transform = None
+        self.history_, self.classes_, self.data_shape_ = m2.history_, m2.classes_, m1.data_shape_
+        return self
+
+    def predict_proba(self, x: Any) -> Array:
+        """The probability of each class for each row.
+
+        Args:
+            x: rows ``(rows, *data_shape)``, a tensor or an array.
+
+        Returns:
+            ``(rows, num_classes)``.
+        """
+        return np.mean([self.m2_.predict_proba(z) for z in self._latents(self._rows(x, missing=True))], axis=0)
+
+    def embed(self, x: Any) -> Array:
+        """The latents of the first layer that the second is given.
+
+        Args:
+            x: rows ``(rows, *data_shape)``, a tensor or an array.
+
+        Returns:
+            The posterior means ``(rows, latent_dim)``, or draws ``(num_draws, rows, latent_dim)``.
+        """
+        latents = self._latents(self._rows(x, missing=True)).cpu().numpy()
+        return latents[0] if self.embedding == "mean" else latents
+
+    def _latents(self, rows: Tensor) -> Tensor:
+        return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed)
+
+
+def one_of_its_draws(draws: Tensor) -> Tensor:
+    """For each row one of its draws ``(rows, draws, latent_dim)``, by chance."""
+    rows, num_draws = draws.shape[:2]
+    return draws[torch.arange(rows, device=draws.device), torch.randint(num_draws, (rows,), device=draws.device)]

@@ -1,0 +1,100 @@
+"""The parts of a model: modules that were given, or made for the shapes of the data."""
+
+import copy
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyrovae import likelihoods, networks, posteriors
+
+Part = nn.Module | Callable[..., nn.Module] | None
+"""A module; a function that makes one from its sizes; None for the default."""
+
+
+def build_parts(given: dict[str, Part], defaults: dict[str, Callable[..., nn.Module]], sizes: dict[str, Any]) -> Any:
+    """The parts of a model, by slot; what was given stays as it is.
+
+    Args:
+        given: for each slot a module, a function of the slot's sizes, or None.
+        defaults: for each slot the function that makes the default.
+        sizes: for each slot the arguments of the function.
+
+    Raises:
+        ValueError: a part that is none of these.
+    """
+    # All at once: parts may share a module.
+    given = copy.deepcopy(given)
+    parts = {}
+    for slot, part in given.items():
+        if not isinstance(part, nn.Module):
+            maker = defaults[slot] if part is None else part
+            if not callable(maker):
+                raise ValueError(
+                    f"{slot} is a {type(part).__name__}; expected a torch module, a function that makes one from "
+                    f"{sizes[slot]}, or None for the default"
+                )
+            part = maker(*sizes[slot])
+            if not isinstance(part, nn.Module):
+                raise ValueError(
+                    f"{slot} is a function that gave a {type(part).__name__} for the sizes {sizes[slot]}; expected a "
+                    "torch module"
+                )
+        parts[slot] = part
+    return parts
+
+
+def bernoulli_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: Sequence[int]) -> nn.Module:
+    """A likelihood of bits, of so many inputs."""
+    return likelihoods.Bernoulli(networks.MLP(input_dim, data_shape, hidden_dims))
+
+
+def normal_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: Sequence[int]) -> nn.Module:
+    """A likelihood of real numbers, with one learned scale."""
+    return likelihoods.Normal(networks.MLP(input_dim, data_shape, hidden_dims))
+
+
+def diagonal_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dims: Sequence[int]) -> nn.Module:
+    """A mean-field Gaussian posterior."""
+    return posteriors.DiagonalNormal(networks.MLP(input_shape, 2 * latent_dim, hidden_dims))
+
+
+class DropoutMLP(nn.Module):
+    """A classifier's network: a multilayer perceptron that drops inputs and hidden units in training.
+
+    Dropout (Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, 2014) keeps a network from learning a few
+    labelled rows by heart.
+
+    Args:
+        input_shape: shape of one row.
+        num_classes: number of outputs, one unnormalised log-probability for each class.
+        hidden_dims: widths of the hidden layers.
+        input_dropout: share of the entries of a row that are set to zero.
+        dropout: share of the hidden units that are set to zero.
+
+    Example:
+        >>> import torch
+        >>> DropoutMLP((1, 8, 8), 10, (32,))(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        hidden_dims: Sequence[int] = (500,),
+        input_dropout: float = 0.2,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
+        width = prod(input_shape)
+        for hidden_dim in hidden_dims:
+            layers += [nn.Linear(width, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
+            width = hidden_dim
+        self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Unnormalised log-probabilities ``(rows, num_classes)``."""
+        return self.layers(x)

@@ -1,0 +1,62 @@
+"""Rows of data as they are given, as tensors for the networks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.programs import check_rows, which_rows
+
+# Rows that are scored together.
+BLOCK = 1000
+
+
+def as_rows(x: Any, argument: str, *, missing: bool = False) -> Tensor:
+    """Rows ``(rows, *data_shape)`` from a tensor or an array; integers become numbers of the default type.
+
+    Args:
+        x: the rows.
+        argument: their name in the caller's signature.
+        missing: whether entries may be NaN.
+
+    Raises:
+        ValueError: no numbers, no rows, infinite or missing values.
+    """
+    if not isinstance(x, Tensor):
+        values = np.asarray(x)
+        if values.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{argument} holds values of type {values.dtype}; expected numbers (rows, *data_shape): turn words "
+                "into numbers first"
+            )
+        x = torch.from_numpy(np.ascontiguousarray(values))
+    x = x.detach() if x.is_floating_point() else x.detach().to(torch.get_default_dtype())
+    if x.dim() < 2:
+        raise ValueError(
+            f"{argument} has shape {tuple(x.shape)}; expected (rows, *data_shape): give one row as x[None]"
+        )
+    check_rows(x, argument)
+    if not missing and bool(x.isnan().any()):
+        raise ValueError(f"{argument} has NaN or infinite values in {which_rows(x.isnan())}: remove or fill them")
+    return x
+
+
+def check_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:
+    """Refuse rows of another shape than those of the fit.
+
+    Raises:
+        ValueError: the two shapes.
+    """
+    if tuple(x.shape[1:]) != data_shape:
+        raise ValueError(
+            f"x has rows of shape {tuple(x.shape[1:])}, the model was fitted to rows of shape {data_shape}: reshape "
+            "them, or fit again"
+        )
+
+
+def blocks(x: Tensor, like: Tensor) -> Iterator[Tensor]:
+    """A thousand rows at a time, of the type and on the device of ``like``."""
+    for block in x.split(BLOCK):
+        yield block.to(like)

@@ -1,0 +1,155 @@
+"""What M2 and the prediction-constrained VAE share: labelled and unlabelled rows in every step."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyrovae.programs import check_support, initialize_modules, isolated_rng, private_param_store
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
+from pyrovae.semi_supervised.labels import as_labels, check_labels
+from pyrovae.semi_supervised.loop import Batch, LabelledLoop, Schedule
+from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape
+from pyrovae.training import EpochTerms
+
+
+class TrainedTogether(SemiSupervisedClassifier):
+    """A model whose programs, the generative and the classifying one, are trained at once.
+
+    A subclass stores in its constructor ``num_classes``, ``train_transform``, ``epochs``, ``batch_size``, ``lr``,
+    ``seed``, ``progress`` and ``device``.
+    """
+
+    num_classes: int | None
+    train_transform: Callable[[Tensor], Tensor] | None
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    progress: bool
+    device: str | torch.device | None
+
+    programs_: nn.Module
+    history_: list[EpochTerms]
+    best_epoch_: int
+
+    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
+        """Train on rows with and without labels.
+
+        Args:
+            x: rows ``(rows, *data_shape)``, a tensor or an array.
+            y: integer labels from 0, ``(rows,)``; -1 for rows without one.
+            validation: rows and labels to judge each epoch by. With them the weights of the epoch with the highest
+                accuracy are kept, at equal accuracy those of the lowest cross-entropy; else the last.
+
+        Returns:
+            The fitted model itself.
+
+        Raises:
+            ValueError: labels that ``check_labels`` refuses, rows that the likelihood is no density for, parts that
+                do not fit together, numbers out of range.
+            NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
+        """
+        rows = as_rows(x, "x")
+        labels, num_classes = check_labels(y, len(rows), self.num_classes)
+        check_schedule(len(rows), self.epochs, self.batch_size, self.lr)
+        self._check_arguments(num_classes)
+        device = device_of(self.device, rows)
+        with ExitStack() as stack:
+            stack.enter_context(isolated_rng(self.seed, device))
+            first_rows = rows[:5] if self.train_transform is None else self.train_transform(rows[:5])
+            programs: Any = self._build(tuple(first_rows.shape[1:]), num_classes).to(device)
+            like = next(programs.parameters())
+            rows, first_rows = rows.to(like), first_rows.to(like)
+            stack.enter_context(private_param_store(programs.model, programs.guide))
+            programs.eval()
+            self._check_classifier(programs, first_rows, num_classes)
+            check_support(programs.model, programs.guide, rows if self.train_transform is None else first_rows)
+            seen = (
+                rows if self.train_transform is None else torch.cat(list(map(self.train_transform, rows.split(1000))))
+            )
+            initialize_modules(programs, seen)
+            judge = None if validation is None else self._judge(programs, validation, first_rows, num_classes)
+            loop = LabelledLoop(programs, rows, labels.to(device), self._step(programs), judge)
+            schedule = Schedule(self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.train_transform)
+            # Whatever ends a fit, what was reached is there.
+            self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
+            self.data_shape_ = tuple(first_rows.shape[1:])
+            try:
+                loop.run(schedule)
+            finally:
+                self.best_epoch_ = loop.best_epoch
+        return self
+
+    def predict_proba(self, x: Any) -> Array:
+        """The probability of each class for each row.
+
+        Args:
+            x: rows ``(rows, *data_shape)``, a tensor or an array.
+
+        Returns:
+            ``(rows, num_classes)``.
+        """
+        rows = self._rows(x)
+        return self._probabilities(self.programs_, rows).cpu().numpy()
+
+    @torch.no_grad()
+    def _probabilities(self, programs: nn.Module, rows: Tensor) -> Tensor:
+        like = next(programs.parameters())
+        # The same draws whenever it is asked.
+        with isolated_rng(self.seed, like.device):
+            return torch.cat([self._class_probs(programs, block) for block in blocks(rows, like)])
+
+    def _judge(
+        self, programs: nn.Module, validation: tuple[Any, Any], train: Tensor, num_classes: int
+    ) -> Callable[[], EpochTerms]:
+        rows = as_rows(validation[0], "validation x")
+        check_shape(rows, tuple(train.shape[1:]))
+        labels = as_labels(validation[1], len(rows), num_classes)
+        known = labels >= 0
+        if not bool(known.any()):
+            raise ValueError("no row of validation has a label; expected some to judge each epoch by, or None")
+        rows, labels = rows[known.to(rows.device)], labels[known]
+
+        def terms() -> EpochTerms:
+            probabilities = self._probabilities(programs, rows).cpu()
+            of_label = probabilities[torch.arange(len(labels)), labels]
+            return {
+                "validation_accuracy": float((probabilities.argmax(1) == labels).double().mean()),
+                "validation_cross_entropy": float(-of_label.clamp(min=torch.finfo(of_label.dtype).tiny).log().mean()),
+            }
+
+        return terms
+
+    def _check_classifier(self, programs: Any, rows: Tensor, num_classes: int) -> None:
+        """Refuse a classifier of another number of classes."""
+        with torch.no_grad():
+            output = programs.classifier(self._seen_by_classifier(programs, rows))
+        if output.shape != (len(rows), num_classes):
+            raise ValueError(
+                f"classifier gave shape {tuple(output.shape)} for {len(rows)} rows; expected ({len(rows)}, "
+                f"{num_classes}), one number for each class: build it with {num_classes} outputs"
+            )
+
+    def _check_arguments(self, num_classes: int) -> None:
+        """Refuse arguments of the subclass."""
+        raise NotImplementedError
+
+    def _build(self, data_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """A module with ``model``, ``guide`` and ``classifier``."""
+        raise NotImplementedError
+
+    def _step(self, programs: nn.Module) -> Callable[[Batch], dict[str, Tensor]]:
+        """What gives the terms of a batch."""
+        raise NotImplementedError
+
+    def _seen_by_classifier(self, programs: nn.Module, rows: Tensor) -> Tensor:
+        """What the classifier is given for some rows."""
+        raise NotImplementedError
+
+    def _class_probs(self, programs: nn.Module, rows: Tensor) -> Tensor:
+        """Probabilities of the classes for some rows, in double precision."""
+        raise NotImplementedError
