@@ -1,5 +1,6 @@
 """Judging a pair of Pyro programs: importance weights, log p(x), and how far to believe it."""
 
+from pyrovae.evaluation.alternating import fit_alternating
 from pyrovae.evaluation.annealing import AnnealedEstimate, ais
 from pyrovae.evaluation.bidirectional import BidirectionalEstimate, bdmc
 from pyrovae.evaluation.bits import BitsPerDim, bits_per_dim
@@ -32,6 +33,7 @@ __all__ = [
     "bdmc",
     "bits_per_dim",
     "compare_bounds",
+    "fit_alternating",
     "impute",
     "inference_gap",
     "latent_summary",

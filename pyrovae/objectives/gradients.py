@@ -27,10 +27,11 @@ from pyrovae.programs import (
     inspect_pair,
     isolated_rng,
     make_sampler,
+    named_parameters,
     owned_modules,
     private_param_store,
-    sample_sites,
     training_mode,
+    used_by_programs,
 )
 
 AnyObjective = str | Objective | pyro.infer.ELBO
@@ -116,8 +117,8 @@ def compare_gradients(
             left_out = _undefined(chosen, sampler, x)
             if objectives is not None and left_out:
                 raise ValueError(next(iter(left_out.values())))
-            parameters = _parameters(Weights.of(model, guide, structure))
-            guides, models = _used_by_programs(sampler, x, parameters)
+            parameters = named_parameters(Weights.of(model, guide, structure))
+            guides, models = used_by_programs(sampler, x, parameters)
             of_guide = {name: parameter for name, parameter in parameters.items() if name in guides}
             of_model = {name: parameter for name, parameter in parameters.items() if name in models - guides}
             measured = {}
@@ -163,41 +164,6 @@ def _undefined(chosen: dict[str, Objective], sampler: Sampler, x: Tensor) -> dic
         except ValueError as error:
             reasons[label] = str(error)
     return reasons
-
-
-def _parameters(weights: Weights) -> dict[str, Tensor]:
-    """The trainable parameters, each under its first name."""
-    named: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in weights.tensors.items():
-        if tensor.requires_grad:
-            named.setdefault(id(tensor), (name, tensor))
-    if not named:
-        raise ValueError(
-            "model and guide have no trainable parameters: give an nn.Module or its bound method, or use pyro.module "
-            "or pyro.param in the programs"
-        )
-    for name, tensor in named.values():
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"the parameter {name!r} is NaN or infinite: fit the pair again, or load other weights")
-    return dict(named.values())
-
-
-def _used_by_programs(sampler: Sampler, x: Tensor, parameters: dict[str, Tensor]) -> tuple[set[str], set[str]]:
-    """Names of the parameters behind the guide's densities and draws, and behind the model's densities."""
-    trace = sampler.trace_guide(x, 1)
-    guide_sites = sample_sites(trace).values()
-    fixed = {name: value.detach() for name, value in sampler.latents_of(trace, 1).items()}
-    model_sites = sample_sites(sampler.trace_model(x, fixed)).values()
-    of_guide = [site[kind] for site in guide_sites for kind in ("log_prob", "value")]
-    return _behind(of_guide, parameters), _behind([site["log_prob"] for site in model_sites], parameters)
-
-
-def _behind(outputs: list[Tensor], parameters: dict[str, Tensor]) -> set[str]:
-    differentiable = [output.sum() for output in outputs if output.requires_grad]
-    if not differentiable:
-        return set()
-    gradients = torch.autograd.grad(differentiable, list(parameters.values()), allow_unused=True)
-    return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
 
 
 def _measure(

@@ -10,6 +10,7 @@ from pyrovae.programs.modules import (
     owned_modules,
     training_mode,
 )
+from pyrovae.programs.parameter_use import named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
@@ -36,6 +37,7 @@ __all__ = [
     "isolated_rng",
     "keep_params",
     "make_sampler",
+    "named_parameters",
     "observes",
     "observes_bits",
     "observing_site",
@@ -46,5 +48,6 @@ __all__ = [
     "sample_sites",
     "trace_pair",
     "training_mode",
+    "used_by_programs",
     "which_rows",
 ]

@@ -70,7 +70,8 @@ class TrainingLoop:
         progress: bool,
     ) -> FitResult:
         """Train, epoch after epoch, and put the best weights back."""
-        optimizer = make_optimizer(self.weights.parameters)
+        # A parameter that is held needs no gradient.
+        optimizer = make_optimizer([moved for moved in self.weights.parameters if moved.requires_grad])
         self.validates = validation is not None
         self.looked_at = [] if validation is None else [validation[:ROWS]]
         # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.

@@ -1,8 +1,9 @@
 """Fitting a pair of Pyro programs by stochastic variational inference."""
 
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal, get_args
 
 import torch
 from pyro.infer import ELBO
@@ -11,6 +12,8 @@ from torch import Tensor
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.programs import (
     Program,
+    Sampler,
+    Weights,
     check_missing,
     check_positive,
     check_rows,
@@ -19,12 +22,16 @@ from pyrovae.programs import (
     inspect_pair,
     isolated_rng,
     make_sampler,
+    named_parameters,
     owned_modules,
     private_param_store,
     training_mode,
+    used_by_programs,
 )
 from pyrovae.training.loop import TrainingLoop
 from pyrovae.training.result import FitResult
+
+Trained = Literal["all", "guide", "model"]
 
 
 def fit_svi(
@@ -40,6 +47,7 @@ def fit_svi(
     objective: str | Objective | ELBO = "TraceMeanField_ELBO",
     num_particles: int | None = None,
     beta: float | Schedule | None = None,
+    trained: Trained = "all",
     patience: int | None = 20,
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
     seed: int = 0,
@@ -72,6 +80,8 @@ def fit_svi(
         num_particles: draws of the latents for each row and step, for an objective by name; None takes its default.
         beta: weight of the KL term, a number or a schedule, for an objective by name; None is 1. While it moves no
             epoch is judged and none stops the fit.
+        trained: ``"guide"`` moves the parameters that the guide's density or draws depend on and holds the others,
+            ``"model"`` moves these others, ``"all"`` moves both.
         patience: epochs without a better validation objective before stopping; None never stops early.
         optimizer: maker of another torch optimiser from the parameters; ``lr`` is then unused.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
@@ -132,12 +142,35 @@ def fit_svi(
                 inspect_pair(model, guide, first_rows)
                 with isolated_rng(seed, device):
                     maximized.check(sampler, first_rows)
+                    stack.enter_context(_held(sampler, loop.weights, first_rows, trained))
             loop.weights.restore(loop.best_weights)
             return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress)
         except BaseException:
             # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
             loop.keep_best()
             raise
+
+
+@contextmanager
+def _held(sampler: Sampler, weights: Weights, x: Tensor, trained: Trained) -> Iterator[None]:
+    """Hold the parameters that are not to be moved."""
+    if trained not in get_args(Trained):
+        raise ValueError(f"trained is {trained!r}; expected one of {', '.join(get_args(Trained))}")
+    if trained == "all":
+        yield
+        return
+    parameters = named_parameters(weights)
+    of_guide, _ = used_by_programs(sampler, x, parameters)
+    held = [parameter for name, parameter in parameters.items() if (name in of_guide) != (trained == "guide")]
+    if len(held) == len(parameters):
+        raise ValueError(f"trained is {trained!r}, and the {trained} has no parameters of its own to move")
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_()
 
 
 def _adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:

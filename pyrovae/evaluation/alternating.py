@@ -1,0 +1,75 @@
+"""Expectation-maximisation with a guide in the place of the exact posterior."""
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from pyrovae.evaluation.bounds import compare_bounds
+from pyrovae.models import EMStep
+from pyrovae.programs import Program, check_positive
+from pyrovae.training import fit_svi
+
+
+def fit_alternating(
+    model: Program,
+    guide: Program,
+    train: Tensor,
+    *,
+    rounds: int = 5,
+    epochs_per_step: int = 10,
+    num_rows: int = 200,
+    num_samples: int = 1000,
+    seed: int = 0,
+    **options: Any,
+) -> list[EMStep]:
+    r"""Fit the guide with the model held, then the model with the guide held, and so on: the EM reading of the ELBO.
+
+    .. math:: \mathrm{ELBO} = \log p(x) - KL(q(z|x) \,\|\, p(z|x))
+
+    An E step leaves log p(x) as it is and closes the gap, as far as the guide can; an M step raises the ELBO with q as
+    it is, and so log p(x) or the gap (Neal and Hinton, 1998). ``ProbabilisticPCA.fit_em`` does both exactly. Fitting
+    both at once, ``fit_svi``, is faster; this is to look at.
+
+    Args:
+        model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
+        guide: Pyro program of a batch of rows, drawing the model's latents inside the same plate.
+        train: rows ``(rows, *data_shape)``.
+        rounds: pairs of an E and an M step.
+        epochs_per_step: passes over the rows in each of them.
+        num_rows: the first rows of ``train``, at most, that the numbers are taken from.
+        num_samples: importance draws for each of these, always from the same seed.
+        seed: of all draws.
+        **options: ``batch_size``, ``lr``, ``objective`` and others of ``fit_svi``, for every step.
+
+    Returns:
+        The bound and the importance-weighted estimate of log p(x) after each half step, in nats per row.
+
+    Raises:
+        ValueError: numbers out of range, what ``fit_svi`` refuses, a model or a guide without parameters of its own.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(1),
+        ...     likelihoods.Normal(networks.MLP(1, 3, ())),
+        ...     posteriors.DiagonalNormal(networks.MLP(3, 2, ())),
+        ... )
+        >>> x = torch.randn(200, 1) * torch.ones(3) + 0.1 * torch.randn(200, 3)
+        >>> steps = fit_alternating(vae.model, vae.guide, x, rounds=2, batch_size=50, lr=0.02)
+        >>> [half.step for half in steps]
+        ['E', 'M', 'E', 'M']
+        >>> steps[-1].bound > steps[0].bound
+        True
+    """
+    check_positive(rounds=rounds, epochs_per_step=epochs_per_step, num_rows=num_rows, num_samples=num_samples)
+    options = {"progress": False, **options}
+    steps: list[EMStep] = []
+    halves: tuple[tuple[Literal["E", "M"], Literal["guide", "model"]], ...] = (("E", "guide"), ("M", "model"))
+    for _ in range(rounds):
+        for step, trained in halves:
+            # Other draws in each step, or the M step would learn the noise of the E step.
+            fit_svi(model, guide, train, trained=trained, epochs=epochs_per_step, seed=seed + len(steps), **options)
+            bounds = compare_bounds(model, guide, train[:num_rows], num_samples=num_samples, seed=seed)
+            steps.append(EMStep(step, bounds.elbo.mean().item(), bounds.log_px.mean().item()))
+    return steps
