@@ -250,7 +250,7 @@ def bad(runs, tmp_path):
         "start": (
             evaluate_main,
             [str(runs / "short"), "--ais", "--ais-start", "encoder"],
-            "--ais-start: .*prior.*guide",
+            "--ais-start is encoder; expected one of prior, guide",
         ),
         "unknown option": (evaluate_main, [str(runs / "short"), "--num-sample", "3"], "did you mean --num-samples"),
         "device": (evaluate_main, [str(runs / "short"), "--device", "abacus"], "--device abacus"),
