@@ -34,7 +34,8 @@ class SignsOfTrouble:
 
     * Posterior collapse: most latent dimensions have a KL below 0.01 nats. Looked at after a quarter, a half and three
       quarters of the run, once all weights of the objective have their final values; said when it is so twice in a row,
-      as the latents of a healthy fit may carry nothing at first; and at the end, of the kept weights.
+      as the latents of a healthy fit may carry nothing at first; and of the kept weights at the end, which also take it
+      back where it is no longer so.
     * A scale on its floor, of a likelihood or a posterior of this package that learns it: below 1.5 floors, in a tenth
       of the rows or more. Looked at with the above. Likelihoods of levels are left out: their probabilities are at most
       1 however small the scale.
@@ -99,9 +100,7 @@ class SignsOfTrouble:
         self._check_gradients()
         self.check_warm_up(part, progress)
         if epoch and not (failed and part < _LOOKS[0]):
-            # No look follows that could agree.
-            self._was_collapsed = True
-            self._look(epoch, rows, progress)
+            self._look(epoch, rows, progress, last=True)
 
     def check_warm_up(self, part: float, progress: float) -> None:
         """Whether a fit that ends here has come to the final weights of its objective.
@@ -129,7 +128,7 @@ class SignsOfTrouble:
             )
 
     @torch.no_grad()
-    def _look(self, epoch: int, batches: Sequence[Tensor], progress: float) -> None:
+    def _look(self, epoch: int, batches: Sequence[Tensor], progress: float, *, last: bool = False) -> None:
         sampler, rows = self.sampler, torch.cat(list(batches))[:ROWS]
         with evaluation_mode(sampler.model, sampler.guide), isolated_rng(self.seed, rows.device):
             try:
@@ -143,8 +142,11 @@ class SignsOfTrouble:
             kl, units = kl_of_units(sampler, guide_trace, model_trace)
         unused = int((kl < _UNUSED_KL).sum())
         collapsed = 2 * unused > len(kl) and progress >= self.objective.settled
-        if collapsed and self._was_collapsed:
+        if collapsed and (last or self._was_collapsed):
             self._say_collapsed(epoch, unused, len(kl), units)
+        elif last:
+            # Unused for half of the run, and yet used in the end.
+            self._said.pop("collapse", None)
         self._was_collapsed = collapsed
         for on_floor in likelihoods_on_floor(p_x):
             self._say(

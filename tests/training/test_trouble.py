@@ -114,6 +114,29 @@ def test_half_of_the_dimensions_unused_is_no_collapse():
     assert "in 3 of 5 latent dimensions" in sign
 
 
+def test_collapse_is_taken_back_where_the_kept_weights_have_none(capsys):
+    """The decoder begins to look at z late, so that two looks find no use of it and the last one does."""
+
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.calls = nn.Linear(2, 6), 0
+
+        def forward(self, z):
+            self.calls += self.training
+            return self.layer(z) if self.calls > 0.55 * 240 else self.layer(0 * z)
+
+    x = LinearGaussian.random(6, 2, seed=0).rows(300).float()
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(Late(), scale=0.5),
+        posteriors.DiagonalNormal(networks.MLP(6, 4, ())),
+    )
+    result = fit(vae, x, epochs=40, lr=0.03, progress=True)
+    assert "in 2 of 2 latent dimensions after epoch 20" in capsys.readouterr().err
+    assert result.signs_of_trouble == ()
+
+
 # Scales on their floor.
 
 
