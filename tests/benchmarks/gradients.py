@@ -135,7 +135,7 @@ def picture(table: pd.DataFrame, slopes: dict[tuple[str, str, str], tuple[float,
 
 def draw_curve(axes: Axes, points: pd.DataFrame, label: str, legend: str, fitted: tuple[float, float] | None) -> None:
     colour, marker = STYLES[label] if legend == label else ("#333333", "D")
-    said = "" if fitted is None else f", slope {fitted[0]:+.2f} ± {fitted[1]:.2f}".replace("-", "\N{MINUS SIGN}")
+    said = "" if fitted is None else f", slope {fitted[0]:+.3f} ± {fitted[1]:.3f}".replace("-", "\N{MINUS SIGN}")
     axes.errorbar(
         points.draws,
         points.snr,
