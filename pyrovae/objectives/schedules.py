@@ -51,7 +51,8 @@ class Schedule(ABC):
         return self.length
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(start={self.start:g}, end={self.end:g}, length={self.length:g})"
+        numbers = [f"{name}={value:g}" for name, value in vars(self).items() if isinstance(value, int | float)]
+        return f"{type(self).__name__}({', '.join(numbers)})"
 
 
 class Linear(Schedule):

@@ -109,6 +109,4 @@ def _takes(kind: type[Objective], argument: str) -> bool:
 
 
 def _in_words(weight: float | Schedule) -> str:
-    if not isinstance(weight, Schedule):
-        return f"{weight:g}"
-    return f"{type(weight).__name__}({', '.join(f'{name}={value:g}' for name, value in vars(weight).items())})"
+    return repr(weight) if isinstance(weight, Schedule) else f"{weight:g}"

@@ -187,6 +187,11 @@ class TrainingLoop:
             if first_non_finite_site(self.model, self.guide, x) is None:
                 raise
             return None
+        if not isinstance(terms, ObjectiveTerms):
+            raise ValueError(
+                f"the objective {self.objective.name} gave a {type(terms).__name__}; expected terms() to return an "
+                "ObjectiveTerms"
+            )
         return terms if torch.isfinite(terms.loss) and torch.isfinite(terms.objective) else None
 
     def _non_finite(self, epoch: int, step: int | None, x: Tensor) -> NonFiniteLossError:

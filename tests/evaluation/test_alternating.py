@@ -60,7 +60,7 @@ def test_alternating_reaches_the_maximum_that_em_reaches():
         posteriors.DiagonalNormal(networks.MLP(4, 2, ())),
     ).double()
     options = {"batch_size": 150, "num_particles": 4, "num_rows": 300, "num_samples": 200}
-    steps = fit_alternating(vae.model, vae.guide, x, rounds=4, epochs_per_step=15, lr=0.05, **options)
+    steps = fit_alternating(vae.model, vae.guide, x, rounds=7, epochs_per_step=15, lr=0.05, **options)
     steps += fit_alternating(vae.model, vae.guide, x, rounds=1, epochs_per_step=20, lr=0.005, **options)
     previous = steps[0]
     assert previous.log_px - previous.bound < 0.1

@@ -130,3 +130,12 @@ def test_a_sampler_gives_it_all_that_it_needs(way):
     wanted = IWAE(4).terms(sampler, x, 1.0)
     for name in ("objective", "elbo", "reconstruction", "kl"):
         torch.testing.assert_close(getattr(terms, name), getattr(wanted, name), rtol=1e-6, atol=1e-6)
+
+
+def test_one_that_returns_something_else_is_refused_by_name():
+    class Number(Objective):
+        def terms(self, sampler, x, progress):
+            return torch.zeros(())
+
+    with pytest.raises(ValueError, match=r"the objective Number gave a Tensor; expected .* an ObjectiveTerms"):
+        fit(seeded_vae(), objective=Number())
