@@ -250,8 +250,11 @@ def _fit(config: dict[str, Any]) -> int:
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
         f"{more if _still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
-        f"{bounds.summary()}\nrun folder: {folder}"
+        f"{bounds.summary()}"
     )
+    for sign in result.signs_of_trouble:
+        print(f"sign of trouble: {in_options(sign)}")
+    print(f"run folder: {folder}")
     return 0
 
 

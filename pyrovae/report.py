@@ -113,6 +113,7 @@ def _summary(
             "best_epoch": result.best_epoch,
             "stopped_early": result.stopped_early,
             "kl": result.kl_forms,
+            "signs_of_trouble": list(result.signs_of_trouble),
             "last_epoch": result.history[-1] if result.history else None,
         },
         "evaluation": evaluation,

@@ -100,6 +100,8 @@ def in_options(message: str, names: tuple[str, ...] = _UNMISTAKABLE) -> str:
     given = r"\b(objective|free_bits_per)='(\w+)'"
     message = re.sub(given, lambda said: f"{as_option(said[1])} {said[2]}", message)
     message = re.sub(rf"'({'|'.join(OBJECTIVES)})'", r"\1", message)
+    message = re.sub(r"\w+\(free_bits=([\d.]+)\)", r"--free-bits \1", message)
+    message = message.replace("beta=Linear()", "--beta-schedule linear")
     alone = rf"(?<![\w./'-])({'|'.join(names)})(?![\w/'(=]|\.\w)"
     return re.sub(alone, lambda said: as_option(said[1]), message)
 
