@@ -1,6 +1,6 @@
 """Variational autoencoders as Pyro programs, with ELBO and log p(x) side by side for every row."""
 
-from pyrovae import likelihoods, networks, posteriors, priors
+from pyrovae import likelihoods, networks, objectives, posteriors, priors
 from pyrovae.data import DataSplits, load_data, mark_missing
 from pyrovae.evaluation import (
     AnnealedEstimate,
@@ -18,6 +18,7 @@ from pyrovae.evaluation import (
     bdmc,
     bits_per_dim,
     compare_bounds,
+    fit_alternating,
     impute,
     inference_gap,
     latent_summary,
@@ -27,30 +28,47 @@ from pyrovae.evaluation import (
     prior_log_px,
     to_arviz,
 )
-from pyrovae.models import VAE, VAECheck, check_vae
+from pyrovae.models import (
+    VAE,
+    Autoencoder,
+    ConditionalVAE,
+    EMStep,
+    MixtureOfProbabilisticPCA,
+    ProbabilisticPCA,
+    TwoLayerVAE,
+    VAECheck,
+    check_vae,
+)
 from pyrovae.objectives import GradientComparison, compare_gradients, kl_forms
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
-from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
+from pyrovae.training import FitResult, LossResult, NonFiniteLossError, fit_autoencoder, fit_svi, pretrain_layers
 from pyrovae.version import __version__
 
 __all__ = [
     "VAE",
     "AnnealedEstimate",
     "Auroc",
+    "Autoencoder",
     "BidirectionalEstimate",
     "BitsPerDim",
     "BoundComparison",
+    "ConditionalVAE",
     "DataSplits",
+    "EMStep",
     "FitResult",
     "GradientComparison",
     "Imputation",
     "InferenceGap",
     "LatentSummary",
+    "LossResult",
+    "MixtureOfProbabilisticPCA",
     "NonFiniteLossError",
     "OutOfDistributionScores",
     "PriorEstimate",
+    "ProbabilisticPCA",
     "Run",
     "RunComparison",
+    "TwoLayerVAE",
     "VAECheck",
     "__version__",
     "ais",
@@ -61,6 +79,8 @@ __all__ = [
     "compare_bounds",
     "compare_gradients",
     "compare_runs",
+    "fit_alternating",
+    "fit_autoencoder",
     "fit_svi",
     "impute",
     "inference_gap",
@@ -72,9 +92,11 @@ __all__ = [
     "log_weights",
     "mark_missing",
     "networks",
+    "objectives",
     "ood_scores",
     "posterior_samples",
     "posteriors",
+    "pretrain_layers",
     "prior_log_px",
     "priors",
     "save",

@@ -11,10 +11,12 @@ TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 PARSERS = {"fit": fit.make_parser, "evaluate": evaluate.make_parser, "compare": compare.make_parser}
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
-def test_python_blocks_run(block, capsys):
-    exec(compile(block, "README.md", "exec"), {})
-    assert "log p(x)" in capsys.readouterr().out
+def test_python_blocks_run_one_after_the_other(capsys):
+    names: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    for block, printed in zip(blocks, ("log p(x)", "ScoreFunction, no baseline"), strict=True):
+        exec(compile(block, "README.md", "exec"), names)
+        assert printed in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("command", "line"), re.findall(r"python -m pyrovae\.(\w+)([^\n`]*)", TEXT))
