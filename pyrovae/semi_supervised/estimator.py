@@ -31,7 +31,8 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
         Returns:
             Labels ``(rows,)``.
         """
-        return self.classes_[self.predict_proba(x).argmax(1)]
+        probabilities = self.predict_proba(x)
+        return self.classes_[probabilities.argmax(1)]
 
     def predict_proba(self, x: Any) -> Array:
         """The probability of each class for each row ``(rows, num_classes)``."""
@@ -48,12 +49,12 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: labels out of range or for another number of rows, or no label at all.
         """
-        check_is_fitted(self)
-        labels = as_labels(y, len(x), len(self.classes_)).numpy()
+        rows = self._rows(x, missing=True)
+        labels = as_labels(y, len(rows), len(self.classes_))
         known = labels >= 0
-        if not known.any():
+        if not bool(known.any()):
             raise ValueError(f"none of the {len(labels)} rows has a label; expected some to compare predictions with")
-        right = (self.predict(x) == labels)[known]
+        right = self.predict(rows[known.to(rows.device)]) == labels[known].numpy()
         return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[known]))
 
     def _rows(self, x: Any, *, missing: bool = False) -> Tensor:

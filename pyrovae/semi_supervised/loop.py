@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyrovae.programs import Program
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
-from pyrovae.training.diagnosis import first_non_finite_site
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class LabelledLoop:
         x: all rows, on the device of the parameters.
         y: their labels, -1 for none.
         step: the terms of a batch, means over rows in nats: ``"loss"`` is minimised, the others are for the history.
+        diagnose: name of the first site that is not finite for a batch; None if all are.
         validate: terms of the weights as they are; the higher ``"validation_accuracy"``, the better, and at equal
             accuracy the lower ``"validation_cross_entropy"``. None keeps the last weights.
     """
@@ -67,9 +66,11 @@ class LabelledLoop:
         x: Tensor,
         y: Tensor,
         step: Callable[[Batch], dict[str, Tensor]],
+        diagnose: Callable[[Batch], str | None],
         validate: Callable[[], EpochTerms] | None,
     ) -> None:
-        self.programs, self.x, self.y, self.step, self.validate = programs, x, y, step, validate
+        self.programs, self.x, self.y = programs, x, y
+        self.step, self.diagnose, self.validate = step, diagnose, validate
         self.labelled = (y >= 0).nonzero().flatten()
         self.unlabelled = (y < 0).nonzero().flatten()
         self.history: list[EpochTerms] = []
@@ -121,7 +122,7 @@ class LabelledLoop:
             terms = self.step(batch)
         except ValueError:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
-            if first_non_finite_site(*self._pair(), batch.labelled) is None:
+            if self.diagnose(batch) is None:
                 raise
             raise self._non_finite(epoch, number, batch) from None
         if not bool(torch.isfinite(terms["loss"])):
@@ -129,11 +130,8 @@ class LabelledLoop:
         return terms
 
     def _non_finite(self, epoch: int, number: int, batch: Batch) -> NonFiniteLossError:
-        site = first_non_finite_site(*self._pair(), batch.labelled) or "x"
+        site = self.diagnose(batch) or "x"
         return NonFiniteLossError(epoch, number, site, FitResult(self.history, self.best_epoch, False, {}, {}))
-
-    def _pair(self) -> tuple[Program, Program]:
-        return self.programs.model, self.programs.guide  # type: ignore[return-value]
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.programs.state_dict().items()}

@@ -226,7 +226,7 @@ class M1(SemiSupervisedClassifier):
         self.history_, self.best_epoch_ = result.history, result.best_epoch
 
     def _latents(self, rows: Tensor) -> Array:
-        return posterior_latents(self.vae_, rows, self.embedding, self.num_draws, self.seed).cpu().numpy()
+        return posterior_latents(self.vae_, rows, self.embedding, self.num_draws, self.seed).cpu().double().numpy()
 
     def _mean_over_draws(self, latents: Array, function: Callable[[Array], Array]) -> Array:
         return np.mean([function(draw) for draw in latents], axis=0)

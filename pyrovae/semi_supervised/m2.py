@@ -20,6 +20,7 @@ from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.parts import DropoutMLP, Part, bernoulli_likelihood, build_parts, diagonal_posterior
 from pyrovae.semi_supervised.rows import blocks
 from pyrovae.semi_supervised.trained_together import TrainedTogether
+from pyrovae.training.diagnosis import first_non_finite_site
 
 
 class M2(TrainedTogether):
@@ -228,6 +229,14 @@ class M2(TrainedTogether):
             return {"loss": self.classification_weight * cross_entropy - elbo, "elbo": elbo, **terms}
 
         return step
+
+    @torch.no_grad()
+    def _non_finite_site(self, programs: Any, batch: Batch) -> str | None:
+        # A class cannot be drawn with a probability that is NaN, so the sites are looked at with the classes given.
+        if not bool(torch.isfinite(programs.classifier(torch.cat([batch.labelled, batch.unlabelled]))).all()):
+            return "y"
+        model, guide = partial(programs.model, y=batch.y), partial(programs.guide, y=batch.y)
+        return first_non_finite_site(model, guide, batch.labelled)
 
     def _seen_by_classifier(self, programs: Any, rows: Tensor) -> Tensor:
         return rows

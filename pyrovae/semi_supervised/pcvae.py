@@ -19,6 +19,7 @@ from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m1 import posterior_latents
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
 from pyrovae.semi_supervised.trained_together import TrainedTogether
+from pyrovae.training.diagnosis import first_non_finite_site
 
 Multiplier = Literal["fixed", "dual"]
 
@@ -199,6 +200,10 @@ class PCVAE(TrainedTogether):
             return terms
 
         return step
+
+    @torch.no_grad()
+    def _non_finite_site(self, programs: Any, batch: Batch) -> str | None:
+        return first_non_finite_site(programs.model, programs.guide, torch.cat([batch.labelled, batch.unlabelled]))
 
     def _seen_by_classifier(self, programs: Any, rows: Tensor) -> Tensor:
         return programs.encode(rows).sample()

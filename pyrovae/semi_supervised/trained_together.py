@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,8 @@ class TrainedTogether(SemiSupervisedClassifier):
             )
             initialize_modules(programs, seen)
             judge = None if validation is None else self._judge(programs, validation, first_rows, num_classes)
-            loop = LabelledLoop(programs, rows, labels.to(device), self._step(programs), judge)
+            step, diagnose = self._step(programs), partial(self._non_finite_site, programs)
+            loop = LabelledLoop(programs, rows, labels.to(device), step, diagnose, judge)
             schedule = Schedule(self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.train_transform)
             # Whatever ends a fit, what was reached is there.
             self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
@@ -144,6 +146,10 @@ class TrainedTogether(SemiSupervisedClassifier):
 
     def _step(self, programs: nn.Module) -> Callable[[Batch], dict[str, Tensor]]:
         """What gives the terms of a batch."""
+        raise NotImplementedError
+
+    def _non_finite_site(self, programs: nn.Module, batch: Batch) -> str | None:
+        """Name of the first site that is not finite for a batch; None if all are."""
         raise NotImplementedError
 
     def _seen_by_classifier(self, programs: nn.Module, rows: Tensor) -> Tensor:

@@ -1,0 +1,171 @@
+"""The bounds of M2 against plain PyTorch, and against an exact linear-Gaussian model."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+import torch.nn.functional as F
+from problems import LinearGaussian
+from pyro.infer import TraceEnum_ELBO
+from torch import nn
+
+from pyrovae import compare_bounds, likelihoods, networks, posteriors, priors
+from pyrovae.semi_supervised import M2, M2Programs
+from pyrovae.semi_supervised.loop import Batch
+
+CLASSES, LATENT, DATA = 3, 2, 4
+PROBS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+
+
+def programs():
+    """Small networks in float64, without dropout."""
+    return M2Programs(
+        priors.StandardNormal(LATENT),
+        likelihoods.Bernoulli(networks.MLP(LATENT + CLASSES, DATA, (5,), activation="tanh")),
+        posteriors.DiagonalNormal(networks.MLP(DATA + CLASSES, 2 * LATENT, (5,), activation="tanh")),
+        networks.MLP(DATA, CLASSES, (5,), activation="tanh"),
+        PROBS,
+    ).double()
+
+
+def rows(count, seed=0):
+    return torch.bernoulli(
+        torch.full((count, DATA), 0.4, dtype=torch.float64), generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def noise(*shape):
+    return torch.normal(torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64))
+
+
+def labelled_by_hand(p, x, y, epsilon):
+    """log p(x|z, y) + log p(y) + log p(z) - log q(z|x, y) of each row at one z, without a distribution object."""
+    code = torch.eye(CLASSES, dtype=torch.float64)[y]
+    loc, _ = p.posterior.encoder(torch.cat([x, code], -1)).chunk(2, -1)
+    scale = p.posterior(torch.cat([x, code], -1)).base_dist.scale
+    z = loc + scale * epsilon
+    logits = p.likelihood.decoder(torch.cat([z, code], -1))
+    log_px = (x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)).sum(-1)
+    log_pz_less_log_qz = (-0.5 * z**2 + 0.5 * epsilon**2 + scale.log()).sum(-1)
+    return log_px + PROBS.log()[y] + log_pz_less_log_qz
+
+
+def unlabelled_by_hand(p, x, epsilon):
+    """The sum over classes, one after the other."""
+    q = p.classifier(x).softmax(-1)
+    total = 0.0
+    for k in range(CLASSES):
+        y = torch.full((len(x),), k)
+        total = total + q[:, k] * (labelled_by_hand(p, x, y, epsilon[k]) - q[:, k].log())
+    return total
+
+
+def test_enumeration_is_the_sum_over_classes():
+    p, x = programs(), rows(6)
+    torch.manual_seed(1)
+    loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(p.model, p.guide, x)
+    torch.manual_seed(1)
+    by_hand = unlabelled_by_hand(p, x, noise(CLASSES, 6, LATENT))
+    torch.testing.assert_close(-loss, by_hand.sum(), rtol=0, atol=1e-10)
+    ours = torch.autograd.grad(-loss, list(p.parameters()))
+    plain = torch.autograd.grad(by_hand.sum(), list(p.parameters()))
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+    torch.manual_seed(1)
+    torch.testing.assert_close(p.unlabelled_bounds(x), by_hand, rtol=0, atol=1e-10)
+
+
+def test_labelled_bounds_and_their_mean_over_draws():
+    p, x, y = programs(), rows(6), torch.tensor([0, 1, 2, 2, 1, 0])
+    torch.manual_seed(1)
+    bounds = p.labelled_bounds(x, y, num_samples=4)
+    torch.manual_seed(1)
+    epsilon = noise(4, 6, LATENT)
+    by_hand = torch.stack([labelled_by_hand(p, x, y, draw) for draw in epsilon]).mean(0)
+    torch.testing.assert_close(bounds, by_hand, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("unlabelled", [7, 0])
+def test_loss_of_a_step_and_its_gradient(unlabelled):
+    """Bounds are weighted by the shares of all rows, 0.01 and 0.99, not by those of the batch."""
+    p, weight, share = programs(), 3.0, 0.01 if unlabelled else 1.0
+    x, y, others = rows(4), torch.tensor([0, 1, 2, 1]), rows(unlabelled, seed=1)
+    torch.manual_seed(1)
+    terms = M2(classification_weight=weight)._step(p)(Batch(x, y, others, share))
+    torch.manual_seed(1)
+    labelled = labelled_by_hand(p, x, y, noise(4, LATENT)).mean()
+    cross_entropy = -p.classifier(x).log_softmax(-1)[torch.arange(4), y].mean()
+    by_hand = weight * cross_entropy - share * labelled
+    if unlabelled:
+        by_hand = by_hand - (1 - share) * unlabelled_by_hand(p, others, noise(CLASSES, 7, LATENT)).mean()
+    torch.testing.assert_close(terms["loss"], by_hand, rtol=0, atol=1e-10)
+    torch.testing.assert_close(terms["labelled_elbo"], labelled, rtol=0, atol=1e-10)
+    ours = torch.autograd.grad(terms["loss"], list(p.parameters()))
+    plain = torch.autograd.grad(by_hand, list(p.parameters()))
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+class Exact(nn.Module):
+    """x = W z + B_y + b + noise: the density and the posterior of x with B_y taken off are those of the problem."""
+
+    def __init__(self):
+        super().__init__()
+        self.problem = LinearGaussian.random(DATA, LATENT, seed=3)
+        self.shifts = torch.randn(CLASSES, DATA, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+    def log_joint(self, x):
+        """log p(x, y) for each row and class."""
+        return torch.stack([self.problem.log_px(x - shift) for shift in self.shifts], 1) + PROBS.log()
+
+
+class ExactLikelihood(Exact):
+    def forward(self, inputs):
+        z, code = inputs.split([LATENT, CLASSES], -1)
+        return dist.Normal(
+            z @ self.problem.weight.T + self.problem.bias + code @ self.shifts, self.problem.scale
+        ).to_event(1)
+
+
+class ExactPosterior(Exact):
+    def forward(self, inputs):
+        x, code = inputs.split([DATA, CLASSES], -1)
+        loc, covariance = self.problem.posterior_moments(x - code @ self.shifts)
+        return dist.MultivariateNormal(loc, covariance)
+
+
+class ExactClassifier(Exact):
+    def forward(self, x):
+        return self.log_joint(x)
+
+
+@pytest.fixture
+def exact():
+    return M2Programs(
+        priors.StandardNormal(LATENT).double(), ExactLikelihood(), ExactPosterior(), ExactClassifier(), PROBS
+    )
+
+
+def test_bounds_of_the_exact_guide_are_log_densities(exact):
+    """Every single draw gives them."""
+    x = exact.likelihood.problem.rows(7)
+    joint = exact.likelihood.log_joint(x)
+    y = torch.arange(7) % CLASSES
+    torch.testing.assert_close(exact.labelled_bounds(x, y), joint[torch.arange(7), y], rtol=0, atol=1e-10)
+    torch.testing.assert_close(exact.unlabelled_bounds(x), joint.logsumexp(1), rtol=0, atol=1e-10)
+    loss = TraceEnum_ELBO(max_plate_nesting=1).loss(exact.model, exact.guide, x)
+    assert loss == pytest.approx(-joint.logsumexp(1).sum().item(), abs=1e-9)
+
+
+def test_a_class_that_is_excluded_adds_nothing(exact):
+    x = exact.likelihood.problem.rows(7)
+    sure = torch.full((7, CLASSES), -torch.inf, dtype=torch.float64)
+    sure[:, 1] = 0.0
+    exact.classifier.forward = lambda x: sure
+    joint = exact.likelihood.log_joint(x)
+    torch.testing.assert_close(exact.unlabelled_bounds(x), joint[:, 1], rtol=0, atol=1e-10)
+
+
+def test_the_pair_is_one_for_every_estimate_of_log_px(exact):
+    x = exact.likelihood.problem.rows(7)
+    bounds = compare_bounds(exact.model, exact.guide, x, num_samples=5)
+    torch.testing.assert_close(bounds.log_px.double(), exact.likelihood.log_joint(x).logsumexp(1), rtol=0, atol=1e-6)

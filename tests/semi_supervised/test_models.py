@@ -1,0 +1,202 @@
+"""What the four models are as classifiers of scikit-learn."""
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from problems import bits
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
+
+SMALL = {"latent_dim": 3, "hidden_dims": (16,), "epochs": 2, "batch_size": 20, "progress": False}
+
+
+def normal(inputs, shape):
+    return likelihoods.Normal(networks.MLP(inputs, shape, (8,)))
+
+
+MAKERS = {
+    "M1": lambda **options: M1(**SMALL, **options),
+    "M1, draws": lambda **options: M1(**SMALL, embedding="draws", num_draws=3, **options),
+    "M2": lambda **options: M2(**SMALL, **options),
+    "PCVAE": lambda **options: PCVAE(**SMALL, **options),
+    "PCVAE, dual": lambda **options: PCVAE(**SMALL, multiplier="dual", **options),
+    "M1M2": lambda **options: M1M2(M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options)),
+    "M1M2, draws": lambda **options: M1M2(
+        M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options), embedding="draws", num_draws=3
+    ),
+}
+X, TRUTH = bits(100), np.arange(100) % 3
+Y = np.where(np.arange(100) < 12, TRUTH, -1)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_interface(name):
+    model = MAKERS[name]()
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    assert model.fit(X, Y) is model
+    probabilities = model.predict_proba(X)
+    assert probabilities.shape == (100, 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-9)
+    assert model.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(model.predict(X), probabilities.argmax(1))
+    assert model.score(X, TRUTH) == pytest.approx((model.predict(X) == TRUTH).mean())
+    assert model.score(X, Y) == pytest.approx((model.predict(X[:12]) == TRUTH[:12]).mean())
+    assert [terms["epoch"] for terms in model.history_] == [1, 2] or name == "M1"
+    if hasattr(model, "embed"):
+        assert model.embed(X).shape == ((3, 100, 3) if "draws" in name else (100, 3))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_seed_gives_the_same_model_and_nothing_global_changes(name):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    model = MAKERS[name]().fit(X, Y)
+    first = model.predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), first)
+    torch.rand(3)
+    again = clone(model).fit(X.numpy(), torch.from_numpy(Y))
+    np.testing.assert_array_equal(again.predict_proba(X.numpy()), first)
+    torch.set_rng_state(torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    other = MAKERS[name](seed=1).fit(X, Y)
+    assert not np.array_equal(other.predict_proba(X), first)
+    torch.testing.assert_close(torch.get_rng_state(), torch_state)
+    assert not pyro.get_param_store()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_cloned_arguments_are_equal_and_the_clone_is_not_fitted(name):
+    model = MAKERS[name]().fit(X, Y)
+    copy = clone(model)
+    assert repr(copy) == repr(model)
+    assert copy.get_params(deep=False).keys() == model.get_params(deep=False).keys()
+    with pytest.raises(NotFittedError):
+        copy.predict(X)
+
+
+def test_modules_of_the_user_stay_as_they_are():
+    parts = {
+        "likelihood": likelihoods.Bernoulli(networks.MLP(3 + 3, (1, 8, 8), ())),
+        "posterior": posteriors.DiagonalNormal(networks.MLP(64 + 3, 2 * 3, ())),
+        "classifier": networks.MLP((1, 8, 8), 3, ()),
+    }
+    before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
+    model = M2(**SMALL, **parts).fit(X, Y)
+    for name, part in parts.items():
+        for old, new in zip(before[name], part.parameters(), strict=True):
+            torch.testing.assert_close(new.detach(), old, rtol=0, atol=0)
+    assert not torch.equal(model.programs_.classifier.layers[0].weight, parts["classifier"].layers[0].weight)
+    np.testing.assert_array_equal(clone(model).fit(X, Y).predict_proba(X), model.predict_proba(X))
+
+
+def test_float64_modules_take_rows_of_any_type():
+    model = PCVAE(
+        likelihood=lambda size, shape: likelihoods.Bernoulli(networks.MLP(size, shape, ())).double(),
+        posterior=lambda shape, size: posteriors.DiagonalNormal(networks.MLP(shape, 2 * size, ())).double(),
+        classifier=lambda size, classes: networks.MLP(size, classes, ()).double(),
+        prior=lambda size: priors.StandardNormal(size).double(),
+        **SMALL,
+    ).fit(X.bool(), Y)
+    assert model.embed(X.int()).dtype == np.float64
+    np.testing.assert_array_equal(model.predict(X), model.predict(X.double().numpy()))
+
+
+@pytest.mark.parametrize("embedding", ["mean", "draws"])
+def test_m1_is_the_pipeline_by_hand(embedding):
+    torch.manual_seed(5)
+    vae = VAE(
+        priors.StandardNormal(3),
+        likelihoods.Bernoulli(networks.MLP(3, (1, 8, 8), (16,))),
+        posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 2 * 3, (16,))),
+    )
+    model = M1(
+        **SMALL,
+        embedding=embedding,
+        num_draws=4,
+        seed=2,
+        prior=vae.prior,
+        likelihood=vae.likelihood,
+        posterior=vae.posterior,
+    ).fit(X, Y)
+    fit_svi(vae.model, vae.guide, X, epochs=2, batch_size=20, seed=2, progress=False)
+    with torch.no_grad():
+        q = vae.encode(X)
+        torch.testing.assert_close(torch.from_numpy(model.vae_.encode(X).mean.detach().numpy()), q.mean, rtol=0, atol=0)
+        torch.manual_seed(2)
+        latents = (q.mean[None] if embedding == "mean" else q.sample((4,))).double()
+        torch.manual_seed(2)
+        labelled = (q.mean[None, :12] if embedding == "mean" else vae.encode(X[:12]).sample((4,))).double()
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    classifier.fit(labelled.flatten(0, 1).numpy(), np.tile(Y[:12], len(labelled)))
+    by_hand = np.mean([classifier.predict_proba(z.numpy()) for z in latents], axis=0)
+    np.testing.assert_allclose(model.predict_proba(X), by_hand, rtol=0, atol=1e-12)
+
+
+def test_m1_takes_a_fitted_vae_and_any_classifier():
+    first = M1(**SMALL).fit(X, Y)
+    parts = {slot: getattr(first.vae_, slot) for slot in ("prior", "likelihood", "posterior")}
+    model = M1(**{**SMALL, "epochs": 0}, **parts, classifier=SVC()).fit(X, Y)
+    np.testing.assert_array_equal(model.embed(X), first.embed(X))
+    plain = SVC().fit(first.embed(X[:12]), Y[:12])
+    np.testing.assert_array_equal(model.predict(X), plain.predict(first.embed(X)))
+    with pytest.raises(ValueError, match="SVC has no predict_proba: wrap it in CalibratedClassifierCV"):
+        model.predict_proba(X)
+    voting = M1(**{**SMALL, "epochs": 0}, **parts, classifier=SVC(), embedding="draws", num_draws=3).fit(X, Y)
+    votes = np.stack([voting.classifier_.predict(z) for z in voting.embed(X)])
+    counts = np.stack([(votes == label).sum(0) for label in range(3)], 1)
+    np.testing.assert_array_equal(voting.predict(X), counts.argmax(1))
+
+
+@pytest.mark.parametrize("kind", [M2, PCVAE])
+def test_with_validation_the_best_epoch_is_kept(kind):
+    held_out = (bits(60, seed=1), np.where(np.arange(60) < 50, np.arange(60) % 3, -1))
+    model = kind(**{**SMALL, "epochs": 6}).fit(X, Y, held_out)
+    judged = [(terms["validation_accuracy"], -terms["validation_cross_entropy"]) for terms in model.history_]
+    assert model.best_epoch_ == 1 + judged.index(max(judged))
+    assert model.score(*held_out) == pytest.approx(max(judged)[0])
+
+
+@pytest.mark.parametrize("kind", [M2, PCVAE])
+def test_all_rows_may_have_labels(kind):
+    model = kind(**SMALL).fit(X, TRUTH)
+    assert len(model.history_) == 2
+    assert "train_unlabelled_elbo" not in model.history_[0]
+
+
+@pytest.mark.parametrize("kind", [M2, PCVAE])
+def test_training_that_diverges_says_so_and_keeps_the_last_good_weights(kind):
+    model = kind(**{**SMALL, "lr": 1e30})
+    with pytest.raises(NonFiniteLossError, match="the loss is not finite at epoch 1"):
+        model.fit(X, Y)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in model.programs_.parameters())
+
+
+@pytest.mark.parametrize("kind", [M1, M2, PCVAE])
+def test_train_transform_is_applied_to_each_batch(kind):
+    sizes = []
+
+    def invert(rows):
+        sizes.append(len(rows))
+        return 1 - rows
+
+    plain = kind(**SMALL).fit(1 - X, Y)
+    turned = kind(**SMALL, train_transform=invert).fit(X, Y)
+    assert turned.history_[-1]["train_elbo"] == plain.history_[-1]["train_elbo"]
+    assert sizes.count(20) >= 8
+
+
+def test_samples_of_a_class():
+    model = M2(**SMALL).fit(X, Y)
+    rows = model.sample(2, 5)
+    assert rows.shape == (5, 1, 8, 8)
+    assert set(rows.unique().tolist()) <= {0.0, 1.0}
+    torch.testing.assert_close(model.sample(2, 5), rows)
+    assert not torch.equal(model.sample(2, 5, mean=True), model.sample(1, 5, mean=True))
