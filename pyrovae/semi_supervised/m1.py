@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from pyrovae import priors
@@ -41,8 +39,9 @@ class M1(SemiSupervisedClassifier):
             perceptron.
         posterior: q(z|x): a module, a function of ``(data_shape, latent_dim)``, or None for a mean-field Gaussian of a
             multilayer perceptron.
-        classifier: any classifier of scikit-learn, an SVM for example; None is logistic regression on standardised
-            latents.
+        classifier: any classifier of scikit-learn, an SVM for example; None is logistic regression with C = 0.1.
+            Latents come in units of the prior. A scaler before the classifier would raise those that the VAE leaves
+            unused to the size of all others.
         hidden_dims: widths of the hidden layers of the default networks.
         num_classes: number of classes; None is one more than the highest label.
         embedding: ``"mean"`` or ``"draws"``.
@@ -133,11 +132,8 @@ class M1(SemiSupervisedClassifier):
             self._fit_vae(rows.to(like), None if judge is None else judge.to(like))
             known = labels >= 0
             latents, targets = self._latents(rows[known.to(rows.device)]), labels[known].numpy()
-            self.classifier_ = (
-                make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-                if self.classifier is None
-                else clone(self.classifier)
-            )
+            default = LogisticRegression(C=0.1, max_iter=1000)
+            self.classifier_ = default if self.classifier is None else clone(self.classifier)
             self.classifier_.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
         return self
 

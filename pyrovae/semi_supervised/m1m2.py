@@ -27,7 +27,8 @@ class M1M2(SemiSupervisedClassifier):
 
     Args:
         m1: the first layer, not fitted; None is ``M1()``.
-        m2: the second, whose likelihood is one of real numbers; None is ``M2()`` with a Normal.
+        m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a
+            Normal of one learned scale and a classification weight of 1.
         embedding: what of :math:`z_1` the second layer sees: ``"mean"``, the posterior means; or ``"draws"``, draws
             from the posterior, of which each training step takes another one.
         num_draws: draws of each row, for training and for predictions, which are means over them.
@@ -77,7 +78,7 @@ class M1M2(SemiSupervisedClassifier):
         """
         rows = as_rows(x, "x", missing=True)
         m1 = M1() if self.m1 is None else clone(self.m1)
-        m2 = M2(likelihood=partial(normal_likelihood, hidden_dims=(500,))) if self.m2 is None else clone(self.m2)
+        m2 = default_second_layer() if self.m2 is None else clone(self.m2)
         check_labels(y, len(rows), m2.num_classes)
         check_positive(num_draws=self.num_draws)
         if self.embedding not in get_args(Embedding):
@@ -123,6 +124,11 @@ class M1M2(SemiSupervisedClassifier):
 
     def _latents(self, rows: Tensor) -> Tensor:
         return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed)
+
+
+def default_second_layer() -> M2:
+    """M2 for real numbers."""
+    return M2(likelihood=partial(normal_likelihood, hidden_dims=(500,)), classification_weight=1.0)
 
 
 def one_of_its_draws(draws: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class M2(TrainedTogether):
     w = 0.1 is the weight alpha = 0.1 N of the paper, which the sum of bounds over all rows has there.
 
     Args:
-        latent_dim: dimensions of z.
+        latent_dim: dimensions of z; with many of them z can say all of x, and little is left for y.
         prior: p(z): a module, a function of ``latent_dim`` that makes one, or None for a standard normal.
         likelihood: p(x|z, y) of ``[z, one-hot y]``: a module, a function of ``(latent_dim + num_classes, data_shape)``,
             or None for bits by a multilayer perceptron.
@@ -77,7 +77,7 @@ class M2(TrainedTogether):
 
     def __init__(
         self,
-        latent_dim: int = 50,
+        latent_dim: int = 10,
         prior: Part = None,
         likelihood: Part = None,
         posterior: Part = None,
@@ -85,11 +85,11 @@ class M2(TrainedTogether):
         hidden_dims: Sequence[int] = (500,),
         num_classes: int | None = None,
         class_probs: Sequence[float] | None = None,
-        classification_weight: float = 0.1,
+        classification_weight: float = 3.0,
         train_transform: Callable[[Tensor], Tensor] | None = None,
         epochs: int = 100,
-        batch_size: int = 200,
-        lr: float = 1e-3,
+        batch_size: int = 100,
+        lr: float = 3e-3,
         seed: int = 0,
         progress: bool = True,
         device: str | torch.device | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyrovae import likelihoods, networks, posteriors
+from pyrovae.data import Masking
 
 Part = nn.Module | Callable[..., nn.Module] | None
 """A module; a function that makes one from its sizes; None for the default."""
@@ -58,6 +59,11 @@ def normal_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: 
 def diagonal_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dims: Sequence[int]) -> nn.Module:
     """A mean-field Gaussian posterior."""
     return posteriors.DiagonalNormal(networks.MLP(input_shape, 2 * latent_dim, hidden_dims))
+
+
+def masking_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dims: Sequence[int]) -> nn.Module:
+    """The same, its encoder seeing in training rows with three entries of ten set to zero."""
+    return posteriors.Denoising(diagonal_posterior(input_shape, latent_dim, hidden_dims), Masking(0.3))
 
 
 class DropoutMLP(nn.Module):

@@ -17,7 +17,7 @@ from pyrovae.programs import check_positive
 from pyrovae.semi_supervised.estimator import Array
 from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m1 import posterior_latents
-from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
+from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, masking_posterior
 from pyrovae.semi_supervised.trained_together import TrainedTogether
 from pyrovae.training.diagnosis import first_non_finite_site
 
@@ -71,7 +71,8 @@ class PCVAE(TrainedTogether):
         likelihood: p(x|z): a module, a function of ``(latent_dim, data_shape)``, or None for bits by a multilayer
             perceptron.
         posterior: q(z|x): a module, a function of ``(data_shape, latent_dim)``, or None for a mean-field Gaussian of a
-            multilayer perceptron.
+            multilayer perceptron, ``posteriors.Denoising`` with three entries of ten masked in training: an encoder
+            that is not held back learns a few labelled rows by heart, and places others no better for it.
         classifier: network of p(y|z), from z to a number for each class: a module, a function of
             ``(latent_dim, num_classes)``, or None for a linear one.
         hidden_dims: widths of the hidden layers of the default networks.
@@ -117,7 +118,7 @@ class PCVAE(TrainedTogether):
         hidden_dims: Sequence[int] = (500, 500),
         num_classes: int | None = None,
         multiplier: Multiplier = "fixed",
-        multiplier_start: float = 25.0,
+        multiplier_start: float = 10.0,
         multiplier_lr: float = 0.1,
         epsilon: float = 0.1,
         num_draws: int = 20,
@@ -168,7 +169,7 @@ class PCVAE(TrainedTogether):
                 {
                     "prior": priors.StandardNormal,
                     "likelihood": partial(bernoulli_likelihood, hidden_dims=self.hidden_dims),
-                    "posterior": partial(diagonal_posterior, hidden_dims=self.hidden_dims),
+                    "posterior": partial(masking_posterior, hidden_dims=self.hidden_dims),
                     "classifier": partial(MLP, hidden_dims=()),
                 },
                 {
