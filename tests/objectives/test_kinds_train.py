@@ -166,7 +166,8 @@ def test_dreams_lack_the_entries_that_the_rows_lack():
 
     class Spy(nn.Module):
         def forward(self, x):
-            seen.append(x.isnan())
+            if self.training:
+                seen.append(x.isnan())
             return x
 
     make, rows = PAIRS["missing entries"]
