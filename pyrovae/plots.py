@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from pyrovae.semi_supervised.scores import Score
     from pyrovae.training import EpochTerms
 
 # Okabe and Ito's colours, told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+_COLOURS = (_GREY, "#000000", "#56B4E9", _BLUE, _GREEN, "#E69F00", _ORANGE, "#CC79A7")
+_MARKERS = "sDv^oPX*"
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -137,6 +140,38 @@ def samples(x: Tensor, means: Tensor, draws: Tensor) -> "Figure":
             )
         axes.set(xlabel=f"dimension {dimension}", ylabel="density" if dimension % 4 == 0 else "")
     grid[0].legend(frameon=False)
+    return figure
+
+
+def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
+    """Test accuracy of each classifier against the number of labels, with standard errors.
+
+    Args:
+        scores: ``mean_scores`` of the results of a comparison.
+    """
+    from pyrovae.semi_supervised.scores import METHODS
+
+    figure = _figure(7.2, 4.2)
+    axes = figure.subplots()
+    for method, colour, marker in zip(METHODS, _COLOURS, _MARKERS, strict=False):
+        own = [score for score in scores if score.method == method]
+        if own:
+            axes.errorbar(
+                [score.labels for score in own],
+                [score.accuracy for score in own],
+                [0.0 if math.isnan(score.standard_error) else score.standard_error for score in own],
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=3,
+                linewidth=1.2,
+                label=METHODS[method],
+            )
+    counts = sorted({score.labels for score in scores})
+    axes.set(xscale="log", xlabel="labelled rows", ylabel="test accuracy, %")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -24,7 +24,7 @@ LAYERS = [
     {"plots"},
     {"report"},
     {"command_line"},
-    {"fit", "evaluate", "compare"},
+    {"fit", "evaluate", "compare", "label_efficiency"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -81,8 +81,9 @@ assert torch.get_default_dtype() == torch.float32
 def test_commands_are_modules_and_nothing_of_their_names_is_exported():
     import pyrovae
 
-    assert not {"fit", "evaluate", "compare"} & set(pyrovae.__all__)
-    for name in ("fit", "evaluate", "compare"):
+    commands = {"fit", "evaluate", "compare", "label_efficiency"}
+    assert not commands & set(pyrovae.__all__)
+    for name in sorted(commands):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-m", f"pyrovae.{name}", "--help"],
             capture_output=True,

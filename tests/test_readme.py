@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pyrovae import compare, evaluate, fit
+from pyrovae import compare, evaluate, fit, label_efficiency
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-PARSERS = {"fit": fit.make_parser, "evaluate": evaluate.make_parser, "compare": compare.make_parser}
+COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency}
 
 
 def test_python_blocks_run_one_after_the_other(capsys):
@@ -21,6 +21,6 @@ def test_python_blocks_run_one_after_the_other(capsys):
 
 @pytest.mark.parametrize(("command", "line"), re.findall(r"python -m pyrovae\.(\w+)([^\n`]*)", TEXT))
 def test_commands_have_the_options_they_name(command, line):
-    known = {option for action in PARSERS[command]()._actions for option in action.option_strings}
+    known = {option for action in COMMANDS[command].make_parser()._actions for option in action.option_strings}
     for option in re.findall(r"--[\w-]+", line):
         assert option in known

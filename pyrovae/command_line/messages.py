@@ -26,7 +26,7 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
     required = re.match(r"the following arguments are required: (\w+)", message)
     if required:
         return _required(required[1], parts) or message
-    key = re.match(r'Parser key "([\w.]+)": (.*)', message)
+    key = re.match(r'Parser key "([\w.]+)"(?: element \d+)?: (.*)', message)
     if key is None:
         return message
     option, reason = key[1], key[2]

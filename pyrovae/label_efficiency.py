@@ -1,0 +1,189 @@
+"""``python -m pyrovae.label_efficiency``: how right classifiers are, by the number of labels."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+
+from pyrovae import plots
+from pyrovae.command_line import (
+    EXIT_NON_FINITE,
+    CommandParser,
+    choose_device,
+    claim_folder,
+    print_error,
+    run_command,
+)
+from pyrovae.data import NAMES, load_data
+from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
+from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, score_table, write_results
+from pyrovae.training import NonFiniteLossError
+
+TABLE_FILE = "label_efficiency.csv"
+PLOT_FILE = "label_efficiency.png"
+CONFIG_FILE = "config.yaml"
+
+
+def make_parser() -> CommandParser:
+    """The options of the command, each with its reason."""
+    parser = CommandParser(
+        prog="python -m pyrovae.label_efficiency",
+        description="Train classifiers with few labels, several times with other labels, and score them on the same "
+        "test rows: logistic regression and a network on pixels, classifiers on the latents of a VAE (M1), a "
+        "prediction-constrained VAE (PC-VAE), a VAE with the class as a latent (M2), and M2 on M1. The VAE of M1 is "
+        "fitted once for each seed and serves all numbers of labels.",
+    )
+    add = parser.add_argument
+    add("--config", action="config", help="YAML file of these options; options on the command line prevail over it")
+    add(
+        "--data",
+        default="digits",
+        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, or the path of a .npz or .csv file or of a "
+        "folder of folders of images, with labels. The named ones are made bits: drawn anew at every step for the "
+        "VAEs, once for the test rows. Values of your own that are not bits have a Normal likelihood",
+    )
+    add(
+        "--data-root",
+        type=str | None,
+        default=None,
+        help="folder with MNIST/raw and FashionMNIST/raw; without it $PYROVAE_DATA_ROOT, else ~/.cache/pyrovae",
+    )
+    add(
+        "--labels",
+        type=PositiveFloat,
+        nargs="+",
+        default=[100.0],
+        metavar="NUMBER",
+        help="numbers of labelled training rows, as many of each class: --labels 100 1000 3000. A number below 1 is "
+        "the fraction of the training rows: --labels 0.8 hides the labels of the other 20 %%",
+    )
+    add(
+        "--methods",
+        type=Literal[tuple(METHODS)],
+        nargs="+",
+        default=list(METHODS),
+        metavar="METHOD",
+        help=f"which to compare: {', '.join(METHODS)}",
+    )
+    add("--seeds", type=PositiveInt, default=3, help="draws of the labels, each with weights of its own")
+    add(
+        "--seed", type=NonNegativeInt, default=0, help="of the split; labels and weights have this seed and those after"
+    )
+    add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the VAE's epoch")
+    add(
+        "--test-fraction",
+        type=OpenUnitInterval,
+        default=0.2,
+        help="part of the rows to score, where the data bring no test rows",
+    )
+    add("--latent-dim", type=PositiveInt, default=10, help="dimensions of z; 50 is usual for mnist")
+    add("--hidden-dims", type=list[PositiveInt], default=[200, 200], help="widths of all networks, as in '[500, 500]'")
+    add(
+        "--epochs",
+        type=PositiveInt,
+        default=40,
+        help="passes over all training rows; a network that sees fewer rows makes as many steps",
+    )
+    add("--batch-size", type=PositiveInt, default=100, help="rows of a step")
+    add("--lr", type=PositiveFloat, default=3e-3, help="learning rate of Adam")
+    add(
+        "--classification-weight",
+        type=NonNegativeFloat,
+        default=3.0,
+        help="of M2: weight of a labelled row's cross-entropy beside the bound, which is a mean over rows",
+    )
+    add("--multiplier", type=NonNegativeFloat, default=25.0, help="of the PC-VAE: weight of the prediction loss")
+    add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
+    add("--output-dir", type=str | None, default=None, help="folder of the results; without it runs/labels-DATA-TIME")
+    add("--overwrite", action="store_true", help="write into a folder that holds files already")
+    add("--quiet", action="store_true", help="no progress bars, and the table at the end alone")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status.
+
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 130 for an interrupt.
+    """
+    return run_command(make_parser(), arguments, _compare, "what was finished before is in the output folder")
+
+
+def _compare(config: dict[str, Any]) -> int:
+    config.pop("config")
+    if config["seed"] + config["seeds"] > 2**32:
+        raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32, with --seeds")
+    device = choose_device(config["device"])
+    data = load_data(
+        config["data"],
+        root=config["data_root"],
+        binarize="dynamic" if config["data"] in NAMES else "none",
+        seed=config["seed"],
+        validation_fraction=config["validation_fraction"],
+        test_fraction=config["test_fraction"],
+    )
+    shared = ("latent_dim", "hidden_dims", "epochs", "batch_size", "lr", "classification_weight", "multiplier")
+    settings = Settings(**{name: config[name] for name in shared}, device=device, progress=not config["quiet"])
+    comparison = Comparison(data, settings)
+    if config["batch_size"] > len(data.train):
+        raise ValueError(f"--batch-size {config['batch_size']}: give at most {len(data.train)}, the training rows")
+    try:
+        counts = list(dict.fromkeys(count_labels(asked, comparison.labels) for asked in config["labels"]))
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    folder = Path(
+        config["output_dir"]
+        or Path("runs") / f"labels-{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    )
+    undo = claim_folder(folder, overwrite=config["overwrite"])
+    if not config["quiet"]:
+        print(data.summary(), f"{'device':<12}{device}", sep="\n", flush=True)
+    results: list[Result] = []
+    try:
+        for result in _results(comparison, counts, config):
+            results.append(result)
+            _write(results, config, folder)
+            if not config["quiet"]:
+                print(
+                    f"seed {result.seed}, {result.labels:,} labels, {METHODS[result.method]}: {result.accuracy:.1f} % "
+                    f"({result.seconds:.0f} s)",
+                    flush=True,
+                )
+    except (NonFiniteLossError, FloatingPointError) as error:
+        print_error(f"{error}\nfinished before: {len(results)} runs, in {folder}")
+        return EXIT_NON_FINITE
+    finally:
+        if results:
+            plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE)
+        else:
+            undo()
+    print(f"\n{score_table(mean_scores(results))}")
+    print(f"mean over {config['seeds']} draws of the labels (standard error), {len(data.test):,} test rows")
+    print(f"folder: {folder}")
+    return 0
+
+
+def _results(comparison: Comparison, counts: Sequence[int], config: dict[str, Any]) -> Iterator[Result]:
+    """All results, those of one seed before those of the next."""
+    for seed in range(config["seed"], config["seed"] + config["seeds"]):
+        for count in counts:
+            known = draw_labels(comparison.labels, count, seed)
+            for method in dict.fromkeys(config["methods"]):
+                accuracy, seconds = comparison.score(method, known, seed)
+                yield Result(method, count, seed, 100 * accuracy, seconds)
+
+
+def _write(results: Sequence[Result], config: dict[str, Any], folder: Path) -> None:
+    # After each result: an interrupt then loses one at most.
+    write_results(results, folder / TABLE_FILE)
+    # Leave to overwrite holds for this run, not for the next one that reads its configuration.
+    text = yaml.safe_dump({**config, "overwrite": False}, sort_keys=False)
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

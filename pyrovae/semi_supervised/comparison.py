@@ -1,0 +1,228 @@
+"""How right classifiers are, by the number of labels that they learn from."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from pyrovae.data import DataSplits
+from pyrovae.networks import MLP
+from pyrovae.programs import isolated_rng
+from pyrovae.semi_supervised.labels import UNLABELLED, as_labels, check_labels
+from pyrovae.semi_supervised.m1 import M1, Embedding
+from pyrovae.semi_supervised.m1m2 import M1M2
+from pyrovae.semi_supervised.m2 import M2
+from pyrovae.semi_supervised.parts import Part, normal_likelihood
+from pyrovae.semi_supervised.pcvae import PCVAE
+from pyrovae.training.losses import minimize_losses
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the classifiers of a comparison share.
+
+    Args:
+        latent_dim: dimensions of z, in M1+M2 of both layers.
+        hidden_dims: widths of the hidden layers of all networks.
+        epochs: passes over all training rows; those who see fewer rows in one make as many steps.
+        batch_size: rows of each step.
+        lr: learning rate of Adam.
+        classification_weight: w of M2.
+        multiplier: lambda of the PC-VAE.
+        device: where to compute.
+        progress: show progress bars.
+    """
+
+    latent_dim: int = 10
+    hidden_dims: Sequence[int] = (200, 200)
+    epochs: int = 40
+    batch_size: int = 100
+    lr: float = 3e-3
+    classification_weight: float = 3.0
+    multiplier: float = 25.0
+    device: str | torch.device = "cpu"
+    progress: bool = False
+
+
+class Comparison:
+    """Classifiers trained with few labels and scored on the same test rows.
+
+    VAEs, and the network on pixels, see training bits that are drawn anew at every step where the data are binarised
+    so; logistic regression, on pixels or latents, and the second layer of M1+M2 see one draw, as the test rows are. The
+    VAE of M1 does not depend on labels: it is fitted once for each seed, to the training rows, its epoch chosen by the
+    ELBO of the validation rows. No validation label is used: of all else the last weights are kept.
+
+    Args:
+        data: rows and labels, from 0, for training and test.
+        settings: what the classifiers share.
+
+    Raises:
+        ValueError: no labels, or labels that ``check_labels`` refuses.
+
+    Example:
+        >>> from pyrovae.data import load_data
+        >>> from pyrovae.semi_supervised.label_draws import draw_labels
+        >>> comparison = Comparison(load_data("digits", binarize="dynamic"), Settings())
+        >>> known = draw_labels(comparison.labels, 200, seed=0)
+        >>> accuracy, seconds = comparison.score("pixels-logistic", known, seed=0)
+        >>> accuracy > 0.8
+        True
+    """
+
+    def __init__(self, data: DataSplits, settings: Settings) -> None:
+        if data.train_labels is None or data.test_labels is None:
+            raise ValueError(
+                f"{data.name} has no labels; expected a class for each row, to learn from and to compare predictions "
+                "with: give a .npz file with 'labels', a .csv file with a column 'label', a folder of folders of "
+                "images, or digits, mnist or fashion-mnist"
+            )
+        self.data, self.settings = data, settings
+        self.labels, self.num_classes = check_labels(data.train_labels, len(data.train))
+        self.test_labels = as_labels(data.test_labels, len(data.test), self.num_classes)
+        with isolated_rng(data.seed, torch.device("cpu")):
+            self.fixed = data.train if data.train_transform is None else data.train_transform(data.train)
+        # Parts and seconds of the VAE of M1, by seed.
+        self._vaes: dict[int, tuple[dict[str, Any], float]] = {}
+
+    def score(self, method: str, known: Tensor, seed: int) -> tuple[float, float]:
+        """Train one classifier.
+
+        Args:
+            method: a key of ``scores.METHODS``.
+            known: labels of the training rows ``(rows,)``, -1 where the classifier may not see them.
+            seed: of the weights, of shuffling and of all draws.
+
+        Returns:
+            The share of test rows that are classified rightly; the seconds it took, with the fit of the VAE of M1 even
+            if that was fitted already.
+
+        Raises:
+            ValueError: what the models refuse.
+            NonFiniteLossError: a VAE diverged.
+            FloatingPointError: the network on pixels diverged.
+        """
+        test, labels = self.data.test, self.test_labels
+        seconds_before = self._fit_vae(known, seed) if method.startswith("m1") else 0.0
+        start = time.perf_counter()
+        if method == "pixels-logistic":
+            accuracy = self._logistic(known)
+        elif method == "pixels-network":
+            accuracy = self._network(known, seed)
+        elif method in ("m1-means", "m1-draws"):
+            embedding: Embedding = "mean" if method == "m1-means" else "draws"
+            accuracy = self._m1(seed, embedding).fit(self.fixed, known).score(test, labels)
+        elif method == "m1-m2":
+            accuracy = M1M2(self._m1(seed), self._second_layer(known, seed)).fit(self.fixed, known).score(test, labels)
+        else:
+            model = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
+            accuracy = model.fit(self.data.train, known).score(test, labels)
+        return accuracy, seconds_before + time.perf_counter() - start
+
+    def _fit_vae(self, known: Tensor, seed: int) -> float:
+        """Fit the VAE of this seed, unless it is there; the seconds that its fit took."""
+        if seed in self._vaes:
+            return self._vaes[seed][1]
+        start = time.perf_counter()
+        first = M1(
+            latent_dim=self.settings.latent_dim,
+            likelihood=self._likelihood(),
+            epochs=self.settings.epochs,
+            train_transform=self.data.train_transform,
+            **self._common(seed),
+        )
+        vae = first.fit(self.data.train, known, (self.data.validation, None)).vae_
+        parts = {slot: getattr(vae, slot) for slot in ("prior", "likelihood", "posterior")}
+        self._vaes[seed] = parts, time.perf_counter() - start
+        return self._vaes[seed][1]
+
+    def _m1(self, seed: int, embedding: Embedding = "mean") -> M1:
+        """M1 with the VAE of this seed."""
+        parts = self._vaes[seed][0]
+        return M1(self.settings.latent_dim, **parts, embedding=embedding, epochs=0, **self._common(seed))
+
+    def _second_layer(self, known: Tensor, seed: int) -> M2:
+        normal = partial(normal_likelihood, hidden_dims=self.settings.hidden_dims)
+        return self._m2(known, seed).set_params(likelihood=normal, train_transform=None)
+
+    def _m2(self, known: Tensor, seed: int) -> M2:
+        weight = self.settings.classification_weight
+        return M2(classification_weight=weight, **self._together(known), **self._common(seed))
+
+    def _pc_vae(self, known: Tensor, seed: int) -> PCVAE:
+        return PCVAE(multiplier_start=self.settings.multiplier, **self._together(known), **self._common(seed))
+
+    def _together(self, known: Tensor) -> dict[str, Any]:
+        """Arguments of M2 and the PC-VAE, whose epochs are passes over the unlabelled rows."""
+        rows = int((known == UNLABELLED).sum()) or len(known)
+        return {
+            "latent_dim": self.settings.latent_dim,
+            "likelihood": self._likelihood(),
+            "train_transform": self.data.train_transform,
+            "epochs": self._epochs(rows),
+        }
+
+    def _common(self, seed: int) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "hidden_dims": tuple(settings.hidden_dims),
+            "num_classes": self.num_classes,
+            "batch_size": settings.batch_size,
+            "lr": settings.lr,
+            "seed": seed,
+            "progress": settings.progress,
+            "device": settings.device,
+        }
+
+    def _likelihood(self) -> Part:
+        if self.data.support == "binary":
+            return None
+        return partial(normal_likelihood, hidden_dims=self.settings.hidden_dims)
+
+    def _epochs(self, rows: int) -> int:
+        """Passes over some of the rows that have as many steps as those over all."""
+        size = self.settings.batch_size
+        return math.ceil(self.settings.epochs * math.ceil(len(self.labels) / size) / math.ceil(rows / size))
+
+    def _logistic(self, known: Tensor) -> float:
+        labelled = known != UNLABELLED
+        regression: Any = LogisticRegression(max_iter=1000)
+        # Pixels are on one scale as they are; the columns of a table need not be.
+        if self.data.support not in ("binary", "unit_interval"):
+            regression = make_pipeline(StandardScaler(), regression)
+        regression.fit(self.fixed[labelled].flatten(1).numpy(), known[labelled].numpy())
+        scored = self.test_labels != UNLABELLED
+        return float(regression.score(self.data.test[scored].flatten(1).numpy(), self.test_labels[scored].numpy()))
+
+    def _network(self, known: Tensor, seed: int) -> float:
+        settings, transform, labelled = self.settings, self.data.train_transform, known != UNLABELLED
+        with isolated_rng(seed, torch.device("cpu")):
+            network = MLP(self.data.data_shape, self.num_classes, settings.hidden_dims).to(settings.device)
+
+        def losses(x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(network(x if transform is None else transform(x)), y, reduction="none")
+
+        minimize_losses(
+            network,
+            losses,
+            (self.data.train[labelled].to(settings.device), known[labelled].to(settings.device)),
+            epochs=self._epochs(int(labelled.sum())),
+            batch_size=settings.batch_size,
+            lr=settings.lr,
+            patience=None,
+            seed=seed,
+            progress=settings.progress,
+        )
+        scored = self.test_labels != UNLABELLED
+        with torch.no_grad():
+            rows = self.data.test[scored].to(settings.device)
+            predicted = torch.cat([network(block).argmax(1) for block in rows.split(1000)]).cpu()
+        return float((predicted == self.test_labels[scored]).double().mean())

@@ -1,0 +1,207 @@
+"""``python -m pyrovae.label_efficiency``: accuracies by the number of labels."""
+
+import csv
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from processes import take_interrupts
+from sklearn.linear_model import LogisticRegression
+
+from pyrovae import load_data, plots
+from pyrovae.label_efficiency import main
+from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
+from pyrovae.semi_supervised.scores import METHODS, Score, mean_scores
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--epochs", "2", "--hidden-dims", "[16]", "--latent-dim", "3", "--batch-size", "200", "--quiet"]
+FILES = {"config.yaml", "label_efficiency.csv", "label_efficiency.png"}
+
+
+def rows_of(folder):
+    with (folder / "label_efficiency.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracies(folder):
+    return {(row["method"], int(row["labels"]), int(row["seed"])): float(row["accuracy"]) for row in rows_of(folder)}
+
+
+def test_all_methods_files_and_table(tmp_path, capsys):
+    assert main([*QUICK, "--labels", "20", "0.1", "--seeds", "2", "--output-dir", str(tmp_path / "out")]) == 0
+    folder, printed = tmp_path / "out", capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == FILES
+    rows = rows_of(folder)
+    assert list(rows[0]) == ["method", "labels", "seed", "accuracy", "seconds"]
+    # A tenth of 1,258 training rows.
+    found = accuracies(folder)
+    assert set(found) == {(name, labels, seed) for name in METHODS for labels in (20, 126) for seed in (0, 1)}
+    assert len(rows) == len(found)
+    test_rows = 359
+    for value in found.values():
+        assert value * test_rows / 100 == pytest.approx(round(value * test_rows / 100), abs=1e-6)
+    for name, title in METHODS.items():
+        line = next(line for line in printed.splitlines() if line.startswith(title))
+        for labels in (20, 126):
+            pair = [found[name, labels, seed] for seed in (0, 1)]
+            assert f"{np.mean(pair):.1f} ({np.std(pair, ddof=1) / math.sqrt(2):.2f})" in line
+    with Image.open(folder / "label_efficiency.png") as picture:
+        assert len(set(picture.convert("RGB").get_flattened_data())) > 100
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["labels"], config["seeds"], config["data"]) == ([20, 0.1], 2, "digits")
+
+    # The configuration runs again, and one seed gives the same numbers, whatever else is compared.
+    again = ["--config", str(folder / "config.yaml"), "--methods", "m2", "m1-means", "--labels", "20", "--seeds", "1"]
+    assert main([*again, "--output-dir", str(tmp_path / "again")]) == 0
+    assert accuracies(tmp_path / "again") == {key: found[key] for key in [("m2", 20, 0), ("m1-means", 20, 0)]}
+
+
+def test_logistic_regression_is_that_of_scikit_learn(tmp_path):
+    options = ["--methods", "pixels-logistic", "--labels", "100", "--seeds", "1", "--seed", "4"]
+    assert main([*QUICK, *options, "--output-dir", str(tmp_path)]) == 0
+    data = load_data("digits", binarize="dynamic", seed=4, test_fraction=0.2)
+    known = draw_labels(data.train_labels, 100, seed=4)
+    comparison = Comparison(data, Settings())
+    chosen = known >= 0
+    # Training rows are bits like the test rows, drawn with the grey values as probabilities.
+    assert comparison.fixed.unique().tolist() == [0, 1]
+    assert float((comparison.fixed - data.train).mean()) == pytest.approx(0, abs=0.005)
+    classifier = LogisticRegression(max_iter=1000).fit(comparison.fixed[chosen].flatten(1), known[chosen])
+    expected = 100 * classifier.score(data.test.flatten(1), data.test_labels)
+    assert accuracies(tmp_path)["pixels-logistic", 100, 4] == pytest.approx(expected)
+
+
+def test_every_method_learns_two_kinds_of_rows(tmp_path):
+    """Real numbers in two clouds four standard deviations apart, so that their Bayes error is 2.3 %."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(600) % 2
+    x = generator.normal(size=(600, 5)) + np.where(labels[:, None] == 1, 4 / math.sqrt(5), 0)
+    np.savez(tmp_path / "clouds.npz", data=x.astype(np.float32), labels=labels)
+    options = [
+        "--labels",
+        "20",
+        "--seeds",
+        "1",
+        "--epochs",
+        "40",
+        "--latent-dim",
+        "2",
+        "--hidden-dims",
+        "[16]",
+        "--quiet",
+    ]
+    data = ["--data", str(tmp_path / "clouds.npz"), "--lr", "0.01", "--batch-size", "50"]
+    assert main([*data, *options, "--output-dir", str(tmp_path / "out")]) == 0
+    for name, accuracy in accuracies(tmp_path / "out").items():
+        assert accuracy > 85, name
+
+
+def test_labels_are_balanced_nested_and_true():
+    labels = torch.from_numpy(np.random.default_rng(0).choice(4, p=[0.1, 0.2, 0.3, 0.4], size=500))
+    labels[:50] = -1
+    few, many = draw_labels(labels, 41, seed=1), draw_labels(labels, 120, seed=1)
+    for known, count in ((few, 41), (many, 120)):
+        shown = known >= 0
+        assert int(shown.sum()) == count
+        assert torch.equal(known[shown], labels[shown])
+        per_class = known[shown].bincount(minlength=4)
+        assert int(per_class.max() - per_class.min()) <= 1
+    assert bool((many[few >= 0] == few[few >= 0]).all())
+    assert not torch.equal(draw_labels(labels, 41, seed=2), few)
+    # More than a class has: all of that class, and more of the others.
+    nearly_all = draw_labels(labels, 440, seed=1)
+    assert int((nearly_all == 0).sum()) == int((labels == 0).sum())
+    assert count_labels(0.5, labels) == 225
+
+
+def test_means_and_errors_of_the_plot():
+    scores = [Score("m2", 100, 90.0, 1.5, 3), Score("m2", 1000, 95.0, math.nan, 1), Score("pc-vae", 100, 88.0, 2.0, 3)]
+    (axes,) = plots.accuracy_by_labels(scores).axes
+    assert axes.get_xscale() == "log"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("labelled rows", "test accuracy, %")
+    shown = {container.get_label(): container for container in axes.containers}
+    assert set(shown) == {METHODS["m2"], METHODS["pc-vae"]}
+    line, _, (bars,) = shown[METHODS["m2"]]
+    np.testing.assert_array_equal(line.get_xydata(), [[100, 90], [1000, 95]])
+    np.testing.assert_array_equal(bars.get_segments(), [[[100, 88.5], [100, 91.5]], [[1000, 95], [1000, 95]]])
+    assert mean_scores([]) == []
+
+
+BAD = {
+    "more labels than rows": (["--labels", "100", "2000"], ["--labels is 2,000", "give at most 1,258"]),
+    "fewer labels than classes": (["--labels", "9"], ["--labels is 9", "10 classes", "give at least 10"]),
+    "too small a fraction": (["--labels", "0.001"], ["--labels is 0.001, 1 of 1,258 rows", "10 classes"]),
+    "half a label": (["--labels", "10.5"], ["--labels is 10.5", "whole number of rows"]),
+    "no data": (["--data", "mnits"], ["Did you mean 'mnist'?"]),
+    "large batch": (["--batch-size", "5000"], ["--batch-size 5000: give at most 1258"]),
+    "no number": (["--labels", "many"], ["--labels is many; expected a positive number"]),
+    "unknown method": (["--methods", "m2", "pc-va"], ["--methods is pc-va", "did you mean pc-vae?"]),
+    "unknown option": (["--label", "100"], ["unknown option --label; did you mean --labels?"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, tmp_path, capsys):
+    arguments, expected = BAD[case]
+    try:
+        status = main([*arguments, "--output-dir", str(tmp_path / "out")])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
+    printed = capsys.readouterr().err
+    first, *rest = printed.splitlines()
+    assert first.startswith("error: ")
+    assert rest in ([], ["For all options: python -m pyrovae.label_efficiency --help"])
+    for text in expected:
+        assert text in first
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_labels_are_refused(tmp_path, capsys):
+    np.save(tmp_path / "bare.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    assert main(["--data", str(tmp_path / "bare.npy"), "--output-dir", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "bare.npy has no labels; expected a class for each row" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_diverges_leaves_what_was_finished(tmp_path, capsys):
+    options = ["--methods", "pixels-logistic", "pc-vae", "--lr", "1e30", "--output-dir", str(tmp_path / "out")]
+    assert main([*QUICK, *options]) == 3
+    printed = capsys.readouterr().err
+    assert "the loss is not finite" in printed
+    assert "finished before: 1 runs" in printed
+    assert [row["method"] for row in rows_of(tmp_path / "out")] == ["pixels-logistic"]
+    assert main([*QUICK, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "it holds files already" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_what_was_finished(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "pyrovae.label_efficiency", "--labels", "20", "--epochs", "3000"]
+    process = subprocess.Popen(
+        [*command, "--methods", "pixels-logistic", "m2", "--output-dir", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=take_interrupts,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "logistic regression on pixels" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("error: interrupted; what was finished before is in the output folder")
+    assert [row["method"] for row in rows_of(tmp_path / "out")] == ["pixels-logistic"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
