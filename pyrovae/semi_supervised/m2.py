@@ -49,7 +49,8 @@ class M2(TrainedTogether):
         hidden_dims: widths of the hidden layers of the default networks.
         num_classes: number of classes; None is one more than the highest label.
         class_probs: p(y), ``(num_classes,)``; None is uniform.
-        classification_weight: w, in nats per row.
+        classification_weight: w, in nats per row. The default is above the paper's: while z and the decoder are
+            still poor, the bounds of unlabelled rows pull q(y|x) away from what the labels say.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
         epochs: passes over the unlabelled rows.
         batch_size: unlabelled rows of each step, and labelled rows where there are as many.
