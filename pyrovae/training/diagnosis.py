@@ -1,17 +1,35 @@
 """Finding where a loss that is not finite comes from."""
 
+from typing import Any
+
 import pyro
 import torch
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrovae.programs import Program, sample_sites, trace_pair
+
+
+class _Begun(Messenger):
+    """Keeps the name of the sample site that was begun last."""
+
+    name: str | None = None
+
+    def _pyro_sample(self, message: Any) -> None:
+        self.name = message["name"]
 
 
 @torch.no_grad()
 def first_non_finite_site(model: Program, guide: Program, x: Tensor) -> str | None:
     """Name of the first sample site, guide before model, that is not finite; None if all are."""
     with pyro.validation_enabled(False):
-        model_trace, guide_trace = trace_pair(model, guide, x)
+        begun = _Begun()
+        try:
+            with begun:
+                model_trace, guide_trace = trace_pair(model, guide, x)
+        except RuntimeError:
+            # A class cannot be drawn with a probability that is NaN.
+            return begun.name
         for trace in (guide_trace, model_trace):
             for name, site in sample_sites(trace).items():
                 log_prob = site["fn"].log_prob(site["value"])

@@ -369,3 +369,24 @@ def test_the_result_says_how_the_kl_was_found():
         vae = VAE(prior, likelihoods.Normal(networks.MLP(2, 3, ())), posteriors.DiagonalNormal(networks.MLP(3, 4, ())))
         result = fit_svi(vae.model, vae.guide, x, epochs=1, batch_size=10, objective=objective, progress=False)
         assert result.kl_forms == {"z": form}
+
+
+def test_a_discrete_latent_whose_probabilities_become_nan_is_named():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.logits = nn.Parameter(torch.zeros(3))
+            self.loc = nn.Parameter(torch.tensor([-1e30, 0.0, 1e30]))
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                k = pyro.sample("k", dist.Categorical(torch.ones(3) / 3))
+                pyro.sample("x", dist.Normal(self.loc[k], 1.0), obs=x)
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("k", dist.Categorical(logits=self.logits + 0 * self.logits.exp()))
+
+    pair = Pair()
+    with pytest.raises(NonFiniteLossError, match=r"the first site that is not finite is '[kx]'"):
+        fit(pair, torch.randn(20), objective="Trace_ELBO", lr=1e3, epochs=5)
