@@ -82,7 +82,7 @@ def make_parser() -> CommandParser:
         help="part of the rows to score, where the data bring no test rows",
     )
     add("--latent-dim", type=PositiveInt, default=10, help="dimensions of z; 50 is usual for mnist")
-    add("--hidden-dims", type=list[PositiveInt], default=[200, 200], help="widths of all networks, as in '[500, 500]'")
+    add("--hidden-dims", type=list[PositiveInt], default=[200], help="widths of all networks, as in '[500, 500]'")
     add(
         "--epochs",
         type=PositiveInt,

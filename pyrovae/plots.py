@@ -159,7 +159,7 @@ def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
             axes.errorbar(
                 [score.labels for score in own],
                 [score.accuracy for score in own],
-                [0.0 if math.isnan(score.standard_error) else score.standard_error for score in own],
+                [score.standard_error for score in own],
                 color=colour,
                 marker=marker,
                 markersize=5,

@@ -43,7 +43,7 @@ class Settings:
     """
 
     latent_dim: int = 10
-    hidden_dims: Sequence[int] = (200, 200)
+    hidden_dims: Sequence[int] = (200,)
     epochs: int = 40
     batch_size: int = 100
     lr: float = 3e-3

@@ -36,7 +36,10 @@ def accuracies(folder):
 
 
 def test_all_methods_files_and_table(tmp_path, capsys):
-    assert main([*QUICK, "--labels", "20", "0.1", "--seeds", "2", "--output-dir", str(tmp_path / "out")]) == 0
+    assert (
+        main([*QUICK, "--epochs", "1", "--labels", "20", "0.1", "--seeds", "2", "--output-dir", str(tmp_path / "out")])
+        == 0
+    )
     folder, printed = tmp_path / "out", capsys.readouterr().out
     assert {path.name for path in folder.iterdir()} == FILES
     rows = rows_of(folder)
@@ -82,8 +85,8 @@ def test_logistic_regression_is_that_of_scikit_learn(tmp_path):
 def test_every_method_learns_two_kinds_of_rows(tmp_path):
     """Real numbers in two clouds four standard deviations apart, so that their Bayes error is 2.3 %."""
     generator = np.random.default_rng(0)
-    labels = np.arange(600) % 2
-    x = generator.normal(size=(600, 5)) + np.where(labels[:, None] == 1, 4 / math.sqrt(5), 0)
+    labels = np.arange(300) % 2
+    x = generator.normal(size=(300, 5)) + np.where(labels[:, None] == 1, 4 / math.sqrt(5), 0)
     np.savez(tmp_path / "clouds.npz", data=x.astype(np.float32), labels=labels)
     options = [
         "--labels",
@@ -131,7 +134,10 @@ def test_means_and_errors_of_the_plot():
     assert set(shown) == {METHODS["m2"], METHODS["pc-vae"]}
     line, _, (bars,) = shown[METHODS["m2"]]
     np.testing.assert_array_equal(line.get_xydata(), [[100, 90], [1000, 95]])
-    np.testing.assert_array_equal(bars.get_segments(), [[[100, 88.5], [100, 91.5]], [[1000, 95], [1000, 95]]])
+    first, second = bars.get_segments()
+    np.testing.assert_array_equal(first, [[100, 88.5], [100, 91.5]])
+    # One seed says nothing of the error.
+    assert not len(second)
     assert mean_scores([]) == []
 
 
