@@ -135,10 +135,10 @@ def test_means_and_errors_of_the_plot():
     line, _, (bars,) = shown[METHODS["m2"]]
     np.testing.assert_array_equal(line.get_ydata(), [90, 95])
     # A little aside from the number, so that none hides another.
-    np.testing.assert_allclose(line.get_xdata(), [100, 1000], rtol=0.1)
+    np.testing.assert_allclose(np.asarray(line.get_xdata(), float), [100, 1000], rtol=0.1)
     assert axes.get_xticks().tolist() == [100, 1000]
     first = bars.get_segments()[0]
-    np.testing.assert_array_equal(first[:, 1], [88.5, 91.5])
+    np.testing.assert_array_equal(np.asarray(first, float)[:, 1], [88.5, 91.5])
     # One seed says nothing of the error.
     assert math.isnan(mean_scores([Result("m2", 1000, 0, 95.0, 1.0)])[0].standard_error)
     assert mean_scores([]) == []
