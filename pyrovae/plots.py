@@ -147,17 +147,19 @@ def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
     """Test accuracy of each classifier against the number of labels, with standard errors.
 
     Args:
-        scores: ``mean_scores`` of the results of a comparison.
+        scores: ``mean_scores`` of the results of a comparison; they stand side by side around their number of labels.
     """
     from pyrovae.semi_supervised.scores import METHODS
 
     figure = _figure(7.2, 4.2)
     axes = figure.subplots()
-    for method, colour, marker in zip(METHODS, _COLOURS, _MARKERS, strict=False):
+    for index, (method, colour, marker) in enumerate(zip(METHODS, _COLOURS, _MARKERS, strict=False)):
+        # Side by side, where they would hide one another.
+        aside = 1.02 ** (index - len(METHODS) // 2)
         own = [score for score in scores if score.method == method]
         if own:
             axes.errorbar(
-                [score.labels for score in own],
+                [score.labels * aside for score in own],
                 [score.accuracy for score in own],
                 [score.standard_error for score in own],
                 color=colour,
