@@ -68,7 +68,7 @@ class IWAE(Renyi):
         \log \frac{1}{K} \sum_k w_k, \qquad \log w_k = \log p(x|z_k) + \beta (\log p(z_k) - \log q(z_k|x))
 
     for each row of its own, also inside a data plate larger than the batch. It comes closer to log p(x) as K grows, and
-    the encoder's gradient gets noisier (Rainforth et al., 2018); ``DReG`` has not that fault.
+    the encoder's gradient gets noisier (Rainforth et al., 2018); ``DReG`` is quieter.
 
     Args:
         num_particles: K, draws of the latents for each row and step; 1 is the ELBO by draws.

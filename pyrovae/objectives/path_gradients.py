@@ -56,7 +56,8 @@ class DReG(Objective):
         \frac{\partial \log w_k}{\partial z_k} \frac{\partial z_k}{\partial \phi},
         \qquad \tilde w_k = \frac{w_k}{\sum_j w_j}
 
-    It has the expectation of the gradient of ``IWAE``. Its signal-to-noise ratio does not fall as K grows. The
+    It has the expectation of the gradient of ``IWAE``, with less noise: on the Gaussian model of Rainforth et al.
+    (2018) its signal-to-noise ratio grows with K, where that of ``IWAE`` falls (``tests/benchmarks/gradients.py``). The
     gradient of the model's parameters is that of ``IWAE``.
 
     Args:

@@ -57,15 +57,15 @@ class ReweightedWakeSleep(Objective):
 
     def terms(self, sampler: Sampler, x: Tensor, progress: float) -> ObjectiveTerms:
         """The terms of a batch of rows."""
-        with torch.no_grad():
-            latents, log_guide = sampler.draw(x, self.num_particles)
+        trace = sampler.trace_guide(x, self.num_particles)
+        latents = {name: value.detach() for name, value in sampler.latents_of(trace, self.num_particles).items()}
         log_prior, log_likelihood = sampler.log_terms(x, latents)
-        log_ratio = log_prior - log_guide
+        log_ratio = log_prior - sampler.log_guide_of(trace, self.num_particles, len(x)).detach()
         log_weights = log_likelihood + log_ratio
         weights = log_weights.detach().softmax(0)
         loss = -weighted_sum(weights, log_likelihood + log_prior)
         if self.insomnia > 0:
-            loss = loss - self.insomnia * (weights * sampler.log_guide(x, latents)).sum()
+            loss = loss - self.insomnia * (weights * sampler.log_guide_at(trace, x, latents)).sum()
         if self.insomnia < 1:
             loss = loss - (1 - self.insomnia) * self._dreamt(sampler, x)
         return weighted_terms(loss, renyi_bound(log_weights), log_likelihood, log_ratio)

@@ -14,15 +14,11 @@ def named_parameters(weights: Weights) -> dict[str, Tensor]:
     Raises:
         ValueError: there are none, or one that is not finite.
     """
+    weights.check_trainable()
     named: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in weights.tensors.items():
         if tensor.requires_grad:
             named.setdefault(id(tensor), (name, tensor))
-    if not named:
-        raise ValueError(
-            "model and guide have no trainable parameters: give an nn.Module or its bound method, or use pyro.module "
-            "or pyro.param in the programs"
-        )
     for name, tensor in named.values():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"the parameter {name!r} is NaN or infinite: fit the pair again, or load other weights")

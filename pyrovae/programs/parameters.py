@@ -161,6 +161,18 @@ class Weights:
                     )
         return cls(tensors, list(parameters.values()))
 
+    def check_trainable(self) -> None:
+        """Refuse a pair that has nothing to train.
+
+        Raises:
+            ValueError: it has no trainable parameters.
+        """
+        if not self.parameters:
+            raise ValueError(
+                "model and guide have no trainable parameters: give an nn.Module or its bound method, or use "
+                "pyro.module or pyro.param in the programs"
+            )
+
     def copy(self) -> dict[str, Tensor]:
         """Copies of all tensors, to store or to go back to."""
         return {name: tensor.detach().clone() for name, tensor in self.tensors.items()}

@@ -44,11 +44,7 @@ class TrainingLoop:
         self.patience, self.train_transform, self.kl_forms = patience, train_transform, kl_forms
         self.modules = [*owned_modules(self.model, self.guide), *self.structure.modules]
         self.weights = Weights.of(self.model, self.guide, self.structure)
-        if not self.weights.parameters:
-            raise ValueError(
-                "model and guide have no trainable parameters: give an nn.Module or its bound method, or use "
-                "pyro.module or pyro.param in the programs"
-            )
+        self.weights.check_trainable()
         self.history: list[EpochTerms] = []
         self.steps_done, self.last_step, self.progress = 0, 0, 0.0
         self.best_epoch = 0
