@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
@@ -18,7 +19,7 @@ from pyrovae.command_line import (
     print_error,
     run_command,
 )
-from pyrovae.data import NAMES, load_data
+from pyrovae.data import BINARIZED, load_data
 from pyrovae.semi_supervised.comparison import Comparison, Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
 from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, score_table, write_results
@@ -27,6 +28,8 @@ from pyrovae.training import NonFiniteLossError
 TABLE_FILE = "label_efficiency.csv"
 PLOT_FILE = "label_efficiency.png"
 CONFIG_FILE = "config.yaml"
+# Convolutions of stride 2 leave little of smaller images.
+_LEAST_PIXELS = 16
 
 
 def make_parser() -> CommandParser:
@@ -43,15 +46,16 @@ def make_parser() -> CommandParser:
     add(
         "--data",
         default="digits",
-        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, or the path of a .npz or .csv file or of a "
-        "folder of folders of images, with labels. The named ones are made bits: drawn anew at every step for the "
-        "VAEs, once for the test rows. Values of your own that are not bits have a Normal likelihood",
+        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, cifar10, or the path of a .npz or .csv file "
+        "or of a folder of folders of images, with labels. The first three are made bits: drawn anew at every step for "
+        "the VAEs, once for the test rows. Other values that are not bits have a Normal likelihood",
     )
     add(
         "--data-root",
         type=str | None,
         default=None,
-        help="folder with MNIST/raw and FashionMNIST/raw; without it $PYROVAE_DATA_ROOT, else ~/.cache/pyrovae",
+        help="folder with MNIST/raw, FashionMNIST/raw or cifar-10-batches-py; without it $PYROVAE_DATA_ROOT, else "
+        "~/.cache/pyrovae",
     )
     add(
         "--labels",
@@ -81,8 +85,30 @@ def make_parser() -> CommandParser:
         default=0.2,
         help="part of the rows to score, where the data bring no test rows",
     )
-    add("--latent-dim", type=PositiveInt, default=10, help="dimensions of z; 50 is usual for mnist")
-    add("--hidden-dims", type=list[PositiveInt], default=[200], help="widths of all networks, as in '[500, 500]'")
+    add(
+        "--latent-dim", type=PositiveInt, default=10, help="dimensions of z in M1 and the PC-VAE; 50 is usual for mnist"
+    )
+    add(
+        "--m2-latent-dim",
+        type=PositiveInt,
+        default=10,
+        help="dimensions of z in M2, and in the second layer of M1+M2: with many, z can say what the class should",
+    )
+    add(
+        "--network",
+        type=Literal["auto", "mlp", "conv"],
+        default="auto",
+        help="what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions; auto takes "
+        "convolutions for images of 16 pixels and more on each side. Decoders are multilayer perceptrons",
+    )
+    add(
+        "--translation",
+        type=NonNegativeInt | None,
+        default=None,
+        help="pixels by which those networks may see a training image moved, in each direction, so that they learn "
+        "that it does not matter; without it 2 with convolutions, else 0. Regression on pixels sees them as they are",
+    )
+    add("--hidden-dims", type=list[PositiveInt], default=[200], help="widths of multilayer perceptrons: '[500, 500]'")
     add(
         "--epochs",
         type=PositiveInt,
@@ -96,6 +122,12 @@ def make_parser() -> CommandParser:
         type=NonNegativeFloat,
         default=3.0,
         help="of M2: weight of a labelled row's cross-entropy beside the bound, which is a mean over rows",
+    )
+    add(
+        "--second-classification-weight",
+        type=NonNegativeFloat,
+        default=0.1,
+        help="the same in the second layer of M1+M2, whose rows are latents",
     )
     add("--multiplier", type=NonNegativeFloat, default=25.0, help="of the PC-VAE: weight of the prediction loss")
     add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
@@ -121,13 +153,12 @@ def _compare(config: dict[str, Any]) -> int:
     data = load_data(
         config["data"],
         root=config["data_root"],
-        binarize="dynamic" if config["data"] in NAMES else "none",
+        binarize="dynamic" if config["data"] in BINARIZED else "none",
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
     )
-    shared = ("latent_dim", "hidden_dims", "epochs", "batch_size", "lr", "classification_weight", "multiplier")
-    settings = Settings(**{name: config[name] for name in shared}, device=device, progress=not config["quiet"])
+    settings = _settings(config, data.data_shape, device)
     comparison = Comparison(data, settings)
     if config["batch_size"] > len(data.train):
         raise ValueError(f"--batch-size {config['batch_size']}: give at most {len(data.train)}, the training rows")
@@ -141,7 +172,14 @@ def _compare(config: dict[str, Any]) -> int:
     )
     undo = claim_folder(folder, overwrite=config["overwrite"])
     if not config["quiet"]:
-        print(data.summary(), f"{'device':<12}{device}", sep="\n", flush=True)
+        moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""
+        print(
+            data.summary(),
+            f"{'networks':<12}{settings.network}{moved}",
+            f"{'device':<12}{device}",
+            sep="\n",
+            flush=True,
+        )
     results: list[Result] = []
     try:
         for result in _results(comparison, counts, config):
@@ -165,6 +203,35 @@ def _compare(config: dict[str, Any]) -> int:
     print(f"mean over {config['seeds']} draws of the labels (standard error), {len(data.test):,} test rows")
     print(f"folder: {folder}")
     return 0
+
+
+def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch.device) -> Settings:
+    """What the options say, with what they leave to the data."""
+    is_image = len(data_shape) == 3
+    network, translation = config["network"], config["translation"]
+    if network == "auto":
+        network = "conv" if is_image and min(data_shape[1:]) >= _LEAST_PIXELS else "mlp"
+    if network == "conv" and (not is_image or min(data_shape[1:]) < 4):
+        raise ValueError(f"--network conv: rows have shape {data_shape}, and two convolutions need images: use mlp")
+    if translation is None:
+        translation = 2 if network == "conv" else 0
+    if translation and not is_image:
+        raise ValueError(
+            f"--translation {translation}: rows have shape {data_shape}, and only images move: leave it out"
+        )
+    names = (
+        "latent_dim",
+        "m2_latent_dim",
+        "hidden_dims",
+        "epochs",
+        "batch_size",
+        "lr",
+        "classification_weight",
+        "second_classification_weight",
+        "multiplier",
+    )
+    given = {name: config[name] for name in names}
+    return Settings(**given, network=network, translation=translation, device=device, progress=not config["quiet"])
 
 
 def _results(comparison: Comparison, counts: Sequence[int], config: dict[str, Any]) -> Iterator[Result]:

@@ -1,19 +1,21 @@
 """Data sets, split into training, validation and test rows."""
 
 from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
-from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper
+from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.data.load import load_data
 from pyrovae.data.missing import mark_missing
-from pyrovae.data.named import NAMES
+from pyrovae.data.named import BINARIZED, NAMES
 from pyrovae.data.splits import DataSplits
 
 __all__ = [
+    "BINARIZED",
     "NAMES",
     "Corruption",
     "DataSplits",
     "GaussianNoise",
     "Masking",
     "SaltAndPepper",
+    "Translation",
     "check_column_kinds",
     "columns_by_kind",
     "load_data",

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -94,6 +95,46 @@ class SaltAndPepper(Corruption):
 
     def __repr__(self) -> str:
         return f"SaltAndPepper({self.fraction:g}, low={self.low:g}, high={self.high:g})"
+
+
+class Translation(Corruption):
+    """Moves each image by a few pixels, up or down and to a side, and fills the edge that becomes free.
+
+    Args:
+        max_shift: the most pixels by which an image moves in each direction; every whole number up to it is as likely.
+        value: of the free edge.
+
+    Raises:
+        ValueError: a shift that is no positive whole number; rows that are no images.
+
+    Example:
+        >>> Translation(2)(torch.ones(5, 1, 8, 8)).shape
+        torch.Size([5, 1, 8, 8])
+    """
+
+    def __init__(self, max_shift: int, value: float = 0.0) -> None:
+        if isinstance(max_shift, bool) or not isinstance(max_shift, int) or max_shift < 1:
+            raise ValueError(f"Translation: max_shift is {max_shift!r}; expected a positive whole number of pixels")
+        self.max_shift, self.value = max_shift, value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The images ``(*batch, channels, height, width)``, each moved by its own shift."""
+        if x.dim() < 4:
+            raise ValueError(
+                f"Translation: rows have shape {tuple(x.shape[1:])}; expected images (channels, height, width): use "
+                "Masking for other rows"
+            )
+        most, (height, width) = self.max_shift, x.shape[-2:]
+        images = x.reshape(-1, *x.shape[-3:])
+        padded = F.pad(images, (most, most, most, most), value=self.value)
+        down, right = torch.randint(2 * most + 1, (2, len(images), 1, 1), device=x.device)
+        row = torch.arange(height, device=x.device)[:, None] + down
+        column = torch.arange(width, device=x.device) + right
+        image = torch.arange(len(images), device=x.device)[:, None, None]
+        return padded[image, :, row, column].movedim(-1, -3).reshape(x.shape)
+
+    def __repr__(self) -> str:
+        return f"Translation({self.max_shift}, value={self.value:g})"
 
 
 def _checked_fraction(name: str, fraction: float) -> float:

@@ -37,14 +37,14 @@ def load_data(
     The same arguments give the same splits; the global random state stays as it is.
 
     Args:
-        name_or_path: "digits", "mnist" or "fashion-mnist"; or the path of a .npy, .npz or .csv file or of a
+        name_or_path: "digits", "mnist", "fashion-mnist" or "cifar10"; or the path of a .npy, .npz or .csv file or of a
             folder of images. A name goes before a path; write "./digits" for a folder of that name.
             Tables have shape (N, D); images (N, H, W) or (N, C, H, W) with 1 or 3 channels, and are divided
             by 255 if they are uint8 and hold more than 0 and 1. A .npz file holds one array; or "data" or
             "x" with "labels" or "y"; or "train" and "test" with "validation" and "train_labels" and so on.
             A .csv file may have a header and a column "label". Folders inside an image folder are classes.
-        root: Folder that holds `MNIST/raw` and `FashionMNIST/raw`; by default the environment variable
-            PYROVAE_DATA_ROOT, else `~/.cache/pyrovae`.
+        root: Folder that holds `MNIST/raw`, `FashionMNIST/raw` and `cifar-10-batches-py`; by default the environment
+            variable PYROVAE_DATA_ROOT, else `~/.cache/pyrovae`.
         binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
             "static", one Bernoulli draw of every value; "dynamic", training values stay and are drawn anew
             by `train_transform`, validation and test values are drawn once, the same as with "static".
@@ -60,8 +60,8 @@ def load_data(
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
         test_fraction: Part of the rows for test, in (0, 1). It does not apply where a test set is given:
-            for "mnist", "fashion-mnist" and .npz files with "test".
-        download: Fetch the files of "mnist" or "fashion-mnist" if they are not there.
+            for "mnist", "fashion-mnist", "cifar10" and .npz files with "test".
+        download: Fetch the files of "mnist", "fashion-mnist" or "cifar10" if they are not there.
 
     Returns:
         The splits, at least one row in each.

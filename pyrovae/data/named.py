@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyrovae.data.source import Rows, Source
 
-# The class in torchvision is also the name of its folder below the root.
-TORCHVISION_CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-NAMES = ("digits", *TORCHVISION_CLASSES)
+
+@dataclass(frozen=True)
+class _Known:
+    """A data set of torchvision: its class there, and its files below the root."""
+
+    class_name: str
+    folder: str
+    files: tuple[str, ...]
+
 
 RAW_FILES = (
     "train-images-idx3-ubyte",
@@ -19,6 +28,15 @@ RAW_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+CIFAR_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+_KNOWN = {
+    "mnist": _Known("MNIST", "MNIST/raw", RAW_FILES),
+    "fashion-mnist": _Known("FashionMNIST", "FashionMNIST/raw", RAW_FILES),
+    "cifar10": _Known("CIFAR10", "cifar-10-batches-py", CIFAR_FILES),
+}
+NAMES = ("digits", *_KNOWN)
+BINARIZED = ("digits", "mnist", "fashion-mnist")
+"""Sets of grey images that the field makes bits of."""
 
 
 def read_digits() -> Source:
@@ -38,11 +56,11 @@ def data_root(root: str | Path | None) -> Path:
 
 
 def read_torchvision(name: str, root: Path, download: bool) -> Source:
-    """Read MNIST or Fashion-MNIST with their official test set.
+    """Read MNIST, Fashion-MNIST or CIFAR-10 with their official test set.
 
     Args:
-        name: A key of `TORCHVISION_CLASSES`.
-        root: Folder that holds `MNIST/raw` or `FashionMNIST/raw`.
+        name: One of `NAMES` but "digits".
+        root: Folder that holds `MNIST/raw`, `FashionMNIST/raw` or `cifar-10-batches-py`.
         download: Fetch the files if one of them is missing.
 
     Raises:
@@ -50,43 +68,52 @@ def read_torchvision(name: str, root: Path, download: bool) -> Source:
     """
     import torchvision.datasets
 
-    dataset_class = getattr(torchvision.datasets, TORCHVISION_CLASSES[name])
-    raw = root / TORCHVISION_CLASSES[name] / "raw"
-    missing = [file for file in RAW_FILES if not (raw / file).is_file()]
+    known = _KNOWN[name]
+    dataset_class = getattr(torchvision.datasets, known.class_name)
+    folder = root / known.folder
+    missing = [file for file in known.files if not (folder / file).is_file()]
     if missing:
-        _fetch(name, dataset_class, root, raw, missing, download)
+        _fetch(name, dataset_class, root, missing, download)
     try:
         parts = [dataset_class(root, train=train, download=False) for train in (True, False)]
     # A cut-off file fails in torchvision in any of these ways, depending on where it ends.
     except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: the files in {raw} cannot be read ({_one_line(error)}); "
+            f"{name}: the files in {folder} cannot be read ({_one_line(error)}); "
             "delete that folder and load again, or put whole files there."
         ) from error
-    rows = []
-    for part, images, labels in zip(parts, RAW_FILES[::2], RAW_FILES[1::2], strict=True):
+    # Only a set with files for labels of their own can have another number of them.
+    for part, images, labels in zip(parts, known.files[::2], known.files[1::2], strict=False):
         if len(part.data) != len(part.targets):
             raise ValueError(
-                f"{name}: {raw / images} holds {len(part.data)} rows, but {labels} holds {len(part.targets)} "
+                f"{name}: {folder / images} holds {len(part.data)} rows, but {labels} holds {len(part.targets)} "
                 "labels; put the two files there that belong together."
             )
-        rows.append(Rows(part.data.unsqueeze(1).float() / 255, part.targets.long()))
-    train, test = rows
+    train, test = (Rows(_images(part.data), torch.as_tensor(part.targets).long()) for part in parts)
     return Source(name, "intensities / 255 in [0, 1]", train, test=test)
 
 
-def _fetch(name: str, dataset_class: type, root: Path, raw: Path, missing: list[str], download: bool) -> None:
+def _images(values: Any) -> Tensor:
+    """Images ``(rows, channels, height, width)`` in [0, 1], of bytes with the channels last or not there."""
+    tensor = torch.as_tensor(values)
+    channels_first = tensor.unsqueeze(1) if tensor.dim() == 3 else tensor.movedim(-1, 1)
+    return channels_first.float() / 255
+
+
+def _fetch(name: str, dataset_class: type, root: Path, missing: list[str], download: bool) -> None:
+    known = _KNOWN[name]
+    folder = root / known.folder
     repair = (
-        f"Put {', '.join(RAW_FILES)} into that folder, "
-        f"or pass root= (--data-root) with the folder that holds {raw.parent.name}/raw."
+        f"Put {', '.join(known.files)} into that folder, "
+        f"or pass root= (--data-root) with the folder that holds {known.folder}."
     )
     if not download:
-        raise ValueError(f"{name}: {raw} lacks {', '.join(missing)}, and download is off. {repair}")
+        raise ValueError(f"{name}: {folder} lacks {', '.join(missing)}, and download is off. {repair}")
     try:
         dataset_class(root, train=True, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{name}: {raw} lacks {', '.join(missing)}, and the download failed ({_one_line(error)}). {repair}"
+            f"{name}: {folder} lacks {', '.join(missing)}, and the download failed ({_one_line(error)}). {repair}"
         ) from error
 
 

@@ -5,25 +5,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
-from pyrovae.data import DataSplits
-from pyrovae.networks import MLP
+from pyrovae.data import DataSplits, Translation
+from pyrovae.networks import MLP, ConvEncoder
+from pyrovae.posteriors import DiagonalNormal
 from pyrovae.programs import isolated_rng
 from pyrovae.semi_supervised.labels import UNLABELLED, as_labels, check_labels
 from pyrovae.semi_supervised.m1 import M1, Embedding
 from pyrovae.semi_supervised.m1m2 import M1M2
 from pyrovae.semi_supervised.m2 import M2
-from pyrovae.semi_supervised.parts import Part, normal_likelihood
+from pyrovae.semi_supervised.parts import (
+    CorruptedInput,
+    DropoutConv,
+    DropoutMLP,
+    Part,
+    normal_likelihood,
+    predicted_normal_likelihood,
+)
 from pyrovae.semi_supervised.pcvae import PCVAE
 from pyrovae.training.losses import minimize_losses
+
+NetworkKind = Literal["mlp", "conv"]
 
 
 @dataclass(frozen=True)
@@ -31,24 +41,32 @@ class Settings:
     """What the classifiers of a comparison share.
 
     Args:
-        latent_dim: dimensions of z, in M1+M2 of both layers.
-        hidden_dims: widths of the hidden layers of all networks.
+        latent_dim: dimensions of z in M1 and the PC-VAE.
+        m2_latent_dim: dimensions of z in M2, and in M1+M2 of the second layer; with many, z can say what y should.
+        network: what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions.
+        hidden_dims: widths of the hidden layers of all multilayer perceptrons; decoders are some always.
+        translation: pixels by which those networks may see a training image moved; see ``data.Translation``.
         epochs: passes over all training rows; those who see fewer rows in one make as many steps.
         batch_size: rows of each step.
         lr: learning rate of Adam.
         classification_weight: w of M2.
         multiplier: lambda of the PC-VAE.
+        second_classification_weight: w of the second layer of M1+M2.
         device: where to compute.
         progress: show progress bars.
     """
 
     latent_dim: int = 10
+    m2_latent_dim: int = 10
+    network: NetworkKind = "mlp"
     hidden_dims: Sequence[int] = (200,)
+    translation: int = 0
     epochs: int = 40
     batch_size: int = 100
     lr: float = 3e-3
     classification_weight: float = 3.0
     multiplier: float = 25.0
+    second_classification_weight: float = 0.1
     device: str | torch.device = "cpu"
     progress: bool = False
 
@@ -83,7 +101,7 @@ class Comparison:
             raise ValueError(
                 f"{data.name} has no labels; expected a class for each row, to learn from and to compare predictions "
                 "with: give a .npz file with 'labels', a .csv file with a column 'label', a folder of folders of "
-                "images, or digits, mnist or fashion-mnist"
+                "images, or digits, mnist, fashion-mnist or cifar10"
             )
         self.data, self.settings = data, settings
         self.labels, self.num_classes = check_labels(data.train_labels, len(data.train))
@@ -135,6 +153,7 @@ class Comparison:
         first = M1(
             latent_dim=self.settings.latent_dim,
             likelihood=self._likelihood(),
+            posterior=self._posterior,
             epochs=self.settings.epochs,
             train_transform=self.data.train_transform,
             **self._common(seed),
@@ -150,25 +169,68 @@ class Comparison:
         return M1(self.settings.latent_dim, **parts, embedding=embedding, epochs=0, **self._common(seed))
 
     def _second_layer(self, known: Tensor, seed: int) -> M2:
-        normal = partial(normal_likelihood, hidden_dims=self.settings.hidden_dims)
-        return self._m2(known, seed).set_params(likelihood=normal, train_transform=None)
+        hidden_dims = self.settings.hidden_dims
+        return M2(
+            latent_dim=self.settings.m2_latent_dim,
+            likelihood=partial(predicted_normal_likelihood, hidden_dims=hidden_dims),
+            classifier=partial(MLP, hidden_dims=hidden_dims),
+            classification_weight=self.settings.second_classification_weight,
+            epochs=self._epochs(self._unlabelled_rows(known)),
+            **self._common(seed),
+        )
 
     def _m2(self, known: Tensor, seed: int) -> M2:
-        weight = self.settings.classification_weight
-        return M2(classification_weight=weight, **self._together(known), **self._common(seed))
+        return M2(
+            latent_dim=self.settings.m2_latent_dim,
+            classifier=self._classifier,
+            classification_weight=self.settings.classification_weight,
+            **self._together(known),
+            **self._common(seed),
+        )
 
     def _pc_vae(self, known: Tensor, seed: int) -> PCVAE:
-        return PCVAE(multiplier_start=self.settings.multiplier, **self._together(known), **self._common(seed))
+        # The default sees masked rows.
+        plain = self.settings.network == "mlp" and not self.settings.translation
+        return PCVAE(
+            latent_dim=self.settings.latent_dim,
+            posterior=None if plain else self._cautious_posterior,
+            multiplier_start=self.settings.multiplier,
+            **self._together(known),
+            **self._common(seed),
+        )
+
+    def _classifier(self, data_shape: Sequence[int], num_classes: int) -> nn.Module:
+        """The encoder's architecture for classes, with dropout, so that it does not learn a few rows by heart."""
+        if self.settings.network == "conv":
+            return self._moved(DropoutConv(data_shape, num_classes))
+        return self._moved(DropoutMLP(data_shape, num_classes, self.settings.hidden_dims))
+
+    def _encoder(self, data_shape: Sequence[int], output_dim: int) -> nn.Module:
+        if self.settings.network == "conv":
+            return self._moved(ConvEncoder(data_shape, output_dim))
+        return self._moved(MLP(data_shape, output_dim, self.settings.hidden_dims))
+
+    def _moved(self, network: nn.Module) -> nn.Module:
+        translation = self.settings.translation
+        return CorruptedInput(network, Translation(translation)) if translation else network
+
+    def _posterior(self, data_shape: Sequence[int], latent_dim: int) -> nn.Module:
+        return DiagonalNormal(self._encoder(data_shape, 2 * latent_dim))
+
+    def _cautious_posterior(self, data_shape: Sequence[int], latent_dim: int) -> nn.Module:
+        """One with dropout."""
+        return DiagonalNormal(self._classifier(data_shape, 2 * latent_dim))
 
     def _together(self, known: Tensor) -> dict[str, Any]:
         """Arguments of M2 and the PC-VAE, whose epochs are passes over the unlabelled rows."""
-        rows = int((known == UNLABELLED).sum()) or len(known)
         return {
-            "latent_dim": self.settings.latent_dim,
             "likelihood": self._likelihood(),
             "train_transform": self.data.train_transform,
-            "epochs": self._epochs(rows),
+            "epochs": self._epochs(self._unlabelled_rows(known)),
         }
+
+    def _unlabelled_rows(self, known: Tensor) -> int:
+        return int((known == UNLABELLED).sum()) or len(known)
 
     def _common(self, seed: int) -> dict[str, Any]:
         settings = self.settings
@@ -205,7 +267,7 @@ class Comparison:
     def _network(self, known: Tensor, seed: int) -> float:
         settings, transform, labelled = self.settings, self.data.train_transform, known != UNLABELLED
         with isolated_rng(seed, torch.device("cpu")):
-            network = MLP(self.data.data_shape, self.num_classes, settings.hidden_dims).to(settings.device)
+            network = self._encoder(self.data.data_shape, self.num_classes).to(settings.device)
 
         def losses(x: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(network(x if transform is None else transform(x)), y, reduction="none")

@@ -8,12 +8,13 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from pyrovae.networks import MLP
 from pyrovae.programs import check_positive
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
 from pyrovae.semi_supervised.m2 import M2
-from pyrovae.semi_supervised.parts import normal_likelihood
+from pyrovae.semi_supervised.parts import predicted_normal_likelihood
 from pyrovae.semi_supervised.rows import as_rows, check_shape
 from pyrovae.training import EpochTerms
 
@@ -27,8 +28,8 @@ class M1M2(SemiSupervisedClassifier):
 
     Args:
         m1: the first layer, not fitted; None is ``M1()``.
-        m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a
-            Normal of one learned scale and a classification weight of 1.
+        m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a Normal of predicted scales, a
+            classifier without dropout, hidden layers of 200 and a classification weight of 0.1.
         embedding: what of :math:`z_1` the second layer sees: ``"mean"``, the posterior means; or ``"draws"``, draws
             from the posterior, of which each training step takes another one.
         num_draws: draws of each row, for training and for predictions, which are means over them.
@@ -128,7 +129,13 @@ class M1M2(SemiSupervisedClassifier):
 
 def default_second_layer() -> M2:
     """M2 for real numbers."""
-    return M2(likelihood=partial(normal_likelihood, hidden_dims=(500,)), classification_weight=1.0)
+    # Latents are few and smooth: with dropout the classifier loses more than it learns by heart without.
+    return M2(
+        likelihood=partial(predicted_normal_likelihood, hidden_dims=(200,)),
+        classifier=partial(MLP, hidden_dims=(200,)),
+        hidden_dims=(200,),
+        classification_weight=0.1,
+    )
 
 
 def one_of_its_draws(draws: Tensor) -> Tensor:

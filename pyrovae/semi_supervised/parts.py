@@ -56,6 +56,11 @@ def normal_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: 
     return likelihoods.Normal(networks.MLP(input_dim, data_shape, hidden_dims))
 
 
+def predicted_normal_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: Sequence[int]) -> nn.Module:
+    """A likelihood of real numbers, with a scale for each that the decoder gives."""
+    return likelihoods.Normal(networks.MLP(input_dim, (2, *data_shape), hidden_dims), scale="predicted")
+
+
 def diagonal_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dims: Sequence[int]) -> nn.Module:
     """A mean-field Gaussian posterior."""
     return posteriors.DiagonalNormal(networks.MLP(input_shape, 2 * latent_dim, hidden_dims))
@@ -64,6 +69,34 @@ def diagonal_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dim
 def masking_posterior(input_shape: tuple[int, ...], latent_dim: int, hidden_dims: Sequence[int]) -> nn.Module:
     """The same, its encoder seeing in training rows with three entries of ten set to zero."""
     return posteriors.Denoising(diagonal_posterior(input_shape, latent_dim, hidden_dims), Masking(0.3))
+
+
+class CorruptedInput(nn.Module):
+    """A network that sees corrupted inputs in training, and the inputs themselves in evaluation.
+
+    Args:
+        network: module from rows to anything.
+        corruption: function from rows to rows of the same shape, ``data.Translation(2)`` for example.
+
+    Example:
+        >>> import torch
+        >>> from pyrovae.data import Translation
+        >>> classifier = CorruptedInput(networks.ConvEncoder((1, 8, 8), 10), Translation(1))
+        >>> classifier(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(self, network: nn.Module, corruption: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.corruption = network, corruption
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the network gives for the rows."""
+        return self.network(self.corruption(x) if self.training else x)
+
+    def extra_repr(self) -> str:
+        """What the printed module says of itself."""
+        return f"corruption={self.corruption!r}"
 
 
 class DropoutMLP(nn.Module):
@@ -100,6 +133,36 @@ class DropoutMLP(nn.Module):
             layers += [nn.Linear(width, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
             width = hidden_dim
         self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Unnormalised log-probabilities ``(rows, num_classes)``."""
+        return self.layers(x)
+
+
+class DropoutConv(nn.Module):
+    """A classifier's network for images: that of ``networks.ConvEncoder``, its last layer seeing a part of its inputs.
+
+    Args:
+        input_shape: ``(channels, height, width)`` of one image.
+        num_classes: number of outputs, one unnormalised log-probability for each class.
+        channels: output channels of each convolution; each one halves height and width.
+        dropout: share of the inputs of the last layer that are set to zero in training.
+
+    Raises:
+        ValueError: data that are no images, more convolutions than halvings.
+
+    Example:
+        >>> import torch
+        >>> DropoutConv((1, 8, 8), 10)(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, channels: Sequence[int] = (32, 64), dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        *features, last = networks.ConvEncoder(input_shape, num_classes, channels).layers
+        self.layers = nn.Sequential(*features, nn.Dropout(dropout), last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Unnormalised log-probabilities ``(rows, num_classes)``."""
