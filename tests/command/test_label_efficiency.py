@@ -107,6 +107,32 @@ def test_every_method_learns_two_kinds_of_rows(tmp_path):
         assert accuracy > 85, name
 
 
+@pytest.mark.parametrize("options", [["--network", "conv"], ["--network", "mlp", "--translation", "1"]])
+def test_convolutions_and_moved_images_in_every_network(options, tmp_path, capsys):
+    """A bright column of 16x16 images says the class by its place, left or right; every row moves."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    x = generator.normal(0, 0.3, size=(200, 16, 16))
+    x[np.arange(200), :, 4 + 6 * labels + generator.integers(-1, 2, 200)] += 2
+    np.savez(tmp_path / "columns.npz", data=x.astype(np.float32), labels=labels)
+    arguments = ["--data", str(tmp_path / "columns.npz"), "--labels", "20", "--seeds", "1", "--epochs", "25"]
+    arguments += ["--latent-dim", "4", "--m2-latent-dim", "3", "--hidden-dims", "[32]", "--batch-size", "50"]
+    assert main([*arguments, *options, "--output-dir", str(tmp_path / "out")]) == 0
+    by = "2" if "conv" in options else "1"
+    assert f"networks    {options[1]}, images moved by up to {by} pixels" in capsys.readouterr().out
+    for name, accuracy in accuracies(tmp_path / "out").items():
+        assert accuracy > 85, name
+
+
+def test_networks_are_chosen_by_the_images(tmp_path, capsys):
+    assert main(["--methods", "pixels-logistic", "--seeds", "1", "--output-dir", str(tmp_path / "digits")]) == 0
+    assert "\nnetworks    mlp\n" in capsys.readouterr().out
+    np.savez(tmp_path / "large.npz", data=np.random.default_rng(0).normal(size=(50, 16, 16)), labels=np.arange(50) % 2)
+    large = ["--data", str(tmp_path / "large.npz"), "--labels", "10", "--batch-size", "20"]
+    assert main([*large, "--methods", "pixels-logistic", "--seeds", "1", "--output-dir", str(tmp_path / "out")]) == 0
+    assert "\nnetworks    conv, images moved by up to 2 pixels\n" in capsys.readouterr().out
+
+
 def test_labels_are_balanced_nested_and_true():
     labels = torch.from_numpy(np.random.default_rng(0).choice(4, p=[0.1, 0.2, 0.3, 0.4], size=500))
     labels[:50] = -1
@@ -153,13 +179,22 @@ BAD = {
     "large batch": (["--batch-size", "5000"], ["--batch-size 5000: give at most 1258"]),
     "no number": (["--labels", "many"], ["--labels is many; expected a positive number"]),
     "unknown method": (["--methods", "m2", "pc-va"], ["--methods is pc-va", "did you mean pc-vae?"]),
+    "small images": (["--network", "conv", "--data", "narrow.npz"], ["--network conv: rows have shape (1, 8, 3)"]),
+    "moved rows of a table": (
+        ["--translation", "1", "--data", "table.npz"],
+        ["--translation 1: rows have shape (5,), and only images move"],
+    ),
     "unknown option": (["--label", "100"], ["unknown option --label; did you mean --labels?"]),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(case, tmp_path, capsys):
+def test_bad_input(case, tmp_path, capsys, monkeypatch):
     arguments, expected = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    labels = np.arange(40) % 2
+    np.savez("narrow.npz", data=np.ones((40, 8, 3), dtype=np.float32), labels=labels)
+    np.savez("table.npz", data=np.ones((40, 5), dtype=np.float32), labels=labels)
     try:
         status = main([*arguments, "--output-dir", str(tmp_path / "out")])
     except SystemExit as error:

@@ -1,12 +1,15 @@
+import hashlib
+import pickle
 import struct
 
 import numpy as np
 import pytest
 import torch
+import torchvision.datasets
 from sklearn.datasets import load_digits
 
 from pyrovae.data import load_data
-from pyrovae.data.named import RAW_FILES, data_root
+from pyrovae.data.named import CIFAR_FILES, RAW_FILES, data_root
 
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 
@@ -119,3 +122,53 @@ def test_labels_of_another_file(tmp_path):
     write_idx(raw / RAW_FILES[3], np.zeros(11))
     with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte holds 12 rows, but .* 11 labels"):
         load_data("mnist", root=tmp_path, download=False)
+
+
+@pytest.fixture
+def small_cifar(tmp_path, monkeypatch):
+    """Files in the form of CIFAR-10, four images in each batch, whose checksums torchvision is told."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    sums, images, labels = {}, [], []
+    for file in CIFAR_FILES:
+        content = {"label_names": [str(number) for number in range(10)]}
+        if file != "batches.meta":
+            images.append(random.integers(0, 256, (4, 3, 32, 32), dtype=np.uint8))
+            labels.append(random.integers(0, 10, 4).tolist())
+            content = {"data": images[-1].reshape(4, -1), "labels": labels[-1]}
+        written = pickle.dumps(content)
+        (folder / file).write_bytes(written)
+        sums[file] = hashlib.md5(written).hexdigest()
+    *train, test, meta = CIFAR_FILES
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", [[file, sums[file]] for file in train])
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [[test, sums[test]]])
+    monkeypatch.setattr(
+        torchvision.datasets.CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": sums[meta]}
+    )
+    return tmp_path, np.stack(images), labels
+
+
+def test_cifar10_has_three_channels_and_its_own_test_set(small_cifar):
+    root, images, labels = small_cifar
+    splits = load_data("cifar10", root=root, download=False, validation_fraction=0.25)
+    assert splits.data_shape == (3, 32, 32)
+    assert splits.support == "unit_interval"
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [15, 5, 4]
+    assert torch.equal(splits.test, torch.from_numpy(images[-1]).float() / 255)
+    assert splits.test_labels.tolist() == labels[-1]
+    drawn = torch.cat([splits.train, splits.validation])
+    drawn_labels = torch.cat([splits.train_labels, splits.validation_labels])
+    expected = torch.from_numpy(images[:-1]).flatten(0, 1).float() / 255
+    assert sorted_rows(drawn, drawn_labels) == sorted_rows(expected, torch.tensor(labels[:-1]).flatten())
+
+
+def test_a_changed_or_missing_file_of_cifar10(small_cifar):
+    root, _, _ = small_cifar
+    batch = root / "cifar-10-batches-py" / "data_batch_3"
+    batch.write_bytes(batch.read_bytes() + b".")
+    with pytest.raises(ValueError, match=r"cifar10: the files in .*cifar-10-batches-py cannot be read .*delete that"):
+        load_data("cifar10", root=root, download=False)
+    batch.unlink()
+    with pytest.raises(ValueError, match=r"lacks data_batch_3, and .*folder that holds cifar-10-batches-py"):
+        load_data("cifar10", root=root, download=False)

@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, networks, posteriors, priors
-from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
+from pyrovae.data import Translation
+from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE, CorruptedInput, DropoutConv
 
 SMALL = {"latent_dim": 3, "hidden_dims": (16,), "epochs": 2, "batch_size": 20, "progress": False}
 
@@ -198,3 +199,30 @@ def test_samples_of_a_class():
     assert set(rows.unique().tolist()) <= {0.0, 1.0}
     torch.testing.assert_close(model.sample(2, 5), rows)
     assert not torch.equal(model.sample(2, 5, mean=True), model.sample(1, 5, mean=True))
+
+
+def test_networks_that_see_corrupted_inputs_see_them_in_training_only():
+    x = bits(50, (1, 8, 8))
+    corrupted = CorruptedInput(torch.nn.Identity(), Translation(2))
+    torch.manual_seed(0)
+    moved = corrupted(x)
+    torch.manual_seed(0)
+    torch.testing.assert_close(moved, Translation(2)(x), rtol=0, atol=0)
+    assert torch.equal(corrupted.eval()(x), x)
+
+
+def test_dropout_before_the_last_layer_of_convolutions():
+    """In evaluation the plain network; in training its last layer's inputs are twice themselves or zero."""
+    network, x = DropoutConv((1, 8, 8), 3, channels=(4, 6), dropout=0.5), bits(50, (1, 8, 8))
+    *features, dropout, last = network.layers
+    with torch.no_grad():
+        inputs = torch.nn.Sequential(*features)(x)
+        torch.testing.assert_close(network.eval()(x), last(inputs))
+        network.train()
+        torch.manual_seed(0)
+        outputs = network(x)
+        torch.manual_seed(0)
+        kept = dropout(inputs)
+        torch.testing.assert_close(outputs, last(kept))
+    assert bool(((kept == 0) | (kept == 2 * inputs)).all())
+    assert 0.4 < float((kept[inputs > 0] == 0).double().mean()) < 0.6
