@@ -139,10 +139,11 @@ class Comparison:
             embedding: Embedding = "mean" if method == "m1-means" else "draws"
             accuracy = self._m1(seed, embedding).fit(self.fixed, known).score(test, labels)
         elif method == "m1-m2":
-            accuracy = M1M2(self._m1(seed), self._second_layer(known, seed)).fit(self.fixed, known).score(test, labels)
+            model = M1M2(self._m1(seed), self._second_layer(known, seed))
+            accuracy = model.fit(self.fixed, known).score(test, labels)
         else:
-            model = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
-            accuracy = model.fit(self.data.train, known).score(test, labels)
+            together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
+            accuracy = together.fit(self.data.train, known).score(test, labels)
         return accuracy, seconds_before + time.perf_counter() - start
 
     def _fit_vae(self, known: Tensor, seed: int) -> float:
