@@ -30,9 +30,9 @@ class M1M2(SemiSupervisedClassifier):
         m1: the first layer, not fitted; None is ``M1()``.
         m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a Normal of predicted scales, a
             classifier without dropout, hidden layers of 200 and a classification weight of 0.1.
-        embedding: what of :math:`z_1` the second layer sees: ``"draws"`` from the posterior, of which each training step
-            takes another one, as the authors do; or ``"mean"``, the posterior means. Of latents that M1 leaves unused,
-            draws are noise from the prior; means are next to constant, and how they differ can fill the second layer.
+        embedding: what of :math:`z_1` the second layer sees: ``"draws"`` from the posterior, of which each training
+            step takes another one, as the authors do; or ``"mean"``, the posterior means. Of latents that M1 leaves
+            unused draws are noise from the prior, and means next to constants, whose differences fill the second layer.
         num_draws: draws of each row, for training and for predictions, which are means over them.
 
     Attributes:
