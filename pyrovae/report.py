@@ -55,7 +55,7 @@ def write_run(
     provenance = data.provenance()
     columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
-    about = {"Description": "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in columns.items())}
+    about = plots.picture_metadata(provenance)
     curves = plots.learning_curves(result.history, result.best_epoch)
     curves.savefig(folder / "learning_curves.png", metadata=about)
     if bounds is not None:
