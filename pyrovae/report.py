@@ -10,6 +10,7 @@ import torch
 from pyrovae import plots
 from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
+from pyrovae.pictures import PICTURE_FILES
 from pyrovae.runs import Run, describe_objective, describe_parts, save, write_summary
 from pyrovae.training import FitResult
 
@@ -48,7 +49,7 @@ def write_run(
 
     # What an overwritten run had and this one will not have must not stay beside it.
     scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
-    for name in (*_TABLES_AND_PICTURES, *scored):
+    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
     # The weights first: whatever fails after them, they are there.
     save(run, folder, _summary(run, data, result, bounds, status, seconds, "not drawn yet"))

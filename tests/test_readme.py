@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pyrovae import compare, evaluate, fit, label_efficiency
+from pyrovae import compare, evaluate, fit, label_efficiency, look
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency}
+COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency, "look": look}
 
 
 def test_python_blocks_run_one_after_the_other(capsys):

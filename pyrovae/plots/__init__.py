@@ -6,13 +6,14 @@ from pyrovae.plots.decoded import class_samples, interpolation, manifold, traver
 from pyrovae.plots.figures import picture_metadata
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.latents import latent_space
-from pyrovae.plots.projection import Projection, ProjectionMethod, project
+from pyrovae.plots.projection import Projection, ProjectionMethod, check_method, project
 from pyrovae.plots.rows import reconstructions, samples
 
 __all__ = [
     "Projection",
     "ProjectionMethod",
     "accuracy_by_labels",
+    "check_method",
     "class_samples",
     "interpolation",
     "latent_histograms",

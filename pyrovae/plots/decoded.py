@@ -23,6 +23,7 @@ def interpolation(
     end: Tensor | None = None,
     *,
     names: Sequence[str] | None = None,
+    title: str = "decoded on the straight line between two codes",
     entry_names: Sequence[str] | None = None,
 ) -> "Figure":
     """Lines between two rows, one below the other, as ``interpolate`` of a model gives them.
@@ -32,6 +33,7 @@ def interpolation(
         start: the rows of data where the lines start, ``(rows, *data_shape)``, shown before them.
         end: those where they end, shown behind them.
         names: of the lines.
+        title: what was decoded.
         entry_names: of the entries of a row that is no image.
 
     Raises:
@@ -54,7 +56,7 @@ def interpolation(
         parts, columns = [*parts, end[None]], [*columns, "data"]
     return table_of_rows(
         torch.cat(parts).movedim(1, 0),
-        "decoded on the straight line between two codes",
+        title,
         names or [f"line {row}" for row in range(rows)],
         columns,
         entry_names,
@@ -68,6 +70,7 @@ def traversals(
     names: Sequence[str] | None = None,
     values: Sequence[str] | None = None,
     value_label: str = "",
+    title: str = "decoded while one latent dimension moves and the others stay",
     entry_names: Sequence[str] | None = None,
 ) -> "Figure":
     """One line for each latent dimension that moves, one column for each of its values, as ``VAE.traverse`` gives them.
@@ -77,6 +80,7 @@ def traversals(
         names: of the dimensions; without them z[0], z[1] and so on.
         values: of the columns; without them they are numbered.
         value_label: what the values are.
+        title: what was decoded.
         entry_names: of the entries of a row that is no image.
 
     Raises:
@@ -90,7 +94,6 @@ def traversals(
     _check(images, 2, "(dims, num_values, *data_shape)")
     dims, count = images.shape[:2]
     columns = values or [str(number) for number in range(count)]
-    title = "decoded while one latent dimension moves and the others stay"
     return table_of_rows(images, title, names or dimension_names(dims), columns, entry_names, value_label)
 
 
@@ -158,7 +161,13 @@ def variants(
     return table_of_rows(torch.cat([x[None], images]).movedim(1, 0), title, lines, columns, entry_names, "variant")
 
 
-def manifold(images: Tensor, values: Tensor | None = None, *, entry_names: Sequence[str] | None = None) -> "Figure":
+def manifold(
+    images: Tensor,
+    values: Tensor | None = None,
+    *,
+    title: str = "decoded on a grid over the latent space",
+    entry_names: Sequence[str] | None = None,
+) -> "Figure":
     """What is decoded on a grid over two latent dimensions, as ``VAE.manifold`` gives it.
 
     z[0] grows to the right, z[1] upwards. Images are set side by side (Kingma and Welling, 2014, figure 4); of rows
@@ -167,6 +176,7 @@ def manifold(images: Tensor, values: Tensor | None = None, *, entry_names: Seque
     Args:
         images: ``(size, size, *data_shape)``; the first index is that of z[0], the second that of z[1].
         values: of the two dimensions, ``(2, size)``, written at the edges.
+        title: what was decoded.
         entry_names: of the entries of a row that is no image.
 
     Raises:
@@ -183,11 +193,11 @@ def manifold(images: Tensor, values: Tensor | None = None, *, entry_names: Seque
     # Lines from top to bottom, columns from left to right.
     cells = images.transpose(0, 1).flip(0)
     if are_images(cells.flatten(0, 1)):
-        return _grid_of_images(cells, values)
-    return _maps_of_entries(cells.flatten(2), values, entry_names)
+        return _grid_of_images(cells, values, title)
+    return _maps_of_entries(cells.flatten(2), values, entry_names, title)
 
 
-def _grid_of_images(cells: Tensor, values: Tensor | None) -> "Figure":
+def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure":
     size = len(cells)
     height, width = cells.shape[-2:]
     low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
@@ -203,11 +213,11 @@ def _grid_of_images(cells: Tensor, values: Tensor | None) -> "Figure":
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set(xlabel="z[0]", ylabel="z[1]")
-    axes.set_title("decoded on a grid over the latent space", fontsize=10)
+    axes.set_title(title, fontsize=10)
     return figure
 
 
-def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence[str] | None) -> "Figure":
+def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence[str] | None, title: str) -> "Figure":
     size, entries = len(cells), cells.shape[-1]
     spread = cells.flatten(0, 1).var(0)
     shown = sorted(spread.argsort(descending=True)[:_MOST_PANELS].tolist())
@@ -226,7 +236,7 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     some = f", {len(shown)} of {entries} entries, those that vary most" if len(shown) < entries else ""
-    figure.suptitle(f"decoded on a grid over the latent space{some}", fontsize=10)
+    figure.suptitle(f"{title}{some}", fontsize=10)
     return figure
 
 

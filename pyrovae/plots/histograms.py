@@ -21,6 +21,7 @@ def latent_histograms(
     dims: Sequence[int] | None = None,
     *,
     names: Sequence[str] | None = None,
+    title: str | None = None,
 ) -> "Figure":
     """A histogram of the rows for each latent dimension, the classes stacked on one another.
 
@@ -30,6 +31,7 @@ def latent_histograms(
         dims: the dimensions to show; None shows all, or of more than twelve those with the largest variance over rows,
             as the title says.
         names: of all dimensions; without them z[0], z[1] and so on.
+        title: what the codes are; without it how many dimensions of how many are shown.
 
     Raises:
         ValueError: no such dimension, codes that are no table of numbers, labels of another number of rows.
@@ -46,12 +48,12 @@ def latent_histograms(
     if dims is not None and not (dims and all(0 <= dim < total for dim in dims)):
         raise ValueError(f"dims is {list(dims)}; expected whole numbers from 0 to {total - 1}")
     names = names or dimension_names(total)
-    title = f"codes of {len(codes):,} rows"
+    some = ""
     if dims is not None:
         shown = list(dims)
     elif total > MOST_PANELS:
         shown = sorted(values.var(0).argsort(descending=True)[:MOST_PANELS].tolist())
-        title += f": {MOST_PANELS} of {total} latent dimensions, those with the largest variance"
+        some = f": {MOST_PANELS} of {total} latent dimensions, those with the largest variance"
     else:
         shown = list(range(total))
     classes = [] if labels is None else sorted(set(labels.tolist()))
@@ -78,5 +80,5 @@ def latent_histograms(
         axes.set_axis_off()
     if classes:
         class_legend(figure, classes, colours)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title or f"codes of {len(codes):,} rows{some}", fontsize=10)
     return figure

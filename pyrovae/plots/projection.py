@@ -55,8 +55,7 @@ def project(
         ('component 1: 100 % of the variance', 'component 2: 0 % of the variance')
     """
     check_codes(codes)
-    if method not in get_args(ProjectionMethod):
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(get_args(ProjectionMethod))}")
+    check_method(method)
     if codes.shape[1] < 2 or len(codes) < _FEWEST_ROWS:
         raise ValueError(
             f"codes have shape {tuple(codes.shape)}; a projection needs {_FEWEST_ROWS} rows and two dimensions at least"
@@ -71,6 +70,18 @@ def project(
         return _principal_components(values)
     points, title = _tsne(values, seed) if method == "tsne" else _umap(values, seed)
     return Projection(points, ("", ""), title, has_units=False)
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that cannot be used.
+
+    Raises:
+        ValueError: an unknown one, or UMAP without its package.
+    """
+    if method not in get_args(ProjectionMethod):
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(get_args(ProjectionMethod))}")
+    if method == "umap":
+        _umap_package()
 
 
 def check_codes(codes: Tensor) -> None:
