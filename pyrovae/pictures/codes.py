@@ -63,11 +63,11 @@ class Codes:
         """The names of the chosen dimensions, with their KL."""
         if self.kl is None:
             return [self.names[dim] for dim in self.dims]
-        return [f"{self.names[dim]}, KL {self.kl[dim].item():.2f}" for dim in self.dims]
+        return [f"{self.names[dim]}, KL {self.kl[dim].item():.2f} nats" for dim in self.dims]
 
     def space(self, labels: Tensor | None, method: plots.ProjectionMethod, seed: int) -> "Figure":
         """The codes as points of a plane."""
-        return plots.latent_space(self.means, labels, method, seed=seed, names=self.names)
+        return plots.latent_space(self.means, labels, method, seed=seed, names=self.names, title=self._title())
 
     def histograms(self, labels: Tensor | None) -> "Figure":
         """The codes by dimension."""
@@ -75,5 +75,8 @@ class Codes:
             self.means[:, self.dims],
             labels,
             names=self.named(),
-            title=f"posterior means of {len(self.means):,} test rows{self.choice}",
+            title=f"{self._title()}{self.choice}",
         )
+
+    def _title(self) -> str:
+        return f"posterior means of {len(self.means):,} test rows"

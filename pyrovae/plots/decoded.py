@@ -202,7 +202,7 @@ def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure
     height, width = cells.shape[-2:]
     low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
     side = min(8.0, 0.6 * size + 1)
-    figure = new_figure(side, side * height / width + 0.3)
+    figure = new_figure(side, side * height / width)
     axes = figure.subplots()
     axes.imshow(tile(cells.flatten(0, 1), size, size, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
     across = [index * (width + 1) + (width - 1) / 2 for index in range(size)]
@@ -225,7 +225,7 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     down = -(-len(shown) // across)
     figure = new_figure(max(2.7 * across, 4.0), 2.5 * down + 0.4)
     grid = figure.subplots(down, across, squeeze=False).flatten()
-    marked = _marked(size, 3)
+    marked = _marked(size)
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):
         picture = axes.imshow(cells[..., entry].numpy(), cmap="viridis", aspect="equal")
         figure.colorbar(picture, ax=axes, fraction=0.05)
@@ -240,9 +240,9 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     return figure
 
 
-def _marked(size: int, marks: int = 5) -> list[int]:
+def _marked(size: int) -> list[int]:
     """Some of the positions of a grid, both ends among them."""
-    return sorted({round(place) for place in torch.linspace(0, size - 1, min(size, marks)).tolist()})
+    return sorted({round(place) for place in torch.linspace(0, size - 1, min(size, 4)).tolist()})
 
 
 def _written(values: Tensor | None, dim: int, marked: Sequence[int]) -> list[str]:

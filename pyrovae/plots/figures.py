@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-# Ten that are told apart with any colour vision (Petroff, 2021).
+# Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
 CLASS_COLOURS = (
     "#3f90da",
     "#ffa90e",
@@ -20,7 +20,7 @@ CLASS_COLOURS = (
     "#a96b59",
     "#e76300",
     "#b9ac70",
-    "#717581",
+    "#000000",
     "#92dadd",
 )
 

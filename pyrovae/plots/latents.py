@@ -22,6 +22,7 @@ def latent_space(
     *,
     seed: int = 0,
     names: Sequence[str] | None = None,
+    title: str | None = None,
 ) -> "Figure":
     """One point for each row, at its code in a plane, in the colour of its class.
 
@@ -34,6 +35,7 @@ def latent_space(
         method: ``"pca"``, ``"tsne"``, or ``"umap"``, which needs ``pip install 'pyrovae[umap]'``.
         seed: of t-SNE and UMAP.
         names: of the dimensions; without them z[0], z[1] and so on.
+        title: what the codes are; without it how many rows they are of.
 
     Raises:
         ValueError: as ``project``; labels of another number of rows.
@@ -45,12 +47,12 @@ def latent_space(
     """
     check_labels(labels, len(codes))
     if codes.dim() == 2 and codes.shape[1] == 1:
-        return latent_histograms(codes, labels, names=names)
+        return latent_histograms(codes, labels, names=names, title=title)
     projection = project(codes, method, seed=seed, names=names)
     figure = new_figure(6.4, 5.6)
     axes = figure.subplots()
     first, second = projection.points.T.numpy()
-    size = min(max(6000 / len(codes), 3.0), 25.0)
+    size = min(max(16000 / len(codes), 4.0), 25.0)
     if labels is None:
         axes.scatter(first, second, s=size, color=BLUE, alpha=0.6, linewidths=0)
     else:
@@ -64,7 +66,7 @@ def latent_space(
         if len(classes) <= len(CLASS_COLOURS):
             _name_classes(axes, projection.points, labels.cpu(), colours)
     axes.set(xlabel=projection.axis_names[0], ylabel=projection.axis_names[1])
-    axes.set_title(f"{projection.title}, {len(codes):,} rows", fontsize=10)
+    axes.set_title(f"{title or f'codes of {len(codes):,} rows'}{projection.title}", fontsize=10)
     axes.set_aspect("equal", adjustable="datalim")
     if not projection.has_units:
         axes.set(xticks=[], yticks=[])
@@ -73,8 +75,6 @@ def latent_space(
 
 def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[int, Any]) -> None:
     """The number of each class, on its point that is nearest to its medians."""
-    from matplotlib.patheffects import withStroke
-
     for name, colour in colours.items():
         own = points[labels == name]
         nearest = own[torch.linalg.vector_norm(own - own.median(0).values, dim=1).argmin()]
@@ -83,8 +83,12 @@ def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[in
             (nearest[0].item(), nearest[1].item()),
             ha="center",
             va="center",
-            fontsize=13,
-            fontweight="bold",
-            color="black",
-            path_effects=[withStroke(linewidth=4, foreground="white"), withStroke(linewidth=2, foreground=colour)],
+            fontsize=11,
+            bbox={
+                "boxstyle": "circle,pad=0.25",
+                "facecolor": "white",
+                "edgecolor": colour,
+                "linewidth": 2,
+                "alpha": 0.9,
+            },
         )

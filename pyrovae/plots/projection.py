@@ -21,7 +21,7 @@ class Projection:
     Attributes:
         points: ``(rows, 2)``, float64.
         axis_names: of the two numbers.
-        title: how they were found.
+        title: how they were found, after a colon; empty for the codes themselves.
         has_units: whether the numbers of a point mean anything but who is near whom.
     """
 
@@ -63,7 +63,7 @@ def project(
     values = codes.detach().cpu().double()
     if codes.shape[1] == 2:
         first, second = names or dimension_names(2)
-        return Projection(values, (first, second), "latent space", has_units=True)
+        return Projection(values, (first, second), "", has_units=True)
     if bool((values == values[0]).all()):
         raise ValueError("all codes are equal, so there is nothing to project: the latent holds nothing of the rows")
     if method == "pca":
@@ -110,7 +110,7 @@ def _principal_components(values: Tensor) -> Projection:
         f"component {number}: {100 * share:.0f} % of the variance"
         for number, share in enumerate(pca.explained_variance_ratio_, start=1)
     )
-    title = f"principal components of {values.shape[1]} latent dimensions"
+    title = f": principal components of {values.shape[1]} latent dimensions"
     return Projection(points, (first, second), title, has_units=True)
 
 
@@ -120,7 +120,7 @@ def _tsne(values: Tensor, seed: int) -> tuple[Tensor, str]:
     perplexity = min(30.0, (len(values) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
     points = torch.from_numpy(tsne.fit_transform(values.numpy())).double()
-    return points, f"t-SNE of {values.shape[1]} latent dimensions, perplexity {perplexity:g}"
+    return points, f": t-SNE of {values.shape[1]} latent dimensions, perplexity {perplexity:g}"
 
 
 def _umap(values: Tensor, seed: int) -> tuple[Tensor, str]:
@@ -131,7 +131,7 @@ def _umap(values: Tensor, seed: int) -> tuple[Tensor, str]:
     if len(values) <= 15:
         reducer.set_params(init="random")
     points = torch.from_numpy(reducer.fit_transform(values.numpy())).double()
-    return points, f"UMAP of {values.shape[1]} latent dimensions, {neighbours} neighbours"
+    return points, f": UMAP of {values.shape[1]} latent dimensions, {neighbours} neighbours"
 
 
 def _umap_package() -> Any:

@@ -50,7 +50,8 @@ def _images(
     height, width = cells.shape[-2:]
     low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
     size = min(0.75, 11 / columns)
-    figure = new_figure(columns * size + 1.2, lines * size * height / width + 0.8)
+    beside = 0.085 * max(len(part) for name in line_names for part in name.split("\n"))
+    figure = new_figure(columns * size + beside + 0.3, lines * size * height / width + 0.8)
     axes = figure.subplots()
     axes.imshow(tile(cells.flatten(0, 1), lines, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
     axes.set_yticks([line * (height + 1) + (height - 1) / 2 for line in range(lines)], line_names)
