@@ -74,10 +74,15 @@ def latent_space(
 
 
 def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[int, Any]) -> None:
-    """The number of each class, on its point that is nearest to its medians."""
+    """The number of each class, on the point nearest to its medians that leaves the others' numbers free."""
+    apart = 0.06 * (points.amax(0) - points.amin(0)).max()
+    taken = torch.full((1, 2), torch.inf, dtype=points.dtype)
     for name, colour in colours.items():
         own = points[labels == name]
-        nearest = own[torch.linalg.vector_norm(own - own.median(0).values, dim=1).argmin()]
+        distance = torch.linalg.vector_norm(own - own.median(0).values, dim=1)
+        free = torch.cdist(own, taken).amin(1) > apart
+        nearest = own[torch.where(free, distance, distance + distance.max() + 1).argmin()]
+        taken = torch.cat([taken, nearest[None]])
         axes.annotate(
             str(name),
             (nearest[0].item(), nearest[1].item()),

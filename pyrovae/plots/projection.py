@@ -110,7 +110,7 @@ def _principal_components(values: Tensor) -> Projection:
         f"component {number}: {100 * share:.0f} % of the variance"
         for number, share in enumerate(pca.explained_variance_ratio_, start=1)
     )
-    title = f": principal components of {values.shape[1]} latent dimensions"
+    title = f": principal components of {values.shape[1]} dimensions"
     return Projection(points, (first, second), title, has_units=True)
 
 
@@ -120,7 +120,7 @@ def _tsne(values: Tensor, seed: int) -> tuple[Tensor, str]:
     perplexity = min(30.0, (len(values) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
     points = torch.from_numpy(tsne.fit_transform(values.numpy())).double()
-    return points, f": t-SNE of {values.shape[1]} latent dimensions, perplexity {perplexity:g}"
+    return points, f": t-SNE of {values.shape[1]} dimensions"
 
 
 def _umap(values: Tensor, seed: int) -> tuple[Tensor, str]:
@@ -131,7 +131,7 @@ def _umap(values: Tensor, seed: int) -> tuple[Tensor, str]:
     if len(values) <= 15:
         reducer.set_params(init="random")
     points = torch.from_numpy(reducer.fit_transform(values.numpy())).double()
-    return points, f": UMAP of {values.shape[1]} latent dimensions, {neighbours} neighbours"
+    return points, f": UMAP of {values.shape[1]} dimensions"
 
 
 def _umap_package() -> Any:
