@@ -56,15 +56,18 @@ class Decoded:
         )
 
     def traversals(self, codes: Codes) -> "Figure":
-        """Around the first row, one dimension after the other."""
-        images = self.vae.traverse(self.x[0], codes.dims)
+        """Around the first row, or where its posterior has no mean around the prior's medians."""
+        try:
+            images = self.vae.traverse(self.x[0], codes.dims)
+            start = f"the posterior mean of test {self.names[0]}"
+        except ValueError:
+            images, start = self.vae.traverse(None, codes.dims), "the medians of the prior"
         return plots.traversals(
             images.cpu(),
             names=codes.named(),
             values=[f"{100 * part:.0f} %" for part in TRAVERSED.tolist()],
             value_label="quantile of the prior",
-            title=f"mean of p(x|z), one dimension moved, the others at the posterior mean of test {self.names[0]}"
-            f"{codes.choice}",
+            title=f"mean of p(x|z), one dimension moved, the others at {start}{codes.choice}",
             entry_names=self.data.column_names,
         )
 

@@ -223,7 +223,7 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     shown = sorted(spread.argsort(descending=True)[:_MOST_PANELS].tolist())
     across = min(len(shown), 4)
     down = -(-len(shown) // across)
-    figure = new_figure(max(2.7 * across, 4.0), 2.5 * down + 0.4)
+    figure = new_figure(max(2.7 * across, 4.0), 2.3 * down + 0.4)
     grid = figure.subplots(down, across, squeeze=False).flatten()
     marked = _marked(size)
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):

@@ -1,5 +1,6 @@
 """The latent dimensions, one at a time."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 12
-_BINS = 40
+_MOST_BINS = 40
 
 
 def latent_histograms(
@@ -59,6 +60,8 @@ def latent_histograms(
     classes = [] if labels is None else sorted(set(labels.tolist()))
     colours = class_colours(classes) if classes else [BLUE]
     groups = [values] if labels is None else [values[labels.cpu() == name] for name in classes]
+    # Fewer of few rows, which would lie one in a bin.
+    bins = min(max(round(2 * math.sqrt(len(values))), 5), _MOST_BINS)
     columns = min(len(shown), 4)
     lines = -(-len(shown) // columns)
     figure = new_figure(max(2.5 * columns, 4.5) + bool(classes), max(2.1 * lines, 3.0 if lines == 1 else 0) + 0.3)
@@ -67,7 +70,7 @@ def latent_histograms(
         low, high = (end.item() for end in values[:, dim].aminmax())
         axes.hist(
             [group[:, dim].numpy() for group in groups],
-            bins=_BINS,
+            bins=bins,
             range=(low, high) if high > low else None,
             stacked=True,
             color=colours,
@@ -75,6 +78,7 @@ def latent_histograms(
             rwidth=1.0,
             linewidth=0,
         )
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=names[dim], ylabel="rows" if panel % columns == 0 else "")
     for axes in grid[len(shown) :]:
         axes.set_axis_off()

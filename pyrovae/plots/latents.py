@@ -76,13 +76,15 @@ def latent_space(
 def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[int, Any]) -> None:
     """The number of each class, on the point nearest to its medians that leaves the others' numbers free."""
     apart = 0.06 * (points.amax(0) - points.amin(0)).max()
-    taken = torch.full((1, 2), torch.inf, dtype=points.dtype)
+    taken: list[Tensor] = []
     for name, colour in colours.items():
         own = points[labels == name]
         distance = torch.linalg.vector_norm(own - own.median(0).values, dim=1)
-        free = torch.cdist(own, taken).amin(1) > apart
+        free = torch.ones(len(own), dtype=torch.bool)
+        for place in taken:
+            free &= torch.linalg.vector_norm(own - place, dim=1) > apart
         nearest = own[torch.where(free, distance, distance + distance.max() + 1).argmin()]
-        taken = torch.cat([taken, nearest[None]])
+        taken.append(nearest)
         axes.annotate(
             str(name),
             (nearest[0].item(), nearest[1].item()),

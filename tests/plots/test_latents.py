@@ -103,7 +103,7 @@ def test_umap_without_its_package_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_histograms_count_the_rows_of_each_class(labelled):
-    codes, labels = clusters(3, rows=61)
+    codes, labels = clusters(3, rows=900 + 61)
     figure = plots.latent_histograms(codes, labels if labelled else None)
     assert len(figure.axes) == 3
     for dim, axes in enumerate(figure.axes):
