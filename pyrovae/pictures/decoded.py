@@ -37,7 +37,7 @@ class Decoded:
         self.rows = list(rows)
         self.x = data.test[self.rows].to(device)
         labels = data.test_labels
-        self.names = [f"row {row}" if labels is None else f"row {row} ({labels[row].item()})" for row in self.rows]
+        self.names = [f"row {row}" if labels is None else f"row {row}, class {labels[row].item()}" for row in self.rows]
 
     def interpolation(self) -> "Figure":
         """From each row to the next one."""

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from pyrovae import load, load_data
+from pyrovae import VAE, Run, likelihoods, load, load_data, networks, posteriors, priors
 from pyrovae.fit import main as fit_main
 from pyrovae.look import main as look_main
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, draw_pictures
@@ -171,3 +171,19 @@ def test_umap_that_is_not_installed(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     assert look_main([str(folder / "digits"), "--method", "umap"]) == 2
     assert "pip install 'pyrovae[umap]'" in capsys.readouterr().err
+
+
+def test_a_posterior_without_a_mean_leaves_out_lines_and_traverses_from_the_prior():
+    flow = posteriors.Flow(3, encoder=networks.MLP((1, 8, 8), 2 * 3, (8,)))
+    vae = VAE(priors.StandardNormal(3), likelihoods.Bernoulli(networks.MLP(3, (1, 8, 8), (8,))), flow)
+    pictures = draw_pictures(
+        Run(vae.model, vae.guide, {}, (1, 8, 8)),
+        load_data("digits", binarize="static"),
+        PictureOptions(dims=[2], num_rows=30),
+        torch.device("cpu"),
+    )
+    assert set(pictures.left_out) == {"interpolation.png", "manifold.png"}
+    assert "no mean in closed form" in pictures.left_out["interpolation.png"]
+    (axes,) = pictures.figures["traversals.png"].axes
+    assert axes.get_title(loc="left").endswith("the others at the medians of the prior")
+    assert len(axes.get_yticks()) == 1
