@@ -32,7 +32,7 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
     if data is None and found.checksum != stored_data(folder)["checksum"]:
         raise ValueError(
             f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
-            "back, or give --data to score other rows"
+            "back; python -m pyrovae.evaluate scores other rows, given by --data"
         )
     if found.data_shape != run.data_shape:
         raise ValueError(
