@@ -7,10 +7,9 @@ from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from pyrovae.command_line import CommandParser, choose_device, run_command
-from pyrovae.data import load_data
+from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Schedule, Start
-from pyrovae.runs import ScoringOptions, load, score_rows, stored_data, summary_of, weights_checksum
+from pyrovae.runs import ScoringOptions, load, score_rows, summary_of, weights_checksum
 
 
 def make_parser() -> CommandParser:
@@ -63,26 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: dict[str, Any]) -> int:
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
-    config = run.config
-    data = load_data(
-        options["data"] or config["data"],
-        root=options["data_root"] or config["data_root"],
-        binarize=config["binarize"],
-        missing=config["missing"],
-        columns=config["columns"],
-        seed=config["seed"],
-        validation_fraction=config["validation_fraction"],
-        test_fraction=config["test_fraction"],
-    )
-    if options["data"] is None and data.checksum != stored_data(options["run"])["checksum"]:
-        raise ValueError(
-            f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
-            "back, or give --data to score other rows"
-        )
-    if data.data_shape != run.data_shape:
-        raise ValueError(
-            f"--data {options['data']}: its rows have shape {data.data_shape}, the run was fitted to {run.data_shape}"
-        )
+    data = rows_of_run(run, options["run"], data=options["data"], root=options["data_root"])
     scoring = ScoringOptions(
         num_samples=options["num_samples"],
         chunk_size=options["chunk_size"],

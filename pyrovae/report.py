@@ -10,6 +10,7 @@ import torch
 from pyrovae import plots
 from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
+from pyrovae.pictures import PICTURE_FILES
 from pyrovae.runs import Run, describe_objective, describe_parts, save, write_summary
 from pyrovae.training import FitResult
 
@@ -48,14 +49,14 @@ def write_run(
 
     # What an overwritten run had and this one will not have must not stay beside it.
     scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
-    for name in (*_TABLES_AND_PICTURES, *scored):
+    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
     # The weights first: whatever fails after them, they are there.
     save(run, folder, _summary(run, data, result, bounds, status, seconds, "not drawn yet"))
     provenance = data.provenance()
     columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
-    about = {"Description": "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in columns.items())}
+    about = plots.picture_metadata(provenance)
     curves = plots.learning_curves(result.history, result.best_epoch)
     curves.savefig(folder / "learning_curves.png", metadata=about)
     if bounds is not None:

@@ -22,9 +22,10 @@ LAYERS = [
     {"evaluation"},
     {"runs"},
     {"plots"},
+    {"pictures"},
     {"report"},
     {"command_line"},
-    {"fit", "evaluate", "compare", "label_efficiency"},
+    {"fit", "evaluate", "compare", "label_efficiency", "look"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -81,7 +82,7 @@ assert torch.get_default_dtype() == torch.float32
 def test_commands_are_modules_and_nothing_of_their_names_is_exported():
     import pyrovae
 
-    commands = {"fit", "evaluate", "compare", "label_efficiency"}
+    commands = {"fit", "evaluate", "compare", "label_efficiency", "look"}
     assert not commands & set(pyrovae.__all__)
     for name in sorted(commands):
         done = subprocess.run(

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pyrovae import compare, evaluate, fit, label_efficiency
+from pyrovae import compare, evaluate, fit, label_efficiency, look
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency}
+COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency, "look": look}
 
 
 def test_python_blocks_run_one_after_the_other(capsys):
     names: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    for block, printed in zip(blocks, ("log p(x)", "ScoreFunction, no baseline"), strict=True):
+    for block, printed in zip(blocks, ("log p(x)", "", "ScoreFunction, no baseline"), strict=True):
         exec(compile(block, "README.md", "exec"), names)
         assert printed in capsys.readouterr().out
 

@@ -12,6 +12,7 @@ from pyrovae.command_line.execution import (
 from pyrovae.command_line.objective import DEFAULT_OBJECTIVE, add_objective_options
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
+from pyrovae.command_line.stored_rows import rows_of_run
 
 __all__ = [
     "DEFAULT_OBJECTIVE",
@@ -25,5 +26,6 @@ __all__ = [
     "choose_device",
     "claim_folder",
     "print_error",
+    "rows_of_run",
     "run_command",
 ]

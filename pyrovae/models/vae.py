@@ -1,5 +1,6 @@
 """The variational autoencoder as a pair of Pyro programs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyro
@@ -9,7 +10,8 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from pyrovae.models.interpolation import line
-from pyrovae.programs import initialize_modules
+from pyrovae.models.looking import TRAVERSED, check_scale, moved, plane, quantiles
+from pyrovae.programs import check_positive, initialize_modules
 
 
 class VAE(nn.Module):
@@ -175,6 +177,133 @@ class VAE(nn.Module):
             ``(num_samples, *data_shape)``.
         """
         p_x = self.decode(self.prior().sample((num_samples,)))
+        return p_x.mean.detach() if mean else p_x.sample()
+
+    @torch.no_grad()
+    def prior_quantiles(self, probabilities: Tensor) -> Tensor:
+        r"""The values :math:`v_{di}` of each latent dimension with :math:`p(z_d \le v_{di}) = P_i`.
+
+        Exact where the prior has independent dimensions whose quantiles have a closed form (normal, Laplace); else
+        those of 10,000 draws from it, always the same ones.
+
+        Args:
+            probabilities: P ``(num_values,)``, strictly between 0 and 1.
+
+        Returns:
+            ``(latent_dim, num_values)``.
+        """
+        return quantiles(self.prior(), probabilities.to(next(self.parameters()).device)).detach()
+
+    @torch.no_grad()
+    def traverse(
+        self, x: Tensor | None = None, dims: Sequence[int] | None = None, values: Tensor | None = None
+    ) -> Tensor:
+        r"""The mean of p(x|z) while one latent dimension at a time moves and the others stay.
+
+        Args:
+            x: one row of data ``data_shape``, at whose posterior mean the others stay; without it they stay at the
+                medians of the prior.
+            dims: the dimensions that are moved; all if None.
+            values: where to, ``(num_values,)``, or a line for each dimension ``(len(dims), num_values)``. None is nine
+                quantiles of the prior (``prior_quantiles``) at the probabilities :math:`\Phi(-2), \Phi(-1.5), ...,
+                \Phi(2)`, which for a standard normal are -2, -1.5, ..., 2.
+
+        Returns:
+            ``(len(dims), num_values, *data_shape)``.
+
+        Raises:
+            ValueError: no such dimension; a posterior without a mean in closed form.
+
+        Example:
+            >>> from pyrovae import likelihoods, networks, posteriors, priors
+            >>> vae = VAE(
+            ...     priors.StandardNormal(2),
+            ...     likelihoods.Bernoulli(networks.MLP(2, (1, 8, 8))),
+            ...     posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 2 * 2)),
+            ... )
+            >>> vae.traverse(torch.zeros(1, 8, 8)).shape
+            torch.Size([2, 9, 1, 8, 8])
+        """
+        median = self.prior_quantiles(torch.tensor([0.5]))[:, 0]
+        start = median if x is None else self._posterior_mean(x[None], "leave x out")[0]
+        chosen = list(range(self.latent_dim)) if dims is None else list(dims)
+        if values is None:
+            values = self.prior_quantiles(TRAVERSED)[[dim for dim in chosen if 0 <= dim < self.latent_dim]]
+        elif values.dim() == 1:
+            values = values.expand(len(chosen), -1)
+        return self.decode(moved(start, chosen, values)).mean.detach()
+
+    @torch.no_grad()
+    def manifold(self, size: int = 20) -> Tensor:
+        """The mean of p(x|z) on a grid over two latent dimensions (Kingma and Welling, 2014, figure 4).
+
+        The values of each dimension are the quantiles of the prior (``prior_quantiles``) at the probabilities 0.5/size,
+        1.5/size, ..., so where its dimensions are independent every point stands for an equal part of the prior.
+
+        Args:
+            size: values of each dimension.
+
+        Returns:
+            ``(size, size, *data_shape)``; the first index is that of z[0], the second that of z[1].
+
+        Raises:
+            ValueError: a latent of more or fewer than two dimensions.
+        """
+        check_positive(size=size)
+        if self.latent_dim != 2:
+            raise ValueError(
+                f"the latent has {self.latent_dim} dimensions; a manifold is drawn of two: fit with latent_dim 2, or "
+                "use traverse"
+            )
+        return self.decode(plane(self.prior_quantiles((torch.arange(size) + 0.5) / size))).mean.detach()
+
+    @torch.no_grad()
+    def variants(self, x: Tensor, num_variants: int = 10, *, scale: float = 1.0) -> Tensor:
+        r"""Rows like each given one: the mean of p(x|z) at draws of z around the posterior mean.
+
+        .. math:: z = m + s\,(z' - m), \qquad z' \sim q(z|x), \quad m = E_q[z]
+
+        With s = 1 z is a draw from q(z|x), as in ``reconstruct(x, num_variants)``; for a Gaussian q, z is drawn with
+        its standard deviations times s.
+
+        Args:
+            x: rows ``(rows, *data_shape)``.
+            num_variants: variants of each.
+            scale: s; above 1 the variants differ more.
+
+        Returns:
+            ``(num_variants, rows, *data_shape)``.
+
+        Raises:
+            ValueError: numbers that are not positive; a ``scale`` and a posterior without a mean in closed form.
+        """
+        check_positive(num_variants=num_variants)
+        check_scale(scale)
+        z = self.encode(x).sample((num_variants,))
+        if scale != 1:
+            z = torch.lerp(self._posterior_mean(x, "use scale=1").expand_as(z), z, float(scale))
+        return self.decode(z).mean.detach()
+
+    @torch.no_grad()
+    def sample_like(self, x: Tensor, num_samples: int, *, mean: bool = False) -> Tensor:
+        r"""New rows like a group of rows: z from the group's aggregated posterior, then a draw from p(x|z).
+
+        .. math:: z \sim \frac1N \sum_{i=1}^N q(z|x_i)
+
+        With the rows of one class they are rows like those of the class. This is no p(x|class) of the model, which
+        knows of no classes.
+
+        Args:
+            x: the group, ``(rows, *data_shape)``.
+            num_samples: number of new rows.
+            mean: give the mean of p(x|z) in place of a draw.
+
+        Returns:
+            ``(num_samples, *data_shape)``.
+        """
+        check_positive(num_samples=num_samples)
+        chosen = torch.randint(len(x), (num_samples,)).to(x.device)
+        p_x = self.decode(self.encode(x[chosen]).sample())
         return p_x.mean.detach() if mean else p_x.sample()
 
 

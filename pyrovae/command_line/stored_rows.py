@@ -1,0 +1,41 @@
+"""The data of a stored run, read again."""
+
+from pathlib import Path
+
+from pyrovae.data import DataSplits, load_data
+from pyrovae.runs import Run, stored_data
+
+
+def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None) -> DataSplits:
+    """The data that a stored run was fitted to, split and binarised as they were then; or other data in the same way.
+
+    Args:
+        run: the run, as ``load`` gives it.
+        folder: its folder.
+        data: name or path of other data; None reads those of the run.
+        root: folder of the data; None takes that of the run.
+
+    Raises:
+        ValueError: the rows are not there any more, or other data have another shape.
+    """
+    config = run.config
+    found = load_data(
+        data or config["data"],
+        root=root or config["data_root"],
+        binarize=config["binarize"],
+        missing=config["missing"],
+        columns=config["columns"],
+        seed=config["seed"],
+        validation_fraction=config["validation_fraction"],
+        test_fraction=config["test_fraction"],
+    )
+    if data is None and found.checksum != stored_data(folder)["checksum"]:
+        raise ValueError(
+            f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
+            "back; python -m pyrovae.evaluate scores other rows, given by --data"
+        )
+    if found.data_shape != run.data_shape:
+        raise ValueError(
+            f"--data {data}: its rows have shape {found.data_shape}, the run was fitted to {run.data_shape}"
+        )
+    return found

@@ -1,0 +1,5 @@
+"""The pictures of a run that are worth a look: its latent space, and what is decoded from points of it."""
+
+from pyrovae.pictures.drawing import PICTURE_FILES, PictureOptions, Pictures, draw_pictures
+
+__all__ = ["PICTURE_FILES", "PictureOptions", "Pictures", "draw_pictures"]

@@ -1,0 +1,117 @@
+"""Which pictures apply to a run, and what they are drawn of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from pyrovae import plots
+from pyrovae.data import DataSplits
+from pyrovae.evaluation import latent_summary
+from pyrovae.pictures.codes import Codes
+from pyrovae.pictures.decoded import Decoded
+from pyrovae.programs import evaluation_mode, isolated_rng, private_param_store
+from pyrovae.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OF_LATENTS = ("latent_space.png", "latent_histograms.png")
+_OF_A_VAE = ("interpolation.png", "traversals.png", "manifold.png", "class_samples.png", "variants.png")
+PICTURE_FILES = (*_OF_LATENTS, *_OF_A_VAE)
+# Rows that are interpolated and varied, where none are asked for.
+_ROWS = 6
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """What to draw.
+
+    Attributes:
+        method: how codes of more than two dimensions become points of a plane.
+        rows: numbers of test rows to interpolate between, to vary and to start from; None takes the first of each
+            class, or the first ones, six at most.
+        num_rows: test rows of the latent space and the histograms, at most.
+        dims: latent dimensions of traversals and histograms; None takes those that hold most.
+        variant_scale: how many times as far from the posterior mean as draws of q(z|x) the variants are.
+        seed: of all draws.
+    """
+
+    method: plots.ProjectionMethod = "pca"
+    rows: Sequence[int] | None = None
+    num_rows: int = 2000
+    dims: Sequence[int] | None = None
+    variant_scale: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was drawn, and what was not.
+
+    Attributes:
+        figures: by the name of their file.
+        left_out: why a picture does not apply, by the name of its file.
+    """
+
+    figures: "dict[str, Figure]" = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def draw_pictures(run: Run, data: DataSplits, options: PictureOptions, device: torch.device) -> Pictures:
+    """Draw the pictures that apply to a run, of its test rows; the run stays as it is.
+
+    Codes are posterior means, or means of 20 draws of the guide where these are not known. A pair of programs that is
+    no VAE has the pictures that need its latents alone.
+
+    Args:
+        run: the pair with its weights.
+        data: what it was fitted to.
+        options: what to draw.
+        device: where the weights are.
+
+    Raises:
+        ValueError: rows or dimensions that are not there, UMAP without its package.
+    """
+    plots.check_method(options.method)
+    rows = _chosen_rows(data, options.rows)
+    x = data.test[: options.num_rows].to(device)
+    labels = None if data.test_labels is None else data.test_labels[: options.num_rows]
+    codes = Codes(latent_summary(run.model, run.guide, x, aggregate=False, seed=options.seed), options.dims)
+    pictures = Pictures()
+
+    def draw(name: str, make: "Callable[[], Figure]") -> None:
+        # Each with draws of its own, whichever others there are.
+        with isolated_rng(options.seed, device):
+            try:
+                pictures.figures[name] = make()
+            except ValueError as error:
+                pictures.left_out[name] = str(error)
+
+    with private_param_store(run.model, run.guide), evaluation_mode(run.model, run.guide), torch.no_grad():
+        draw("latent_space.png", lambda: codes.space(labels, options.method, options.seed))
+        draw("latent_histograms.png", lambda: codes.histograms(labels))
+        if run.vae is None:
+            reason = "the run is of a pair of programs of your own, without the encode and decode of a VAE"
+            pictures.left_out.update(dict.fromkeys(_OF_A_VAE, reason))
+            return pictures
+        decoded = Decoded(run.vae, data, rows, device)
+        draw("interpolation.png", decoded.interpolation)
+        draw("traversals.png", lambda: decoded.traversals(codes))
+        draw("manifold.png", decoded.manifold)
+        draw("class_samples.png", decoded.class_samples)
+        draw("variants.png", lambda: decoded.variants(options.variant_scale))
+    return pictures
+
+
+def _chosen_rows(data: DataSplits, asked: Sequence[int] | None) -> list[int]:
+    count = len(data.test)
+    if asked is not None:
+        if not asked or not all(0 <= row < count for row in asked):
+            raise ValueError(f"--rows {' '.join(map(str, asked))}: expected numbers of test rows, 0 to {count - 1}")
+        return list(asked)
+    if data.test_labels is None:
+        return list(range(min(_ROWS, count)))
+    labels = data.test_labels.tolist()
+    return [labels.index(name) for name in sorted(set(labels))[:_ROWS]]

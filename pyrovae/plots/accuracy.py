@@ -1,0 +1,48 @@
+"""Curves of accuracy."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pyrovae.semi_supervised.scores import Score
+
+_COLOURS = (GREY, "#000000", "#56B4E9", BLUE, GREEN, "#E69F00", ORANGE, "#CC79A7")
+_MARKERS = "sDv^oPX*"
+
+
+def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
+    """Test accuracy of each classifier against the number of labels, with standard errors.
+
+    Args:
+        scores: ``mean_scores`` of the results of a comparison; they stand side by side around their number of labels.
+    """
+    from pyrovae.semi_supervised.scores import METHODS
+
+    figure = new_figure(7.2, 4.2)
+    axes = figure.subplots()
+    for index, (method, colour, marker) in enumerate(zip(METHODS, _COLOURS, _MARKERS, strict=False)):
+        # Side by side, where they would hide one another.
+        aside = 1.02 ** (index - len(METHODS) // 2)
+        own = [score for score in scores if score.method == method]
+        if own:
+            axes.errorbar(
+                [score.labels * aside for score in own],
+                [score.accuracy for score in own],
+                [score.standard_error for score in own],
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=3,
+                linewidth=1.2,
+                label=METHODS[method],
+            )
+    counts = sorted({score.labels for score in scores})
+    axes.set(xscale="log", xlabel="labelled rows", ylabel="test accuracy, %")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,61 @@
+"""Curves of training."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from pyrovae.plots.figures import BLUE, GREY, ORANGE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pyrovae.training import EpochTerms
+
+
+def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure":
+    """ELBO, reconstruction and KL of every epoch, for training and validation rows; the objective where it is another.
+
+    Args:
+        history: ``FitResult.history``.
+        best_epoch: ``FitResult.best_epoch``, marked by a line.
+    """
+    panels = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    if any(_differs(terms, split) for terms in history for split in ("train", "validation")):
+        panels["objective"] = "objective"
+    figure = new_figure(11 / 3 * len(panels), 3.4)
+    epochs = [terms["epoch"] for terms in history]
+    for axes, (term, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for split, colour in (("train", BLUE), ("validation", ORANGE)):
+            if history and f"{split}_{term}" in history[0]:
+                values = [terms[f"{split}_{term}"] for terms in history]
+                axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
+        if best_epoch:
+            axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.set(title=title, xlabel="epoch", ylabel="nats per row")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        # The first epochs are far from the rest and would flatten what matters.
+        _focus(
+            axes, [terms[f"{s}_{term}"] for terms in history for s in ("train", "validation") if f"{s}_{term}" in terms]
+        )
+    if history:
+        figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def _differs(terms: "EpochTerms", split: str) -> bool:
+    """Whether an epoch's objective is another number than its ELBO, by more than rounding."""
+    elbo = terms.get(f"{split}_elbo", 0.0)
+    return not math.isclose(terms.get(f"{split}_objective", elbo), elbo, rel_tol=1e-5)
+
+
+def _focus(axes: "Axes", values: Sequence[float]) -> None:
+    settled = torch.tensor([value for value in values if value == value], dtype=torch.float64)
+    if len(settled) >= 20:
+        low, high = torch.quantile(settled, torch.tensor([0.05, 0.95], dtype=torch.float64)).tolist()
+        margin = 0.15 * (high - low)
+        axes.set_ylim(
+            max(settled.min().item(), low - margin) - margin, min(settled.max().item(), high + margin) + margin
+        )

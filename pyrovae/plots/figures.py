@@ -1,0 +1,78 @@
+"""What all pictures share: figures, colours, what they say of their data."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+# Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
+CLASS_COLOURS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#000000",
+    "#92dadd",
+)
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
+    # Not pyplot, whose figures live on in a global list and need a display's backend.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def class_colours(classes: Sequence[int]) -> list[Any]:
+    """A colour for each class: ten that differ, or a scale from dark to light where there are more."""
+    if len(classes) <= len(CLASS_COLOURS):
+        return list(CLASS_COLOURS[: len(classes)])
+    import matplotlib
+
+    shades = matplotlib.colormaps["viridis"]
+    return [shades(index / (len(classes) - 1)) for index in range(len(classes))]
+
+
+def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any], title: str = "class") -> None:
+    """A legend of classes to the right of all panels; of many classes some are named."""
+    from matplotlib.lines import Line2D
+
+    step = -(-len(classes) // 20)
+    handles: list[Line2D] = [
+        Line2D([], [], linestyle="", marker="o", markersize=6, color=colour, label=str(name))
+        for name, colour in list(zip(classes, colours, strict=True))[::step]
+    ]
+    figure.legend(handles=handles, title=title, loc="outside right upper", frameon=False)
+
+
+def check_labels(labels: Tensor | None, rows: int) -> None:
+    """Refuse labels that are no whole numbers, one for each row.
+
+    Raises:
+        ValueError: what they are instead.
+    """
+    if labels is not None and (labels.shape != (rows,) or labels.is_floating_point()):
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)} and type {labels.dtype}; expected a whole number for each of "
+            f"{rows} rows"
+        )
+
+
+def picture_metadata(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """What a picture's file says of the data, as ``savefig`` takes it.
+
+    Args:
+        provenance: ``DataSplits.provenance()``.
+    """
+    said = "; ".join(f"data {key}: {provenance[key]}" for key in ("name", "variant", "seed", "checksum"))
+    return {"Description": said}

@@ -1,0 +1,46 @@
+"""Images side by side."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyrovae.plots.figures import new_figure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def are_images(x: Tensor) -> bool:
+    """Whether rows ``(rows, *data_shape)`` are images of one or three channels."""
+    return x.dim() == 4 and x.shape[1] in (1, 3)
+
+
+def image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Tensor) -> "Figure":
+    """Blocks of images under their titles, in one scale of grey or colour."""
+    # Missing entries are NaN.
+    low, high = (end.item() for end in shared[~shared.isnan()].aminmax())
+    lines = [-(-len(images) // columns) for _, images in blocks]
+    height, width = blocks[0][1].shape[-2:]
+    size = min(1.0, 12 / columns)
+    figure = new_figure(columns * size, (sum(lines) * height / width) * size + 0.3 * len(blocks))
+    parts = figure.subplots(len(blocks), 1, height_ratios=lines, squeeze=False).flatten()
+    for axes, (title, images), line_count in zip(parts, blocks, lines, strict=True):
+        axes.imshow(tile(images, line_count, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_axis_off()
+    return figure
+
+
+def tile(images: Tensor, lines: int, columns: int, low: float, high: float) -> "NDArray[np.float32]":
+    """One picture ``(height, width[, 3])`` with a thin white line between images."""
+    scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1).nan_to_num(nan=1.0)
+    count, channels, height, width = scaled.shape
+    canvas = torch.ones(channels, lines * (height + 1) - 1, columns * (width + 1) - 1)
+    for index in range(count):
+        top, left = (index // columns) * (height + 1), (index % columns) * (width + 1)
+        canvas[:, top : top + height, left : left + width] = scaled[index]
+    return (canvas[0] if channels == 1 else canvas.movedim(0, -1)).numpy()

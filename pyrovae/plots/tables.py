@@ -1,0 +1,110 @@
+"""Rows of data in lines and columns: images as they are, other rows as strips of colour."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyrovae.plots.figures import new_figure
+from pyrovae.plots.images import are_images, tile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# More names than these do not fit beside one another.
+_MOST_NAMES = 40
+
+
+def table_of_rows(
+    cells: Tensor,
+    title: str,
+    line_names: Sequence[str],
+    column_names: Sequence[str],
+    entry_names: Sequence[str] | None = None,
+    column_label: str = "",
+) -> "Figure":
+    """Rows of data in lines and columns, all in one scale.
+
+    Images make one picture. Of other rows each line is a panel, and each of its columns a strip of cells, one for
+    each entry of the row, coloured from the lowest to the highest value that this entry has in the picture.
+
+    Args:
+        cells: ``(lines, columns, *data_shape)``; NaN is left white.
+        title: of the whole.
+        line_names: of the lines.
+        column_names: of the columns.
+        entry_names: of the entries of a row that is no image; without them they are numbered.
+        column_label: what the columns are.
+    """
+    if are_images(cells.flatten(0, 1)):
+        return _images(cells, title, line_names, column_names, column_label)
+    return _strips(cells.flatten(2), title, line_names, column_names, entry_names, column_label)
+
+
+def _images(
+    cells: Tensor, title: str, line_names: Sequence[str], column_names: Sequence[str], column_label: str
+) -> "Figure":
+    lines, columns = cells.shape[:2]
+    height, width = cells.shape[-2:]
+    low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
+    size = min(0.75, 11 / columns)
+    beside = 0.085 * max(len(part) for name in line_names for part in name.split("\n"))
+    figure = new_figure(columns * size + beside + 0.3, lines * size * height / width + 0.8)
+    axes = figure.subplots()
+    axes.imshow(tile(cells.flatten(0, 1), lines, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
+    axes.set_yticks([line * (height + 1) + (height - 1) / 2 for line in range(lines)], line_names)
+    axes.set_xticks([column * (width + 1) + (width - 1) / 2 for column in range(columns)], column_names)
+    _without_frame(axes)
+    axes.set_xlabel(column_label)
+    axes.set_title(title, fontsize=10, loc="left")
+    return figure
+
+
+def _strips(
+    cells: Tensor,
+    title: str,
+    line_names: Sequence[str],
+    column_names: Sequence[str],
+    entry_names: Sequence[str] | None,
+    column_label: str,
+) -> "Figure":
+    lines, columns, entries = cells.shape
+    flat = cells.reshape(-1, entries)
+    # Of an entry that is missing everywhere nothing is shown.
+    low = flat.nan_to_num(nan=torch.inf).amin(0)
+    high = flat.nan_to_num(nan=-torch.inf).amax(0)
+    scaled = (cells - low) / (high - low).clamp(min=1e-12)
+    across = 3 if entries <= 20 else 2 if entries <= 60 else 1
+    across = min(across, lines)
+    down = -(-lines // across)
+    named = entries <= _MOST_NAMES
+    # Names of entries are written upright below the lowest panels.
+    below = 0.08 * max(len(name) for name in entry_names) if named and entry_names is not None else 0.0
+    figure = new_figure(
+        max(4.0, across * min(max(0.24 * entries, 2.2), 10.0) + 1.8), down * (0.2 * columns + 0.5) + below + 0.9
+    )
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
+    for axes, name, strip in zip(grid, line_names, scaled, strict=False):
+        picture = axes.imshow(strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set_title(name, fontsize=9)
+        axes.set_yticks(range(columns), column_names, fontsize=8)
+        if named:
+            axes.set_xticks(range(entries), entry_names or [str(entry) for entry in range(entries)], fontsize=8)
+            axes.tick_params(axis="x", rotation=90)
+        _without_frame(axes)
+    for axes in grid[lines:]:
+        axes.set_axis_off()
+    grid[0].set_ylabel(column_label)
+    bar = figure.colorbar(picture, ax=list(grid), ticks=[0, 1], fraction=0.05, aspect=30)
+    bar.ax.set_yticklabels(["lowest of\nthe column", "highest of\nthe column"], fontsize=8)
+    bar.outline.set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _without_frame(axes: "Axes") -> None:
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)

@@ -1,0 +1,125 @@
+"""Decoded rows in lines and columns: what stands where, for images and for other rows."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyrovae import plots
+
+
+def tile(figure, line, column, height=6, width=4):
+    """One image of a picture of images, from its place."""
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    top, left = line * (height + 1), column * (width + 1)
+    return shown[top : top + height, left : left + width]
+
+
+def scaled(image, cells):
+    return ((image - cells.min()) / (cells.max() - cells.min())).movedim(0, -1).squeeze(-1).numpy()
+
+
+def tick_names(axes):
+    return [[label.get_text() for label in labels] for labels in (axes.get_xticklabels(), axes.get_yticklabels())]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_stand_in_their_line_and_column(channels):
+    images = torch.rand(5, 3, channels, 6, 4)
+    for figure, turned in ((plots.interpolation(images), True), (plots.traversals(images), False)):
+        for first in range(5):
+            for second in range(3):
+                place = (second, first) if turned else (first, second)
+                np.testing.assert_allclose(tile(figure, *place), scaled(images[first, second], images), atol=1e-6)
+
+
+def test_the_rows_of_an_interpolation_stand_at_its_ends():
+    images, start, end = torch.rand(4, 2, 1, 6, 4), torch.rand(2, 1, 6, 4), torch.rand(2, 1, 6, 4)
+    figure = plots.interpolation(images, start, end, names=["a", "b"])
+    cells = torch.cat([start[None], images, end[None]])
+    np.testing.assert_allclose(tile(figure, 1, 0), scaled(start[1], cells), atol=1e-6)
+    np.testing.assert_allclose(tile(figure, 1, 5), scaled(end[1], cells), atol=1e-6)
+    assert tick_names(figure.axes[0]) == [["data", "0", "0.33", "0.67", "1", "data"], ["a", "b"]]
+
+
+def test_variants_stand_behind_their_row():
+    x, images = torch.rand(2, 1, 6, 4), torch.rand(3, 2, 1, 6, 4)
+    figure = plots.variants(x, images)
+    cells = torch.cat([x[None], images])
+    np.testing.assert_allclose(tile(figure, 1, 0), scaled(x[1], cells), atol=1e-6)
+    np.testing.assert_allclose(tile(figure, 1, 3), scaled(images[2, 1], cells), atol=1e-6)
+    assert tick_names(figure.axes[0]) == [["data", "1", "2", "3"], ["row 0", "row 1"]]
+
+
+def test_a_class_has_a_line():
+    figure = plots.class_samples(torch.rand(2, 3, 1, 6, 4), ["7", "9"], title="of a model")
+    assert tick_names(figure.axes[0])[1] == ["class 7", "class 9"]
+    assert figure.axes[0].get_title(loc="left") == "of a model"
+
+
+def test_the_first_dimension_of_a_manifold_goes_right_and_the_second_up():
+    images, values = torch.rand(5, 5, 1, 6, 4), torch.stack([torch.arange(5.0), 10 * torch.arange(5.0)])
+    figure = plots.manifold(images, values)
+    for first in range(5):
+        for second in range(5):
+            np.testing.assert_allclose(
+                tile(figure, 4 - second, first), scaled(images[first, second], images), atol=1e-6
+            )
+    across, upwards = tick_names(figure.axes[0])
+    assert (across[0], across[-1], upwards[0], upwards[-1]) == ("0", "4", "0", "40")
+    lowest, *_, highest = figure.axes[0].get_yticks()
+    assert lowest > highest  # of a picture whose lines count from the top
+
+
+def test_rows_that_are_no_images_have_a_panel_each_with_every_entry_in_its_own_scale():
+    images = torch.rand(4, 2, 3) * torch.tensor([1.0, 100.0, 0.0])
+    figure = plots.interpolation(images, entry_names=["a", "b", "c"])
+    panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert len(panels) == 2
+    low, high = images.flatten(0, 1).aminmax(dim=0)
+    for row, axes in enumerate(panels):
+        expected = (images[:, row] - low) / (high - low).clamp(min=1e-12)
+        np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected.numpy(), atol=1e-6)
+        assert tick_names(axes)[0] == ["a", "b", "c"]
+
+
+def test_a_manifold_of_rows_that_are_no_images_is_a_map_of_each_entry():
+    images = torch.rand(4, 4, 30)
+    images[..., 10] *= 5
+    figure = plots.manifold(images, entry_names=[f"column {entry}" for entry in range(30)])
+    maps = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert len(maps) == 12
+    expected = images[..., 10].T.flip(0).numpy()
+    np.testing.assert_array_equal(np.asarray(maps["column 10"].images[0].get_array()), expected)
+    assert figure.get_suptitle().endswith("12 of 30 entries, those that vary most")
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1,), (45,), (2, 3)])
+def test_every_kind_of_row_is_drawn_with_missing_entries(shape):
+    x = torch.rand(2, *shape)
+    x.view(2, -1)[0, 0] = torch.nan
+    images = torch.rand(3, 2, *shape)
+    figures = [
+        plots.interpolation(images, x, x),
+        plots.traversals(images),
+        plots.variants(x, images),
+        plots.class_samples(images, list("abc")),
+        *([plots.manifold(images[:2])] if len(shape) == 3 else []),
+    ]
+    for figure in figures:
+        figure.savefig("/dev/null", format="png")
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.interpolation(torch.rand(5, 3)), r"images have shape \(5, 3\); expected \(num_steps, rows, "),
+        (lambda: plots.interpolation(torch.rand(5, 3, 4), torch.rand(2, 4)), r"start has shape \(2, 4\), the images"),
+        (lambda: plots.traversals(torch.rand(0, 3, 4)), r"expected \(dims, num_values, \*data_shape\)"),
+        (lambda: plots.manifold(torch.rand(5, 3, 4)), r"\(5, 3, 4\); expected \(size, size, \*data_shape\)"),
+        (lambda: plots.class_samples(torch.rand(5, 3, 4), ["a"]), "1 names are given for 5 classes"),
+        (lambda: plots.variants(torch.rand(2, 4), torch.rand(5, 3, 4)), r"x has shape \(2, 4\), the images"),
+    ],
+)
+def test_numbers_that_make_no_picture(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
