@@ -10,7 +10,16 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from pyrovae.command_line import CommandParser, choose_device, run_command
 from pyrovae.data import load_data
 from pyrovae.evaluation.hamiltonian import Schedule, Start
-from pyrovae.runs import ScoringOptions, load, score_rows, stored_data, summary_of, weights_checksum
+from pyrovae.runs import (
+    ScoringOptions,
+    load,
+    model_rows,
+    refuse_without_density,
+    score_rows,
+    stored_data,
+    summary_of,
+    weights_checksum,
+)
 
 
 def make_parser() -> CommandParser:
@@ -63,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: dict[str, Any]) -> int:
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
+    refuse_without_density(options["run"])
     config = run.config
     data = load_data(
         options["data"] or config["data"],
@@ -74,7 +84,10 @@ def _evaluate(options: dict[str, Any]) -> int:
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
     )
-    if options["data"] is None and data.checksum != stored_data(options["run"])["checksum"]:
+    rows = model_rows(config, data, run.covariates or None)
+    data, stored = rows.data, stored_data(options["run"])
+    changed = any(rows.provenance().get(key) != stored.get(key) for key in ("checksum", "covariates_checksum"))
+    if options["data"] is None and changed:
         raise ValueError(
             f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
             "back, or give --data to score other rows"
@@ -100,12 +113,13 @@ def _evaluate(options: dict[str, Any]) -> int:
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
     if options["overwrite"]:
         table.unlink(missing_ok=True)
-    print(data.summary(), flush=True)
+    print(rows.summary(), flush=True)
     weights = weights_checksum(options["run"])
     frame = score_rows(
-        run, data.test.to(device), scoring, table, data.provenance(), weights, progress=not options["quiet"]
+        run, rows.test.to(device), scoring, table, rows.provenance(), weights, progress=not options["quiet"]
     )
-    print(f"\n{summary_of(frame, scoring)}\ntable: {table}")
+    lines = [run.system.in_words(summary_of(frame, scoring)), run.system.remark(config), f"table: {table}"]
+    print("", *(line for line in lines if line is not None), sep="\n")
     return 0
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"semi_supervised"},
     {"evaluation"},
     {"runs"},
-    {"plots"},
+    {"plots", "plots_systems"},
     {"report"},
     {"command_line"},
     {"fit", "evaluate", "compare", "label_efficiency"},
