@@ -28,6 +28,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
         best_epoch: ``LossResult.best_epoch``, marked by a line.
         unit: of the loss, ``"squared error per row"`` for example.
     """
+    from matplotlib.ticker import LogFormatter
+
     figure = _figure(5.6, 3.6)
     axes = figure.subplots()
     epochs = [terms["epoch"] for terms in history]
@@ -40,9 +42,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
     # Equal ratios of a loss are equal distances, so that the first epochs do not flatten the rest.
     axes.set(xlabel="epoch", ylabel=unit, yscale="log", title="reconstruction loss")
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=7)
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
     if history:
         axes.legend(frameon=False)
     return figure
@@ -83,13 +84,13 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
     size = min(1.0, 12 / columns)
     figure = _figure(columns * size + 1.0, len(lines) * size * height / width + 0.5)
     figure.suptitle(title, fontsize=10)
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    for axes_of_line, (name, images) in zip(grid, lines.items(), strict=True):
-        for axes in axes_of_line:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        axes_of_line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axes, image in zip(axes_of_line, images, strict=False):
-            scaled = ((image.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
-            axes.imshow(scaled[0] if len(scaled) == 1 else scaled.movedim(0, -1), cmap="gray", vmin=0, vmax=1)
+    for axes, (name, images) in zip(figure.subplots(len(lines), 1, squeeze=False).flat, lines.items(), strict=True):
+        scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+        # A white column between two images.
+        columns_apart = torch.nn.functional.pad(scaled, (0, 1), value=1.0)
+        line = torch.cat(list(columns_apart), -1)[..., :-1]
+        axes.imshow((line[0] if len(line) == 1 else line.movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure

@@ -77,7 +77,7 @@ def fit_reconstructions(
         print(f"\npretrained layer by layer, loss of each at its end: {layers}", end="")
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} "
-        f"kept{more}; {len(errors.loss)} test rows:\n{errors.summary()}\nno ELBO and no log p(x): {run.system.no_density}\n"
-        f"run folder: {folder}"
+        f"kept{more}; {len(errors.loss)} test rows:\n{errors.summary()}\n"
+        f"no ELBO and no log p(x): {run.system.no_density}\nrun folder: {folder}"
     )
     return 0
