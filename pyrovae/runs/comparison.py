@@ -40,6 +40,8 @@ _ASIDE = {
     "corruption_level",
     "condition",
     "condition_columns",
+    "reconstruction_loss",
+    "pretrain_epochs",
     "upper_dim",
 }
 
@@ -86,14 +88,16 @@ class RunComparison:
         best, second = self.table.iloc[0], self.table.iloc[1]
         error = (second["difference_standard_error"] ** 2 + second["difference_draws_error"] ** 2) ** 0.5
         difference = -second["difference"]
-        apart = "is better than" if difference > 2 * error else "cannot be told from"
+        given = [run for run, target in self.targets.items() if target != "log p(x)"]
+        mixed = 0 < len(given) < len(self.targets)
+        above = "is above" if mixed else "is better than"
+        apart = above if difference > 2 * error else "cannot be told from"
         text = f"{best['run']} {apart} {second['run']}: {difference:.3f} nats per row, standard error {error:.3f}."
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
-        given = [run for run, target in self.targets.items() if target != "log p(x)"]
-        if given and len(given) == len(self.targets):
+        if given and not mixed:
             text += " The numbers are of log p(x|c)."
-        elif given:
+        elif mixed:
             text += (
                 f" {', '.join(given)} is told c of each row, and its numbers are of log p(x|c): the difference is what "
                 "c says of the rows as much as what the models do."
