@@ -89,7 +89,8 @@ def _fit(config: dict[str, Any]) -> int:
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, rows, device)
     try:
-        if run.autoencoder is not None:
+        # An autoencoder out of a factory of the user's own is refused as any pair without a density.
+        if run.autoencoder is not None and config["model"] is None:
             return fit_reconstructions(run, run.autoencoder, rows, folder, device, seconds, example)
         return fit_pair(run, rows, folder, device, seconds, example)
     except ValueError as error:

@@ -283,6 +283,22 @@ def test_a_loss_that_is_not_finite_ends_with_status_3(in_tmp, capsys):
     assert load("out").autoencoder is not None
 
 
+FACTORY = """
+from pyrovae import Autoencoder, networks
+
+
+def make(data_shape):
+    return Autoencoder(networks.MLP(data_shape, 2), networks.MLP(2, data_shape))
+"""
+
+
+def test_an_autoencoder_from_a_factory_is_refused_as_it_has_no_density(in_tmp, capsys):
+    (in_tmp / "own.py").write_text(FACTORY)
+    assert run("--model", "own.py:make", "--quiet", "--output-dir", "out") == 2
+    assert "an autoencoder has no p(x)" in capsys.readouterr().err
+    assert not (in_tmp / "out").exists()
+
+
 REFUSED = {
     "a part of a density": (
         ["--system", "autoencoder", "--likelihood", "Normal"],
