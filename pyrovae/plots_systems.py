@@ -30,6 +30,12 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
     """
     from matplotlib.ticker import LogFormatter
 
+    class Plain(LogFormatter):
+        """Numbers where the usual labels of a logarithmic axis stand, all without exponents."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
     figure = _figure(5.6, 3.6)
     axes = figure.subplots()
     epochs = [terms["epoch"] for terms in history]
@@ -42,8 +48,8 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
     # Equal ratios of a loss are equal distances, so that the first epochs do not flatten the rest.
     axes.set(xlabel="epoch", ylabel=unit, yscale="log", title="reconstruction loss")
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter())
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain())
     if history:
         axes.legend(frameon=False)
     return figure
