@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Schedule, Start
-from pyrovae.runs import ScoringOptions, load, score_rows, summary_of, weights_checksum
+from pyrovae.runs import ScoringOptions, load, refuse_without_density, score_rows, summary_of, weights_checksum
 
 
 def make_parser() -> CommandParser:
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: dict[str, Any]) -> int:
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
-    data = rows_of_run(run, options["run"], data=options["data"], root=options["data_root"])
+    refuse_without_density(options["run"])
+    rows = rows_of_run(run, options["run"], data=options["data"], root=options["data_root"])
     scoring = ScoringOptions(
         num_samples=options["num_samples"],
         chunk_size=options["chunk_size"],
@@ -76,16 +77,17 @@ def _evaluate(options: dict[str, Any]) -> int:
         ais_warm_up=options["ais_warm_up"],
         seed=options["seed"],
     )
-    other = "" if options["data"] is None else f"-{Path(data.name).stem}"
+    other = "" if options["data"] is None else f"-{Path(rows.data.name).stem}"
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
     if options["overwrite"]:
         table.unlink(missing_ok=True)
-    print(data.summary(), flush=True)
+    print(rows.summary(), flush=True)
     weights = weights_checksum(options["run"])
     frame = score_rows(
-        run, data.test.to(device), scoring, table, data.provenance(), weights, progress=not options["quiet"]
+        run, rows.test.to(device), scoring, table, rows.provenance(), weights, progress=not options["quiet"]
     )
-    print(f"\n{summary_of(frame, scoring)}\ntable: {table}")
+    lines = [run.system.in_words(summary_of(frame, scoring)), run.system.remark(run.config), f"table: {table}"]
+    print("", *(line for line in lines if line is not None), sep="\n")
     return 0
 
 

@@ -78,9 +78,9 @@ def _look(options: dict[str, Any]) -> int:
     if options["seed"] >= 2**32:
         raise ValueError(f"--seed {options['seed']}: expected a whole number below 2**32")
     run = load(options["run"], device=device)
-    data = rows_of_run(run, options["run"], root=options["data_root"])
+    rows = rows_of_run(run, options["run"], root=options["data_root"])
     chosen = ("method", "rows", "num_rows", "dims", "variant_scale", "seed")
-    pictures = draw_pictures(run, data, PictureOptions(**{name: options[name] for name in chosen}), device)
+    pictures = draw_pictures(run, rows, PictureOptions(**{name: options[name] for name in chosen}), device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,8 +88,8 @@ def _look(options: dict[str, Any]) -> int:
     for name in there:
         (folder / name).unlink()
     for name, figure in pictures.figures.items():
-        figure.savefig(folder / name, metadata=picture_metadata(data.provenance()))
-    print(f"{data.summary()}\n{_report(pictures)}\nfolder: {folder}")
+        figure.savefig(folder / name, metadata=picture_metadata(rows.provenance()))
+    print(f"{rows.summary()}\n{_report(pictures)}\nfolder: {folder}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """What the commands share: parts as options, errors in one line, exit statuses, devices."""
 
+from pyrovae.command_line.autoencoders import fit_reconstructions
 from pyrovae.command_line.execution import (
     EXIT_BAD_INPUT,
     EXIT_INTERRUPTED,
@@ -9,7 +10,9 @@ from pyrovae.command_line.execution import (
     print_error,
     run_command,
 )
+from pyrovae.command_line.fit_options import fit_parser, system_asked
 from pyrovae.command_line.objective import DEFAULT_OBJECTIVE, add_objective_options
+from pyrovae.command_line.pairs import errors_of_parts, fit_pair
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 from pyrovae.command_line.stored_rows import rows_of_run
@@ -25,7 +28,12 @@ __all__ = [
     "add_objective_options",
     "choose_device",
     "claim_folder",
+    "errors_of_parts",
+    "fit_pair",
+    "fit_parser",
+    "fit_reconstructions",
     "print_error",
     "rows_of_run",
     "run_command",
+    "system_asked",
 ]

@@ -81,7 +81,9 @@ def claim_folder(folder: Path, *, overwrite: bool) -> Callable[[], None]:
         raise ValueError(f"--output-dir {folder}: it cannot be made ({error.strerror})") from error
 
     def undo() -> None:
-        for path in made:
-            path.rmdir()
+        # After an interrupt while files were written, these stay.
+        if not any(folder.iterdir()):
+            for path in made:
+                path.rmdir()
 
     return undo

@@ -10,16 +10,22 @@ from pyrovae.runs import SCHEDULES
 DEFAULT_OBJECTIVE = "pyrovae.objectives.TraceMeanField_ELBO"
 
 
-def add_objective_options(parser: CommandParser) -> None:
-    """Add ``--objective``, and the options that serve several objectives; those not given are None."""
+def add_objective_options(parser: CommandParser, default: str | None = None) -> None:
+    """Add ``--objective``, and the options that serve several objectives; those not given are None.
+
+    Args:
+        parser: of the command.
+        default: import path of the objective of which nothing is said; None for that of a plain VAE.
+    """
     add = parser.add_argument
     parser.add_part(
         "objective",
-        DEFAULT_OBJECTIVE,
+        default or DEFAULT_OBJECTIVE,
         "what is maximised, in training alone, and how its gradient is estimated: TraceMeanField_ELBO takes the KL in "
         "closed form where there is one, so its gradients vary less; Trace_ELBO fits guides of any structure; IWAE, "
         "Renyi and DReG are bounds of several draws, closer to log p(x); StickingTheLanding is quiet near the exact "
-        "posterior; ReweightedWakeSleep and ScoreFunction take discrete latents",
+        "posterior; ReweightedWakeSleep and ScoreFunction take discrete latents. Not given it is Trace_ELBO for "
+        "--system two-layer-vae, whose guide and model draw the latents in opposite orders",
     )
     add(
         "--num-particles",

@@ -125,7 +125,7 @@ def given_parts(tokens: Sequence[str], defaults: Mapping[str, str]) -> dict[str,
         defaults: the part of each slot of which nothing is said.
     """
     parts = {slot: GivenPart(name) for slot, name in defaults.items()}
-    for option, value in _options(tokens):
+    for option, value in options_of(tokens):
         slot, _, argument = option.partition(".")
         if option == "config":
             for name, part in _in_file(value).items():
@@ -137,7 +137,8 @@ def given_parts(tokens: Sequence[str], defaults: Mapping[str, str]) -> dict[str,
     return parts
 
 
-def _options(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
+def options_of(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options on a command line, each with the word that stands behind it."""
     for position, token in enumerate(tokens):
         if token.startswith("--"):
             option, equals, value = token[2:].partition("=")

@@ -1,12 +1,13 @@
 """The data of a stored run, read again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from pyrovae.data import DataSplits, load_data
-from pyrovae.runs import Run, stored_data
+from pyrovae.data import load_data
+from pyrovae.runs import ModelRows, Run, model_rows, stored_data
 
 
-def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None) -> DataSplits:
+def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None) -> ModelRows:
     """The data that a stored run was fitted to, split and binarised as they were then; or other data in the same way.
 
     Args:
@@ -19,7 +20,7 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         ValueError: the rows are not there any more, or other data have another shape.
     """
     config = run.config
-    found = load_data(
+    splits = load_data(
         data or config["data"],
         root=root or config["data_root"],
         binarize=config["binarize"],
@@ -29,13 +30,18 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
     )
-    if data is None and found.checksum != stored_data(folder)["checksum"]:
+    found = model_rows(config, splits, run.covariates or None)
+    if data is None and _checksums(found.provenance()) != _checksums(stored_data(folder)):
         raise ValueError(
             f"{config['data']} does not hold the rows that the run was fitted to any more (other checksum): put them "
             "back; python -m pyrovae.evaluate scores other rows, given by --data"
         )
-    if found.data_shape != run.data_shape:
+    if found.data.data_shape != run.data_shape:
         raise ValueError(
-            f"--data {data}: its rows have shape {found.data_shape}, the run was fitted to {run.data_shape}"
+            f"--data {data}: its rows have shape {found.data.data_shape}, the run was fitted to {run.data_shape}"
         )
     return found
+
+
+def _checksums(provenance: Mapping[str, object]) -> list[object]:
+    return [provenance.get(name) for name in ("checksum", "covariates_checksum")]

@@ -2,6 +2,7 @@
 
 from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
 from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper, Translation
+from pyrovae.data.covariates import Covariates, column_covariates, label_covariates
 from pyrovae.data.load import load_data
 from pyrovae.data.missing import mark_missing
 from pyrovae.data.named import BINARIZED, NAMES
@@ -11,13 +12,16 @@ __all__ = [
     "BINARIZED",
     "NAMES",
     "Corruption",
+    "Covariates",
     "DataSplits",
     "GaussianNoise",
     "Masking",
     "SaltAndPepper",
     "Translation",
     "check_column_kinds",
+    "column_covariates",
     "columns_by_kind",
+    "label_covariates",
     "load_data",
     "mark_missing",
     "num_categories",

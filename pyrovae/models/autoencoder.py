@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrovae.models.interpolation import line
+from pyrovae.programs import initialize_modules
 
 ReconstructionLoss = Literal["squared_error", "cross_entropy"]
 
@@ -50,6 +51,11 @@ class Autoencoder(nn.Module):
         if loss not in get_args(ReconstructionLoss):
             raise ValueError(f"loss is {loss!r}; expected one of {', '.join(get_args(ReconstructionLoss))}")
         self.encoder, self.decoder, self.loss, self.corruption = encoder, decoder, loss, corruption
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Start from the data: a network that has a method ``initialize(rows)`` is given the training rows."""
+        initialize_modules(self, rows)
 
     def losses(self, x: Tensor) -> Tensor:
         """The loss of each row ``(rows,)``: summed squared error, or cross-entropy in nats."""

@@ -7,6 +7,8 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrovae.programs import Program, initialize_modules
+
 
 class ConditionalVAE(nn.Module):
     r"""A VAE of x given c, a class or covariates (Sohn, Lee and Yan, 2015).
@@ -54,6 +56,27 @@ class ConditionalVAE(nn.Module):
         super().__init__()
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         self.data_shape, self.covariate_dim = tuple(data_shape), covariate_dim
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Start from the data: every part with a method ``initialize(rows)`` is given them, the likelihood x alone.
+
+        Args:
+            rows: joined training rows ``(rows, data numbers + covariate_dim)``.
+        """
+        initialize_modules(nn.ModuleList([self.likelihood]), self.split(rows)[0])
+        initialize_modules(nn.ModuleList([self.prior, self.posterior]), rows)
+
+    def given(self, c: Tensor) -> tuple[Program, Program]:
+        """The programs of rows x alone, with c fixed: as many rows as c has, or its first ones.
+
+        Args:
+            c: what is known of the rows, as in ``join``.
+        """
+        return (
+            lambda x: self.model(self.join(x, c[: len(x)])),
+            lambda x: self.guide(self.join(x, c[: len(x)])),
+        )
 
     def join(self, x: Tensor, c: Tensor) -> Tensor:
         """Rows with what is known of them behind each.

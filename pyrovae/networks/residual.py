@@ -114,6 +114,9 @@ class ResidualEncoder(ShapedNetwork):
         torch.Size([7, 20])
     """
 
+    needs_images = True
+    """Rows are given as ``(channels, height, width)``; what else is known of them comes as more channels."""
+
     def __init__(
         self,
         input_shape: Sequence[int],

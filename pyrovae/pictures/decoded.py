@@ -1,6 +1,7 @@
 """Pictures of what a VAE decodes."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from pyrovae import plots
 from pyrovae.data import DataSplits
-from pyrovae.models import VAE
+from pyrovae.models import VAE, Autoencoder
 from pyrovae.models.looking import TRAVERSED
 from pyrovae.pictures.codes import Codes
 from pyrovae.plots.images import are_images
@@ -36,24 +37,12 @@ class Decoded:
         self.vae, self.data, self.device = vae, data, device
         self.rows = list(rows)
         self.x = data.test[self.rows].to(device)
-        labels = data.test_labels
-        self.names = [f"row {row}" if labels is None else f"row {row}, class {labels[row].item()}" for row in self.rows]
+        self.names = row_names(data, self.rows)
 
     def interpolation(self) -> "Figure":
         """From each row to the next one."""
-        if len(self.rows) < 2:
-            raise ValueError("one row has none to go to: give --rows two or more")
-        names = [f"{self.names[i]}\nto {self.names[i + 1]}" for i in range(len(self.rows) - 1)]
-        images = self.vae.interpolate(self.x[:-1], self.x[1:], _STEPS)
-        start, end = self.x[:-1].cpu(), self.x[1:].cpu()
-        return plots.interpolation(
-            images.cpu(),
-            start,
-            end,
-            names=names,
-            title="mean of p(x|z) on the straight line between the posterior means of two test rows",
-            entry_names=self.data.column_names,
-        )
+        title = "mean of p(x|z) on the straight line between the posterior means of two test rows"
+        return draw_interpolation(self.vae, self.data, self.rows, self.device, title)
 
     def traversals(self, codes: Codes) -> "Figure":
         """Around the first row, or where its posterior has no mean around the prior's medians."""
@@ -115,3 +104,27 @@ class Decoded:
             title=f"test rows, and the mean of p(x|z) at draws z from q(z|x){wider}",
             entry_names=self.data.column_names,
         )
+
+
+def row_names(data: DataSplits, rows: Sequence[int]) -> list[str]:
+    """What test rows are called in pictures."""
+    labels = data.test_labels
+    return [f"row {row}" if labels is None else f"row {row}, class {labels[row].item()}" for row in rows]
+
+
+def draw_interpolation(
+    model: VAE | Autoencoder, data: DataSplits, rows: Sequence[int], device: torch.device, title: str
+) -> "Figure":
+    """From each test row to the next one."""
+    if len(rows) < 2:
+        raise ValueError("one row has none to go to: give --rows two or more")
+    x, names = data.test[list(rows)].to(device), row_names(data, rows)
+    images = model.interpolate(x[:-1], x[1:], _STEPS)
+    return plots.interpolation(
+        images.cpu(),
+        x[:-1].cpu(),
+        x[1:].cpu(),
+        names=[f"{start}\nto {end}" for start, end in pairwise(names)],
+        title=title,
+        entry_names=data.column_names,
+    )

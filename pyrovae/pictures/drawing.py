@@ -1,18 +1,21 @@
 """Which pictures apply to a run, and what they are drawn of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from pyrovae import plots
-from pyrovae.data import DataSplits
 from pyrovae.evaluation import latent_summary
-from pyrovae.pictures.codes import Codes
-from pyrovae.pictures.decoded import Decoded
+from pyrovae.models import VAE, Autoencoder, ConditionalVAE
+from pyrovae.pictures.codes import codes_of_autoencoder, codes_of_pair
+from pyrovae.pictures.conditional import Conditional
+from pyrovae.pictures.decoded import Decoded, draw_interpolation
 from pyrovae.programs import evaluation_mode, isolated_rng, private_param_store
-from pyrovae.runs import Run
+from pyrovae.runs import ModelRows, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,15 +62,16 @@ class Pictures:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def draw_pictures(run: Run, data: DataSplits, options: PictureOptions, device: torch.device) -> Pictures:
+def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: torch.device) -> Pictures:
     """Draw the pictures that apply to a run, of its test rows; the run stays as it is.
 
-    Codes are posterior means, or means of 20 draws of the guide where these are not known. A pair of programs that is
-    no VAE has the pictures that need its latents alone.
+    Codes are posterior means, or means of 20 draws of the guide where these are not known; those of an autoencoder are
+    what its encoder gives. A pair of programs that is no VAE has the pictures that need its latents alone, an
+    autoencoder those that need no distribution of codes.
 
     Args:
-        run: the pair with its weights.
-        data: what it was fitted to.
+        run: the model with its weights.
+        rows: what it was fitted to.
         options: what to draw.
         device: where the weights are.
 
@@ -75,11 +79,11 @@ def draw_pictures(run: Run, data: DataSplits, options: PictureOptions, device: t
         ValueError: rows or dimensions that are not there, UMAP without its package.
     """
     plots.check_method(options.method)
-    rows = _chosen_rows(data, options.rows)
-    x = data.test[: options.num_rows].to(device)
+    pictures, module = Pictures(), run.module
+    data = rows.data
+    chosen = _chosen_rows(data.test_labels, len(data.test), options.rows)
+    x = rows.test[: options.num_rows].to(device)
     labels = None if data.test_labels is None else data.test_labels[: options.num_rows]
-    codes = Codes(latent_summary(run.model, run.guide, x, aggregate=False, seed=options.seed), options.dims)
-    pictures = Pictures()
 
     def draw(name: str, make: "Callable[[], Figure]") -> None:
         # Each with draws of its own, whichever others there are.
@@ -89,29 +93,61 @@ def draw_pictures(run: Run, data: DataSplits, options: PictureOptions, device: t
             except ValueError as error:
                 pictures.left_out[name] = str(error)
 
-    with private_param_store(run.model, run.guide), evaluation_mode(run.model, run.guide), torch.no_grad():
+    with torch.no_grad(), _held(run):
+        if isinstance(module, Autoencoder):
+            codes = codes_of_autoencoder(module, x, options.dims)
+        else:
+            summary = latent_summary(run.model, run.guide, x, aggregate=False, seed=options.seed)
+            codes = codes_of_pair(summary, options.dims)
         draw("latent_space.png", lambda: codes.space(labels, options.method, options.seed))
         draw("latent_histograms.png", lambda: codes.histograms(labels))
-        if run.vae is None:
-            reason = "the run is of a pair of programs of your own, without the encode and decode of a VAE"
-            pictures.left_out.update(dict.fromkeys(_OF_A_VAE, reason))
-            return pictures
-        decoded = Decoded(run.vae, data, rows, device)
-        draw("interpolation.png", decoded.interpolation)
-        draw("traversals.png", lambda: decoded.traversals(codes))
-        draw("manifold.png", decoded.manifold)
-        draw("class_samples.png", decoded.class_samples)
-        draw("variants.png", lambda: decoded.variants(options.variant_scale))
+        if isinstance(module, VAE):
+            decoded = Decoded(module, data, chosen, device)
+            draw("interpolation.png", decoded.interpolation)
+            draw("traversals.png", lambda: decoded.traversals(codes))
+            draw("manifold.png", decoded.manifold)
+            draw("class_samples.png", decoded.class_samples)
+            draw("variants.png", lambda: decoded.variants(options.variant_scale))
+        elif isinstance(module, Autoencoder):
+            title = "decoded on the straight line between the codes of two test rows"
+            draw("interpolation.png", lambda: draw_interpolation(module, data, chosen, device, title))
+        elif isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None:
+            conditional = Conditional(module, rows, list(run.covariates), chosen, device)
+            draw("class_samples.png", conditional.class_samples)
+            draw("variants.png", conditional.variants)
+    reason = _why_not(run)
+    pictures.left_out.update(
+        {name: reason for name in PICTURE_FILES if name not in pictures.figures | pictures.left_out}
+    )
     return pictures
 
 
-def _chosen_rows(data: DataSplits, asked: Sequence[int] | None) -> list[int]:
-    count = len(data.test)
+@contextmanager
+def _held(run: Run) -> Iterator[None]:
+    """Evaluation mode, and all parameters as they are."""
+    if run.autoencoder is not None:
+        run.autoencoder.eval()
+        yield
+        return
+    with private_param_store(run.model, run.guide), evaluation_mode(run.model, run.guide):
+        yield
+
+
+def _why_not(run: Run) -> str:
+    """Why pictures of what is decoded do not apply."""
+    if run.module is None:
+        return "the run is of a pair of programs of your own, without the encode and decode of a VAE"
+    if run.autoencoder is not None:
+        return "an autoencoder has no distribution of codes to take them from"
+    return f"drawn for a VAE with z alone, and the run is of a {run.system.title}"
+
+
+def _chosen_rows(labels: Tensor | None, count: int, asked: Sequence[int] | None) -> list[int]:
     if asked is not None:
         if not asked or not all(0 <= row < count for row in asked):
             raise ValueError(f"--rows {' '.join(map(str, asked))}: expected numbers of test rows, 0 to {count - 1}")
         return list(asked)
-    if data.test_labels is None:
+    if labels is None:
         return list(range(min(_ROWS, count)))
-    labels = data.test_labels.tolist()
-    return [labels.index(name) for name in sorted(set(labels))[:_ROWS]]
+    known = labels.tolist()
+    return [known.index(name) for name in sorted(set(known))[:_ROWS]]

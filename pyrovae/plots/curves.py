@@ -1,7 +1,7 @@
 """Curves of training."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,6 +42,41 @@ def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure
         )
     if history:
         figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: str) -> "Figure":
+    """The loss of every epoch, for training and validation rows.
+
+    Args:
+        history: ``LossResult.history``.
+        best_epoch: ``LossResult.best_epoch``, marked by a line.
+        unit: of the loss, ``"squared error per row"`` for example.
+    """
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        """Numbers where the usual labels of a logarithmic axis stand, all without exponents."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    figure = new_figure(5.6, 3.6)
+    axes = figure.subplots()
+    epochs = [terms["epoch"] for terms in history]
+    for split, colour in (("train", BLUE), ("validation", ORANGE)):
+        if history and f"{split}_loss" in history[0]:
+            values = [terms[f"{split}_loss"] for terms in history]
+            axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
+    if best_epoch:
+        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
+    # Equal ratios of a loss are equal distances, so that the first epochs do not flatten the rest.
+    axes.set(xlabel="epoch", ylabel=unit, yscale="log", title="reconstruction loss")
+    axes.locator_params(axis="x", integer=True)
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain())
+    if history:
+        axes.legend(frameon=False)
     return figure
 
 

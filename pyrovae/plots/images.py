@@ -1,6 +1,6 @@
 """Images side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +32,32 @@ def image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Ten
         axes.imshow(tile(images, line_count, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_axis_off()
+    return figure
+
+
+def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None = None) -> "Figure":
+    """Images in lines, the name of each line at its left, in one scale of grey or colour.
+
+    Args:
+        title: above all lines.
+        lines: images ``(images, channels, height, width)`` by the name of their line.
+        shared: images that span the scale; None takes all that are drawn.
+    """
+    low, high = (end.item() for end in (torch.cat(list(lines.values())) if shared is None else shared).aminmax())
+    height, width = next(iter(lines.values())).shape[-2:]
+    columns = max(len(images) for images in lines.values())
+    size = min(1.0, 12 / columns)
+    figure = new_figure(columns * size + 1.0, len(lines) * size * height / width + 0.5)
+    figure.suptitle(title, fontsize=10)
+    for axes, (name, images) in zip(figure.subplots(len(lines), 1, squeeze=False).flat, lines.items(), strict=True):
+        scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+        # A white column between two images.
+        columns_apart = torch.nn.functional.pad(scaled, (0, 1), value=1.0)
+        line = torch.cat(list(columns_apart), -1)[..., :-1]
+        axes.imshow((line[0] if len(line) == 1 else line.movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.plots.figures import BLUE, GREY, ORANGE, new_figure
-from pyrovae.plots.images import are_images, image_grid
+from pyrovae.plots.images import are_images, image_grid, image_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,27 @@ def reconstructions(x: Tensor, means: Tensor) -> "Figure":
     axes.plot(x.flatten().numpy(), means.flatten().numpy(), ".", color=BLUE, markersize=3, alpha=0.4)
     axes.axline((0, 0), slope=1, color=GREY, linestyle=":")
     axes.set(xlabel="data", ylabel="reconstruction", title="every value of some test rows")
+    return figure
+
+
+def denoising(clean: Tensor, corrupted: Tensor, reconstructed: Tensor) -> "Figure":
+    """Clean rows, the same rows corrupted, and what is made of these.
+
+    Args:
+        clean: rows ``(rows, *data_shape)``, on the CPU as all tensors here.
+        corrupted: the same shape.
+        reconstructed: the same shape.
+    """
+    lines = {"clean": clean, "corrupted": corrupted, "reconstructed": reconstructed}
+    if are_images(clean):
+        return image_lines("test rows", {name: x[:12] for name, x in lines.items()}, shared=clean)
+    figure = new_figure(4.6, 4.4)
+    axes = figure.subplots()
+    for x, colour, label in ((corrupted, GREY, "corrupted"), (reconstructed, BLUE, "reconstructed")):
+        axes.plot(clean.flatten().numpy(), x.flatten().numpy(), ".", color=colour, markersize=3, alpha=0.4, label=label)
+    axes.axline((0, 0), slope=1, color=GREY, linestyle=":")
+    axes.set(xlabel="clean", ylabel="corrupted, reconstructed", title="every value of some test rows")
+    axes.legend(frameon=False)
     return figure
 
 

@@ -5,33 +5,51 @@ from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
-from pyrovae.runs.parts import PARTS, build_pair, class_name, describe_parts
+from pyrovae.runs.part import PARTS, class_name
+from pyrovae.runs.parts import build_pair, describe_parts
 from pyrovae.runs.storage import (
     CONFIG_FILE,
     SUMMARY_FILE,
     WEIGHTS_FILE,
     Run,
     load,
+    refuse_without_density,
     save,
     stored_data,
     weights_checksum,
     write_summary,
 )
+from pyrovae.runs.systems import (
+    CONDITIONS,
+    CORRUPTIONS,
+    SYSTEMS,
+    ModelRows,
+    System,
+    check_system,
+    model_rows,
+    system_of,
+)
 
 __all__ = [
+    "CONDITIONS",
     "CONFIG_FILE",
+    "CORRUPTIONS",
     "GENERAL",
     "OBJECTIVE_OPTIONS",
     "PARTS",
     "SCHEDULES",
     "SUMMARY_FILE",
+    "SYSTEMS",
     "WEIGHTS_FILE",
+    "ModelRows",
     "Run",
     "RunComparison",
     "ScoringOptions",
+    "System",
     "as_option",
     "build_objective",
     "build_pair",
+    "check_system",
     "class_name",
     "compare_runs",
     "describe_objective",
@@ -40,10 +58,13 @@ __all__ = [
     "find_class",
     "in_options",
     "load",
+    "model_rows",
+    "refuse_without_density",
     "save",
     "score_rows",
     "stored_data",
     "summary_of",
+    "system_of",
     "users_errors",
     "weights_checksum",
     "write_summary",

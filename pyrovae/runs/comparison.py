@@ -5,14 +5,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
 from pyrovae.runs.objectives import describe_objective
-from pyrovae.runs.parts import PARTS, describe_parts
-from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, stored_data
+from pyrovae.runs.part import PARTS
+from pyrovae.runs.parts import describe_parts
+from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, refuse_without_density, stored_data
+from pyrovae.runs.systems import system_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,14 @@ _ASIDE = {
     "output_dir",
     "overwrite",
     "quiet",
+    "system",
+    "corruption",
+    "corruption_level",
+    "condition",
+    "condition_columns",
+    "reconstruction_loss",
+    "pretrain_epochs",
+    "upper_dim",
 }
 
 
@@ -48,11 +58,13 @@ class RunComparison:
             and its ``difference_draws_error`` from the importance draws, ``unreliable_rows``.
         rows: number of test rows.
         settings: for each run, in what it was told otherwise than another: its parts and options by name.
+        targets: for each run what its numbers estimate, ``"log p(x)"`` or ``"log p(x|c)"``.
     """
 
     table: "pd.DataFrame"
     rows: int
     settings: dict[str, dict[str, str]]
+    targets: dict[str, str]
 
     def summary(self) -> str:
         """The table as text, and one sentence on the two best."""
@@ -76,10 +88,20 @@ class RunComparison:
         best, second = self.table.iloc[0], self.table.iloc[1]
         error = (second["difference_standard_error"] ** 2 + second["difference_draws_error"] ** 2) ** 0.5
         difference = -second["difference"]
-        apart = "is better than" if difference > 2 * error else "cannot be told from"
+        given = [run for run, target in self.targets.items() if target != "log p(x)"]
+        mixed = 0 < len(given) < len(self.targets)
+        above = "is above" if mixed else "is better than"
+        apart = above if difference > 2 * error else "cannot be told from"
         text = f"{best['run']} {apart} {second['run']}: {difference:.3f} nats per row, standard error {error:.3f}."
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
+        if given and not mixed:
+            text += " The numbers are of log p(x|c)."
+        elif mixed:
+            text += (
+                f" {', '.join(given)} is told c of each row, and its numbers are of log p(x|c): the difference is what "
+                "c says of the rows as much as what the models do."
+            )
         return text
 
 
@@ -119,14 +141,19 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     best = ranked[0][1]
     lines = [_line(name, table, best) for name, table in ranked]
     settings = _differences({name: _settings(Path(name)) for name, _ in ranked})
-    return RunComparison(pd.DataFrame(lines), len(reference), settings)
+    targets = {name: system_of(_config(Path(name))).target for name, _ in ranked}
+    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets)
 
 
 def _settings(folder: Path) -> dict[str, str]:
     """What a run was told: its parts and its objective with their arguments, and the other options."""
-    config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = _config(folder)
     options = {name: str(value) for name, value in config.items() if name not in _ASIDE}
     return {**describe_parts(config), "objective": describe_objective(config), **options}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")))
 
 
 def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -142,6 +169,7 @@ def _scored_rows(folder: Path) -> "pd.DataFrame":
 
     if not (folder / SUMMARY_FILE).is_file():
         raise ValueError(f"{folder} is no run folder: there is no {SUMMARY_FILE} in it")
+    refuse_without_density(folder)
     checksum = stored_data(folder)["checksum"]
     tables = [pd.read_csv(file, index_col="row") for file in sorted(folder.glob("evaluation*.csv"))]
     # Tables of other data lie there, too.

@@ -9,7 +9,7 @@ from pyrovae.objectives import Objective, Schedule
 from pyrovae.objectives.named import OBJECTIVES
 from pyrovae.runs.imports import find_class, users_errors
 from pyrovae.runs.objective_options import GENERAL, as_option, beta_of, capacity_of, given_options, refuse_idle
-from pyrovae.runs.parts import class_name
+from pyrovae.runs.part import class_name
 
 # Words that mean an argument wherever they stand; beta and capacity may be of something else.
 _UNMISTAKABLE = ("num_particles", "free_bits", "free_bits_per")

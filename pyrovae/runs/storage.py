@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from pyrovae.models import VAE
+from pyrovae.models import VAE, Autoencoder, ConditionalVAE, TwoLayerVAE
 from pyrovae.programs import (
     Program,
     Weights,
@@ -26,6 +26,7 @@ from pyrovae.programs import (
     private_param_store,
 )
 from pyrovae.runs.parts import build_pair
+from pyrovae.runs.systems import Facts, System, system_of
 from pyrovae.version import __version__
 
 CONFIG_FILE = "config.yaml"
@@ -33,6 +34,7 @@ WEIGHTS_FILE = "weights.pt"
 SUMMARY_FILE = "summary.json"
 _STATEMENT = "pyro.param:"
 _EXAMPLE = "example"
+_MODULES = (VAE, ConditionalVAE, TwoLayerVAE, Autoencoder)
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,14 @@ class Run:
     """A pair of programs, and the configuration that it was built from.
 
     Attributes:
-        model: Pyro program of the rows.
+        model: Pyro program of the rows; that of an autoencoder refuses to run, as it has no p(x).
         guide: Pyro program of the latents.
         config: the command's options, as plain values; ``build_pair`` reads them.
         data_shape: shape of one row.
-        example: some rows ``(rows, *data_shape)`` that the programs can run on; needed to store ``pyro.param``
+        example: some rows ``(rows, *row_shape)`` that the programs can run on; needed to store ``pyro.param``
             statements, which make themselves known when they run.
         column_kinds: what the columns of a table are, where the data say so.
+        covariates: for a conditional VAE what is known of each row beside x, the kinds of numbers by name.
     """
 
     model: Program
@@ -55,12 +58,33 @@ class Run:
     data_shape: tuple[int, ...]
     example: Tensor | None = None
     column_kinds: tuple[str, ...] | None = None
+    covariates: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def system(self) -> System:
+        """The kind of model that it is."""
+        return system_of(self.config)
+
+    @property
+    def module(self) -> VAE | ConditionalVAE | TwoLayerVAE | Autoencoder | None:
+        """The module that owns the two programs; None for a model of the user's own."""
+        module = owned_module(self.model)
+        return module if isinstance(module, _MODULES) else None
 
     @property
     def vae(self) -> VAE | None:
-        """The VAE that owns the two programs; None for a model of the user's own."""
-        module = owned_module(self.model)
-        return module if isinstance(module, VAE) else None
+        """The module, if it is a ``VAE``."""
+        return self.module if isinstance(self.module, VAE) else None
+
+    @property
+    def autoencoder(self) -> Autoencoder | None:
+        """The module, if it is an ``Autoencoder``."""
+        return self.module if isinstance(self.module, Autoencoder) else None
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row as the programs take it, with its covariates behind it."""
+        return Facts(self.config["latent_dim"], self.data_shape, covariates=dict(self.covariates)).row_shape
 
 
 def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None) -> None:
@@ -87,13 +111,34 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
 
 def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
     """Write ``summary.json`` again, with the version and the shape of a row added."""
-    contents = {"pyrovae": __version__, "data_shape": list(run.data_shape), "column_kinds": run.column_kinds, **summary}
+    contents = {
+        "pyrovae": __version__,
+        "data_shape": list(run.data_shape),
+        "column_kinds": run.column_kinds,
+        "covariates": run.covariates,
+        **summary,
+    }
     (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
 
 
 def stored_data(folder: str | Path) -> dict[str, Any]:
     """``DataSplits.provenance()`` of the data that a stored run was fitted to."""
     return dict(json.loads((Path(folder) / SUMMARY_FILE).read_text(encoding="utf-8"))["data"])
+
+
+def refuse_without_density(folder: str | Path) -> None:
+    """Refuse a stored run of a system that has no p(x), which cannot be scored.
+
+    Raises:
+        ValueError: why it has none, and what to do.
+    """
+    config = yaml.safe_load((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+    reason = system_of(config).no_density
+    if reason is not None:
+        raise ValueError(
+            f"{folder} cannot be scored: {reason}. Its summary.json has its reconstruction loss; for log p(x) fit a "
+            "VAE of the same networks, --system vae"
+        )
 
 
 def weights_checksum(folder: str | Path) -> str:
@@ -124,13 +169,15 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
         summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         data_shape, kinds = tuple(summary["data_shape"]), summary["column_kinds"]
         column_kinds = None if kinds is None else tuple(kinds)
+        # Runs that were stored before there were covariates have none.
+        covariates = summary.get("covariates", {})
         with isolated_rng(0, torch.device("cpu")):
-            pair = build_pair(config, data_shape, column_kinds)
+            pair = build_pair(config, data_shape, column_kinds, covariates)
     except KeyError as error:
         raise ValueError(
             f"{folder} says nothing of {error}: it was stored by another version of pyrovae; fit the run again"
         ) from error
-    run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds)
+    run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds, covariates)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     with _weights(run, device) as weights:
@@ -148,7 +195,11 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
 @contextmanager
 def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
     """The weights of the pair; changed values of ``pyro.param`` statements are kept."""
-    example = torch.zeros(1, *run.data_shape, device=device) if run.example is None else run.example
+    if run.autoencoder is not None:
+        # It cannot run as a pair of programs, and all that it has is in it.
+        yield Weights(run.autoencoder.state_dict(keep_vars=True), list(run.autoencoder.parameters()))
+        return
+    example = torch.zeros(1, *run.row_shape, device=device) if run.example is None else run.example
     with (
         private_param_store(run.model, run.guide) as outside,
         isolated_rng(0, torch.device(device)),

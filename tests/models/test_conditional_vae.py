@@ -6,6 +6,7 @@ from scipy.stats import multivariate_normal
 
 from pyrovae import compare_bounds, fit_svi, likelihoods, load_data, networks, posteriors, priors
 from pyrovae.models import ConditionalVAE, ProbabilisticPCA
+from pyrovae.networks.channels import CovariateChannels
 
 F64 = torch.float64
 
@@ -63,6 +64,38 @@ def test_the_class_of_a_digit_helps_and_its_samples_look_like_the_class():
     means = torch.stack([data.train[torch.as_tensor(data.train_labels) == k].mean(0) for k in range(10)])
     nearest = torch.cdist(digits.flatten(1), means.flatten(1)).argmin(1)
     assert (nearest == torch.arange(10).repeat_interleave(50)).float().mean() > 0.85
+
+
+def test_programs_of_x_for_one_c_score_as_those_of_joined_rows():
+    torch.manual_seed(0)
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2 + 3, (1, 4, 4), (8,))),
+        posteriors.DiagonalNormal(
+            CovariateChannels(networks.ConvEncoder((1 + 3, 4, 4), 4, channels=(4,)), (1, 4, 4), covariate_dim=3)
+        ),
+        (1, 4, 4),
+        covariate_dim=3,
+    )
+    x, c = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    joined = compare_bounds(vae.model, vae.guide, vae.join(x, c), num_samples=10, chunk_size=10, seed=3)
+    fixed = compare_bounds(*vae.given(c), x, num_samples=10, chunk_size=10, seed=3)
+    torch.testing.assert_close(fixed.log_px, joined.log_px)
+    # Each covariate is one more channel, the same at all pixels.
+    images = torch.cat([x, torch.nn.functional.one_hot(c, 3)[..., None, None].expand(6, 3, 4, 4)], 1)
+    parameters = vae.posterior.encoder.encoder(images)
+    torch.testing.assert_close(vae.posterior(vae.join(x, c)).mean, parameters[:, :2])
+
+
+def test_parts_start_from_the_rows_that_they_see():
+    torch.manual_seed(0)
+    likelihood = likelihoods.Normal(networks.MLP(2 + 1, 3, ()))
+    posterior = posteriors.DiagonalNormal(networks.ColumnEncoder(["real"] * 4, 2 * 2))
+    vae = ConditionalVAE(priors.StandardNormal(2), likelihood, posterior, (3,), covariate_dim=1)
+    x, c = 5 + 2 * torch.randn(200, 3), 7 + torch.randn(200, 1)
+    vae.initialize(vae.join(x, c))
+    torch.testing.assert_close(likelihood.decoder.layers[0].bias.detach(), x.mean(0))
+    torch.testing.assert_close(posterior.encoder.center.flatten(), torch.cat([x, c], 1).mean(0))
 
 
 def test_joining_is_undone_by_splitting_and_bad_input_is_refused():

@@ -1,27 +1,29 @@
-"""The files of a run: tables, pictures and a summary."""
+"""The files of a run of a pair of programs, which has a p(x)."""
 
-import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyro
 import torch
+from torch import Tensor
 
 from pyrovae import plots
-from pyrovae.data import DataSplits
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
-from pyrovae.pictures import PICTURE_FILES
-from pyrovae.runs import Run, describe_objective, describe_parts, save, write_summary
+from pyrovae.models import ConditionalVAE
+from pyrovae.report.files import PICTURE_ROWS, clear_folder, data_columns, versions
+from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary
 from pyrovae.training import FitResult
 
-_PICTURE_ROWS = 24
-_TABLES_AND_PICTURES = ("metrics.csv", "evaluation.csv", "learning_curves.png", "reconstructions.png", "samples.png")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# New images of each class, as many as stand on a line of other pictures.
+_EACH_CLASS = 12
 
 
 def write_run(
     folder: Path,
     run: Run,
-    data: DataSplits,
+    rows: ModelRows,
     result: FitResult,
     bounds: BoundComparison | None,
     *,
@@ -38,7 +40,7 @@ def write_run(
     Args:
         folder: an existing folder.
         run: the pair with its fitted weights.
-        data: what it was fitted to.
+        rows: what it was fitted to.
         result: how the fit went.
         bounds: the test rows' numbers; None where the fit broke off.
         status: one phrase, ``"complete"`` or why not.
@@ -47,43 +49,56 @@ def write_run(
     """
     import pandas as pd
 
-    # What an overwritten run had and this one will not have must not stay beside it.
-    scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
-    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
-        (folder / name).unlink(missing_ok=True)
+    clear_folder(folder)
     # The weights first: whatever fails after them, they are there.
-    save(run, folder, _summary(run, data, result, bounds, status, seconds, "not drawn yet"))
-    provenance = data.provenance()
-    columns: dict[str, Any] = {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
+    save(run, folder, _summary(run, rows, result, bounds, status, seconds, "not drawn yet"))
+    columns, labels = data_columns(rows), rows.data.test_labels
+    about = plots.picture_metadata(rows.provenance())
     pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
-    about = plots.picture_metadata(provenance)
     curves = plots.learning_curves(result.history, result.best_epoch)
     curves.savefig(folder / "learning_curves.png", metadata=about)
     if bounds is not None:
         frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
-        if data.test_labels is not None:
-            frame["label"] = data.test_labels.numpy()
+        if labels is not None:
+            frame["label"] = labels.numpy()
         frame.assign(**columns).to_csv(folder / "evaluation.csv")
-    pictures = _pictures(folder, run, data, device, about) if bounds is not None else "not drawn: the fit broke off"
-    write_summary(run, folder, _summary(run, data, result, bounds, status, seconds, pictures))
+    pictures = _pictures(folder, run, rows, device, about) if bounds is not None else "not drawn: the fit broke off"
+    write_summary(run, folder, _summary(run, rows, result, bounds, status, seconds, pictures))
 
 
-def _pictures(folder: Path, run: Run, data: DataSplits, device: torch.device, about: dict[str, str]) -> str:
+def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, about: dict[str, str]) -> str:
     """Draw what the model says the data look like; the outcome in a phrase."""
-    x = data.test[:_PICTURE_ROWS]
+    x = rows.data.test[:PICTURE_ROWS]
+    pair, module = (run.model, run.guide), run.module
+    if isinstance(module, ConditionalVAE):
+        # The programs of x alone, so that pictures are of x.
+        pair = module.given(module.split(rows.test.to(device))[1])
     try:
-        means = reconstruct_rows(run.model, run.guide, x.to(device)).cpu()
-        new_means, draws = sample_rows(run.model, run.guide, x.to(device))
+        means = reconstruct_rows(*pair, x.to(device)).cpu()
+        if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and x.dim() == 4:
+            samples = _of_each_class(module, run, x.to(device))
+        else:
+            new_means, draws = sample_rows(*pair, x.to(device))
+            samples = plots.samples(x, new_means.cpu(), draws.cpu())
     except (ValueError, RuntimeError) as error:
         return f"not drawn: {error}"
     plots.reconstructions(x, means).savefig(folder / "reconstructions.png", metadata=about)
-    plots.samples(x, new_means.cpu(), draws.cpu()).savefig(folder / "samples.png", metadata=about)
+    samples.savefig(folder / "samples.png", metadata=about)
     return "drawn"
+
+
+def _of_each_class(module: ConditionalVAE, run: Run, x: Tensor) -> "Figure":
+    """New images of each class, a line for each."""
+    classes = torch.eye(len(run.covariates), device=x.device).repeat_interleave(_EACH_CLASS, 0)
+    shape = (len(classes), *x.shape[1:])
+    means, _ = sample_rows(*module.given(classes), x[:1].expand(shape))
+    lines = zip(run.covariates, means.cpu().split(_EACH_CLASS), strict=True)
+    return plots.image_lines("mean of p(x|z, c), z from the prior", dict(lines))
 
 
 def _summary(
     run: Run,
-    data: DataSplits,
+    rows: ModelRows,
     result: FitResult,
     bounds: BoundComparison | None,
     status: str,
@@ -94,21 +109,23 @@ def _summary(
     if bounds is not None:
         evaluation = {
             "rows": len(bounds.elbo),
+            "of": run.system.target,
             "num_samples": bounds.num_samples,
             "nats_per_row": {
-                name: {"mean": mean, "standard_error_rows": rows, "standard_error_draws": draws}
-                for name, (mean, rows, draws) in bounds.means().items()
+                name: {"mean": mean, "standard_error_rows": over_rows, "standard_error_draws": draws}
+                for name, (mean, over_rows, draws) in bounds.means().items()
             },
             "k_hat_limit": bounds.k_hat_limit,
             "unreliable_rows": bounds.unreliable_rows.tolist(),
             "bound_by_draws": dict(zip(map(str, bounds.sweep), bounds.sweep_bounds.mean(1).tolist(), strict=True)),
-            "verdict": bounds.verdict(),
+            "verdict": run.system.in_words(bounds.verdict()),
+            "remark": run.system.remark(run.config),
         }
     return {
         "status": status,
         "parts": describe_parts(run.config),
         "objective": describe_objective(run.config),
-        "data": data.provenance(),
+        "data": rows.provenance(),
         "training": {
             "epochs": len(result.history),
             "best_epoch": result.best_epoch,
@@ -120,9 +137,5 @@ def _summary(
         "evaluation": evaluation,
         "pictures": pictures,
         "seconds": seconds,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pyro": pyro.__version__,
-        },
+        "versions": versions(),
     }

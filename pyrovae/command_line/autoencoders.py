@@ -1,0 +1,83 @@
+"""Fitting, scoring and writing of an autoencoder, for ``python -m pyrovae.fit``."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
+from pyrovae.command_line.pairs import errors_of_parts
+from pyrovae.models import Autoencoder
+from pyrovae.report import reconstruction_errors, write_autoencoder
+from pyrovae.runs import ModelRows, Run
+from pyrovae.training import LossResult, fit_autoencoder, pretrain_layers
+
+
+def fit_reconstructions(
+    run: Run,
+    autoencoder: Autoencoder,
+    rows: ModelRows,
+    folder: Path,
+    device: torch.device,
+    seconds: dict[str, float],
+    example: Tensor,
+) -> int:
+    """Fit an autoencoder, layer by layer first if that is asked for, write the run folder and print its errors.
+
+    Args:
+        run: the autoencoder's run.
+        autoencoder: the same.
+        rows: what it is fitted to.
+        folder: of the run.
+        device: of the weights.
+        seconds: time spent until now, by what it was spent on.
+        example: some training rows on the device.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: what is wrong with the networks or the rows, before anything is written.
+    """
+    config = run.config
+    options: dict[str, Any] = {name: config[name] for name in ("batch_size", "lr", "seed")}
+    options["progress"] = not config["quiet"]
+    train, pretraining = rows.train.to(device), list[LossResult]()
+    start = time.perf_counter()
+    try:
+        with errors_of_parts(run, example):
+            if config["pretrain_epochs"]:
+                pretraining = pretrain_layers(
+                    autoencoder, train, corruption=autoencoder.corruption, epochs=config["pretrain_epochs"], **options
+                )
+            result = fit_autoencoder(
+                autoencoder,
+                train,
+                validation=rows.validation.to(device),
+                train_transform=rows.train_transform,
+                epochs=config["epochs"],
+                patience=config["patience"],
+                **options,
+            )
+    except FloatingPointError as error:
+        seconds["fit"] = time.perf_counter() - start
+        write_autoencoder(folder, run, rows, pretraining, None, None, status=str(error), seconds=seconds, device=device)
+        print_error(f"{error}\nrun folder: {folder}")
+        return EXIT_NON_FINITE
+    seconds["fit"] = time.perf_counter() - start
+    start = time.perf_counter()
+    errors = reconstruction_errors(autoencoder, rows.test.to(device), seed=config["seed"])
+    seconds["evaluate"] = time.perf_counter() - start
+    write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds, device=device)
+    layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)
+    more = " (still improving: more --epochs would help)" if result.best_epoch == config["epochs"] else ""
+    if layers:
+        print(f"\npretrained layer by layer, loss of each at its end: {layers}", end="")
+    print(
+        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} "
+        f"kept{more}; {len(errors.loss)} test rows:\n{errors.summary()}\n"
+        f"no ELBO and no log p(x): {run.system.no_density}\nrun folder: {folder}"
+    )
+    return 0

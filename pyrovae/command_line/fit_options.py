@@ -1,0 +1,161 @@
+"""The options of ``python -m pyrovae.fit``, each with its reason."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+
+from pyrovae.command_line.objective import add_objective_options
+from pyrovae.command_line.parser import CommandParser
+from pyrovae.command_line.slots import options_of, read_config
+from pyrovae.command_line.system import add_system_options
+from pyrovae.runs import SYSTEMS
+
+
+def fit_parser(system: str) -> CommandParser:
+    """The parser of the command.
+
+    Args:
+        system: one of ``SYSTEMS``, whose objective is the default.
+    """
+    parser = CommandParser(
+        prog="python -m pyrovae.fit",
+        description="Fit a variational autoencoder, one of its kin, or a Pyro model of your own, to a data set; score "
+        "the test rows by ELBO and importance-weighted log p(x), or an autoencoder by its reconstructions; write a run "
+        "folder.",
+    )
+    parser.add_argument(
+        "--config", action="config", help="YAML file of these options; options on the command line prevail over it"
+    )
+    _add_data_options(parser)
+    add_system_options(parser)
+    _add_part_options(parser)
+    add_objective_options(parser, SYSTEMS[system].default_objective)
+    _add_training_options(parser)
+    return parser
+
+
+def system_asked(tokens: Sequence[str]) -> str:
+    """The system that a command line names, itself or in its configuration file; the plain VAE if it names none.
+
+    Example:
+        >>> system_asked(["--epochs", "3", "--system", "autoencoder"])
+        'autoencoder'
+    """
+    said = dict(options_of(tokens))
+    asked = said.get("system", read_config(said["config"]).get("system") if "config" in said else None)
+    return asked if asked in SYSTEMS else next(iter(SYSTEMS))
+
+
+def _add_data_options(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add(
+        "--data",
+        default="digits",
+        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, or the path of "
+        "a .npy, .npz or .csv file or of a folder of images",
+    )
+    add(
+        "--data-root",
+        type=str | None,
+        default=None,
+        help="folder with MNIST/raw and FashionMNIST/raw; without it $PYROVAE_DATA_ROOT, else ~/.cache/pyrovae",
+    )
+    add(
+        "--binarize",
+        type=Literal["auto", "none", "threshold", "static", "dynamic"],
+        default="auto",
+        help="how grey values become bits: auto draws them anew at every step (dynamic) for digits, mnist and "
+        "fashion-mnist under a likelihood of bits, as is usual for these sets, and else leaves the data alone",
+    )
+    add(
+        "--missing",
+        type=Literal["refuse", "keep"],
+        default="refuse",
+        help="empty cells and NaN: refuse them, or keep them as missing entries, which count neither in the fit nor in "
+        "log p(x)",
+    )
+    add(
+        "--missing-indicators",
+        action="store_true",
+        help="with --missing keep: tell the encoder which entries are missing, by a 0 or 1 for each beside the row",
+    )
+    add(
+        "--columns",
+        type=dict[str, str] | list[str] | None,
+        default=None,
+        help="kinds of the columns of a table, real, count, binary or categorical, by name ({age: count}) or in their "
+        "order, for a likelihood such as Columns; those not named are real. Columns of words have to be named here",
+    )
+    add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the epoch")
+    add(
+        "--test-fraction",
+        type=OpenUnitInterval,
+        default=0.1,
+        help="part of the rows to score, where the data bring no test rows",
+    )
+
+
+def _add_part_options(parser: CommandParser) -> None:
+    add = parser.add_argument
+    parser.add_part("prior", "pyrovae.priors.StandardNormal", "p(z)")
+    parser.add_part(
+        "likelihood",
+        "pyrovae.likelihoods.Bernoulli",
+        "p(x|z); it has to fit the data: Bernoulli for bits, Normal for real values, Columns for mixed tables",
+    )
+    parser.add_part("posterior", "pyrovae.posteriors.DiagonalNormal", "q(z|x)")
+    parser.add_part(
+        "encoder",
+        "pyrovae.networks.MLP",
+        "network from x to the parameters of q(z|x); lists as in --encoder.hidden_dims '[500, 500]'",
+    )
+    parser.add_part(
+        "decoder",
+        "pyrovae.networks.MLP",
+        "network from z to the parameters of p(x|z); lists as in --decoder.hidden_dims '[500, 500]'",
+    )
+    add(
+        "--latent-dim",
+        type=PositiveInt,
+        default=10,
+        help="dimensions of z; those not needed cost little, as their KL goes to zero",
+    )
+    add(
+        "--model",
+        type=str | None,
+        default=None,
+        metavar="PLACE:FACTORY",
+        help="in place of all parts: file.py:factory "
+        "or module:factory, a function that returns (model, guide), two Pyro programs",
+    )
+
+
+def _add_training_options(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--epochs", type=PositiveInt, default=200, help="passes over the training rows, at most")
+    add(
+        "--batch-size",
+        type=PositiveInt,
+        default=64,
+        help="rows of a step; more are faster on large data, fewer take more steps",
+    )
+    add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
+    add("--patience", type=PositiveInt, default=20, help="epochs without a better validation objective before stopping")
+    add(
+        "--num-samples",
+        type=PositiveInt,
+        default=1000,
+        help="importance draws for each test row; more come closer to log p(x)",
+    )
+    add(
+        "--chunk-size",
+        type=PositiveInt | None,
+        default=None,
+        help="draws scored at once; a small number saves memory and changes nothing else",
+    )
+    add("--seed", type=NonNegativeInt, default=0, help="of the split, the initial weights, shuffling and all draws")
+    add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
+    add("--output-dir", type=str | None, default=None, help="the run folder; without it runs/DATA-TIME")
+    add("--overwrite", action="store_true", help="write into a folder that holds a run already")
+    add("--quiet", action="store_true", help="no progress bars")

@@ -1,0 +1,115 @@
+"""Fitting, scoring and writing of a pair of programs, for ``python -m pyrovae.fit``."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
+from pyrovae.evaluation import compare_bounds
+from pyrovae.models import check_vae
+from pyrovae.objectives import Objective
+from pyrovae.report import write_run
+from pyrovae.runs import ModelRows, Run, build_objective, described_error, in_options
+from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
+
+
+def fit_pair(
+    run: Run, rows: ModelRows, folder: Path, device: torch.device, seconds: dict[str, float], example: Tensor
+) -> int:
+    """Fit a pair by SVI, score the test rows, write the run folder and print the table.
+
+    Args:
+        run: the pair and its configuration.
+        rows: what it is fitted to.
+        folder: of the run.
+        device: of the weights.
+        seconds: time spent until now, by what it was spent on.
+        example: some training rows on the device, to find what is wrong with parts.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: what is wrong with the programs, the rows or the objective, before anything is written.
+    """
+    config = run.config
+    objective = build_objective(config)
+    start = time.perf_counter()
+    try:
+        with errors_of_parts(run, example if rows.train_transform is None else rows.train_transform(example)):
+            result = fit_svi(
+                run.model,
+                run.guide,
+                rows.train.to(device),
+                validation=rows.validation.to(device),
+                train_transform=rows.train_transform,
+                epochs=config["epochs"],
+                batch_size=config["batch_size"],
+                lr=config["lr"],
+                objective=objective,
+                patience=config["patience"],
+                seed=config["seed"],
+                progress=not config["quiet"],
+            )
+    except NonFiniteLossError as error:
+        seconds["fit"] = time.perf_counter() - start
+        write_run(folder, run, rows, error.result, None, status=str(error), seconds=seconds, device=device)
+        print_error(f"{error}\nrun folder: {folder}")
+        return EXIT_NON_FINITE
+    seconds["fit"] = time.perf_counter() - start
+    start = time.perf_counter()
+    bounds = compare_bounds(
+        run.model,
+        run.guide,
+        rows.test.to(device),
+        num_samples=config["num_samples"],
+        chunk_size=config["chunk_size"],
+        seed=config["seed"],
+        progress=not config["quiet"],
+    )
+    seconds["evaluate"] = time.perf_counter() - start
+    write_run(folder, run, rows, result, bounds, status="complete", seconds=seconds, device=device)
+    more = " (still improving: more --epochs would help)"
+    print(
+        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
+        f"{more if _still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
+        f"{run.system.in_words(bounds.summary())}"
+    )
+    remark = run.system.remark(config)
+    if remark is not None:
+        print(remark)
+    for sign in result.signs_of_trouble:
+        print(f"sign of trouble: {in_options(sign)}")
+    print(f"run folder: {folder}")
+    return 0
+
+
+@contextmanager
+def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
+    """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
+    try:
+        yield
+    except (ValueError, NonFiniteLossError, FloatingPointError):
+        raise
+    except Exception as error:
+        problem = None if run.vae is None else check_vae(run.vae, rows).problem
+        raise ValueError(problem or described_error(error)) from error
+
+
+def _still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
+    """Whether the last epoch was the best; while a weight moves each newest one is kept, which says nothing."""
+    return result.best_epoch == epochs and objective.settled * epochs <= epochs - 1
+
+
+def _kl(result: FitResult) -> str:
+    """How the KL terms were found, in words."""
+    forms = set(result.kl_forms.values())
+    if len(forms) == 1:
+        return "in closed form" if forms == {"analytic"} else "by draws"
+    return ", ".join(
+        f"of {name} {'in closed form' if form == 'analytic' else 'by draws'}" for name, form in result.kl_forms.items()
+    )

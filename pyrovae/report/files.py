@@ -1,0 +1,41 @@
+"""What the files of all runs have in common."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+
+from pyrovae.pictures import PICTURE_FILES
+from pyrovae.runs import ModelRows
+
+PICTURE_ROWS = 24
+
+_TABLES_AND_PICTURES = (
+    "metrics.csv",
+    "evaluation.csv",
+    "losses.csv",
+    "learning_curves.png",
+    "reconstructions.png",
+    "samples.png",
+    "denoising.png",
+)
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what an overwritten run had and the new one may not have."""
+    scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
+    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
+        (folder / name).unlink(missing_ok=True)
+
+
+def data_columns(rows: ModelRows) -> dict[str, Any]:
+    """What each table says of its data."""
+    provenance = rows.provenance()
+    return {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "pyro": pyro.__version__}
