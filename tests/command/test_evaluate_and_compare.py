@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from pyrovae.fit import main as fit_main
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--ais-leapfrog", "1", "--ais-warm-up", "5"]
+# One worker of a parallel run fits the runs, for all tests of this file.
+pytestmark = pytest.mark.xdist_group("evaluate_and_compare")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,7 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     """Interrupted by SIGINT after the first part, then the same command: the table of an uninterrupted run."""
     rows = load_data("digits", binarize="dynamic").train[:600].bernoulli().numpy()
     np.savez(tmp_path / "many.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
-    arguments = [str(runs / "short"), "--data", str(tmp_path / "many.npz"), "--num-samples", "4000"]
+    arguments = [str(runs / "short"), "--data", str(tmp_path / "many.npz"), "--num-samples", "1500"]
     table = tmp_path / "cut.csv"
     process = subprocess.Popen(
         [sys.executable, "-m", "pyrovae.evaluate", *arguments, "--output", str(table)],
@@ -111,6 +114,7 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     )
     while not (table.is_file() and table.read_text().count("\n") > 256):
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -129,7 +133,7 @@ def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
     rows = load_data("digits", binarize="dynamic").train[:40].bernoulli().numpy()
     np.savez(tmp_path / "few.npz", train=np.zeros((3, 1, 8, 8), dtype=np.float32), test=rows)
     arguments = [str(runs / "short"), "--data", str(tmp_path / "few.npz"), "--num-samples", "30", "--ais"]
-    arguments += ["--ais-temperatures", "200", "--ais-start", "guide", "--ais-schedule", "linear", *QUICK]
+    arguments += ["--ais-temperatures", "80", "--ais-start", "guide", "--ais-schedule", "linear", *QUICK]
     table = tmp_path / "cut.csv"
     process = subprocess.Popen(
         [sys.executable, "-m", "pyrovae.evaluate", *arguments, "--output", str(table)],
@@ -141,6 +145,7 @@ def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
     )
     while not (table.is_file() and table.read_text().count("\n") > 16):
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -154,7 +159,7 @@ def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
     pd.testing.assert_frame_equal(read(table), whole, rtol=0, atol=0)
     # Each block is what ais gives, with the first of its rows added to the seed.
     run, x = load(runs / "short"), torch.from_numpy(rows)
-    options = {"num_temperatures": 200, "start": "guide", "schedule": "linear", "num_leapfrog": 1, "warm_up": 5}
+    options = {"num_temperatures": 80, "start": "guide", "schedule": "linear", "num_leapfrog": 1, "warm_up": 5}
     block = ais(run.model, run.guide, x[32:], seed=32, **options)
     np.testing.assert_allclose(whole["ais_log_px"][32:], block.log_px, rtol=1e-12)
     np.testing.assert_allclose(whole["ais_ess"][32:], block.ess, rtol=1e-12)
