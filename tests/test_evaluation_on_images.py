@@ -13,11 +13,7 @@ pytestmark = [
 ]
 
 
-# One worker of a parallel run fits a model, for all tests of it.
-IMAGES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("mnist", "fashion-mnist")]
-
-
-@pytest.fixture(scope="module", params=IMAGES)
+@pytest.fixture(scope="module", params=["mnist", "fashion-mnist"])
 def run(request, tmp_path_factory):
     """A run of three epochs."""
     folder = str(tmp_path_factory.mktemp("runs") / request.param)

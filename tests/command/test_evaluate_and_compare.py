@@ -24,8 +24,6 @@ from pyrovae.fit import main as fit_main
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--ais-leapfrog", "1", "--ais-warm-up", "5"]
-# One worker of a parallel run fits the runs, for all tests of this file.
-pytestmark = pytest.mark.xdist_group("evaluate_and_compare")
 
 
 @pytest.fixture(scope="module")

@@ -85,17 +85,12 @@ OBJECTIVES = {
 }
 
 
-# One worker of a parallel run measures, for all tests of it.
-of_measured = pytest.mark.xdist_group("compare_gradients")
-
-
 @pytest.fixture(scope="module")
 def measured():
     pair = OfEachRow()
     return pair, compare_gradients(pair.model, pair.guide, pair.rows, OBJECTIVES, num_repeats=REPEATS, seed=3)
 
 
-@of_measured
 @pytest.mark.parametrize("label", OBJECTIVES)
 def test_variances_and_ratios_are_those_in_closed_form(measured, label):
     """5 standard errors of a jackknife over 20 groups, 7 checks of each of 7: a false alarm in 1 of 250 seeds."""
@@ -122,7 +117,6 @@ def test_variances_and_ratios_are_those_in_closed_form(measured, label):
     assert set(of_model.mean) == {"shift"}
 
 
-@of_measured
 def test_the_standard_errors_are_small_enough_to_tell(measured):
     """That no bound above is wide: a variance of the reparameterised gradient is known to 1 part in 25."""
     _, comparison = measured
@@ -132,7 +126,6 @@ def test_the_standard_errors_are_small_enough_to_tell(measured):
         assert noise.snr_standard_error < 0.06 * noise.snr + 0.02
 
 
-@of_measured
 def test_the_score_function_varies_more_and_a_baseline_takes_part_of_it_away(measured):
     """By 4 standard errors. With a baseline it varies less than the path where the guide is near the posterior."""
     _, comparison = measured
