@@ -1,3 +1,10 @@
+import os
+
+# Parallel workers share the processors: with one thread each they do not wait for one another's. This has to stand
+# before torch is imported, which reads it, as do the commands that tests start in processes of their own.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pyro
 import pytest
 import torch

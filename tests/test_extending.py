@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tutorials" / "extending.md"
 BLOCK = re.compile(r"```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
-OWN_MODULES = ("my_parts", "predicted", "my_networks")
+OWN_MODULES = ("my_parts", "predicted", "my_networks", "my_model", "my_objective")
 
 
 def same(shown: str, printed: str) -> bool:
@@ -34,15 +34,34 @@ def close(word: str, other: str) -> bool:
     return number == pytest.approx(printed, rel=0.1 if "." in word.strip(".") else 0.5, abs=0.1)
 
 
+# The commands of one block after the other in one process: most of their time would go into its start.
+COMMANDS = """
+import contextlib, io, runpy, sys
+
+for command in sys.argv[1:]:
+    _, _, module, *sys.argv[1:] = command.split()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as stop:
+            if stop.code:
+                raise
+    for name in {own_modules}:
+        sys.modules.pop(name, None)
+print(printed.getvalue(), end="")
+"""
+
+
 def run_shell(code: str, folder: Path) -> str:
-    """Each command in a process of its own; what they printed, the last one's alone where there are several."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    printed = ""
-    for command in code.replace("\\\n", " ").strip().splitlines():
-        done = subprocess.run(command.split(), capture_output=True, text=True, cwd=folder, env=environment)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        printed = done.stdout
-    return printed
+    """A block of commands in a process of its own; what they printed, the last one's alone where there are several."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    commands = code.replace("\\\n", " ").strip().splitlines()
+    assert all(command.startswith("python -m pyrovae.") for command in commands)
+    arguments = [sys.executable, "-c", COMMANDS.format(own_modules=OWN_MODULES), *commands]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def run_python(code: str, names: dict) -> str:

@@ -187,3 +187,24 @@ def test_a_posterior_without_a_mean_leaves_out_lines_and_traverses_from_the_prio
     (axes,) = pictures.figures["traversals.png"].axes
     assert axes.get_title(loc="left").endswith("the others at the medians of the prior")
     assert len(axes.get_yticks()) == 1
+
+
+SYSTEMS = {
+    "autoencoder": {"latent_space.png", "latent_histograms.png", "interpolation.png"},
+    "conditional-vae": {"latent_space.png", "latent_histograms.png", "class_samples.png", "variants.png"},
+    "two-layer-vae": {"latent_space.png", "latent_histograms.png"},
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_other_systems_have_the_pictures_that_apply(system, tmp_path, capsys):
+    options = ["--system", system, "--epochs", "1", "--latent-dim", "2", "--quiet", "--output-dir", str(tmp_path)]
+    assert fit_main([*options, *([] if system == "autoencoder" else ["--num-samples", "10"])]) == 0
+    weights = (tmp_path / "weights.pt").read_bytes()
+    capsys.readouterr()
+    assert look_main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert {name for name in PICTURE_FILES if (tmp_path / name).exists()} == SYSTEMS[system]
+    (left_out,) = (line for line in printed.splitlines() if line.startswith("left out: "))
+    assert all(name in left_out for name in set(PICTURE_FILES) - SYSTEMS[system])
+    assert (tmp_path / "weights.pt").read_bytes() == weights
