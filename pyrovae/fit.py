@@ -21,7 +21,7 @@ from pyrovae.command_line import (
     run_command,
     system_asked,
 )
-from pyrovae.data import NAMES, DataSplits, load_data
+from pyrovae.data import BINARIZED, DataSplits, load_data
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     PARTS,
@@ -76,7 +76,7 @@ def _fit(config: dict[str, Any]) -> int:
     with errors_of_parts(run, example):
         if config["binarize"] == "auto":
             # Sets of grey images known by name are binarised for likelihoods of bits; a user's own data never unasked.
-            is_named = config["data"] in NAMES
+            is_named = config["data"] in BINARIZED
             bits = is_named and run.system.observes_bits(run.model, run.guide, rows.train.to(device))
             stored["binarize"] = "dynamic" if bits else "none"
             rows = _load(config, stored["binarize"])

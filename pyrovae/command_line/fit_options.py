@@ -52,14 +52,15 @@ def _add_data_options(parser: CommandParser) -> None:
     add(
         "--data",
         default="digits",
-        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, or the path of "
+        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, cifar10, or the path of "
         "a .npy, .npz or .csv file or of a folder of images",
     )
     add(
         "--data-root",
         type=str | None,
         default=None,
-        help="folder with MNIST/raw and FashionMNIST/raw; without it $PYROVAE_DATA_ROOT, else ~/.cache/pyrovae",
+        help="folder with MNIST/raw, FashionMNIST/raw or cifar-10-batches-py; without it $PYROVAE_DATA_ROOT, else "
+        "~/.cache/pyrovae",
     )
     add(
         "--binarize",

@@ -14,6 +14,7 @@ from pyrovae import VAE, Run, likelihoods, load, load_data, networks, posteriors
 from pyrovae.fit import main as fit_main
 from pyrovae.look import main as look_main
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, draw_pictures
+from pyrovae.runs import ModelRows, model_rows
 
 QUICK = [
     "--num-samples",
@@ -112,8 +113,9 @@ def test_a_pair_of_programs_has_the_pictures_of_its_latents(folder, tmp_path, ca
 def test_the_points_are_the_posterior_means_and_the_same_seed_gives_the_same_pictures(folder):
     run = load(folder / "digits")
     data = load_data("digits", binarize="dynamic")
+    rows = model_rows(run.config, data)
     state = torch.get_rng_state()
-    first, second = (draw_pictures(run, data, PictureOptions(), torch.device("cpu")) for _ in range(2))
+    first, second = (draw_pictures(run, rows, PictureOptions(), torch.device("cpu")) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     points = np.asarray(first.figures["latent_space.png"].axes[0].collections[0].get_offsets())
     np.testing.assert_allclose(points, run.vae.encode(data.test).mean.detach(), atol=1e-6)
@@ -176,9 +178,10 @@ def test_umap_that_is_not_installed(folder, capsys, monkeypatch):
 def test_a_posterior_without_a_mean_leaves_out_lines_and_traverses_from_the_prior():
     flow = posteriors.Flow(3, encoder=networks.MLP((1, 8, 8), 2 * 3, (8,)))
     vae = VAE(priors.StandardNormal(3), likelihoods.Bernoulli(networks.MLP(3, (1, 8, 8), (8,))), flow)
+    data = load_data("digits", binarize="static")
     pictures = draw_pictures(
-        Run(vae.model, vae.guide, {}, (1, 8, 8)),
-        load_data("digits", binarize="static"),
+        Run(vae.model, vae.guide, {"system": "vae"}, (1, 8, 8)),
+        ModelRows(data, data.train, data.validation, data.test, None),
         PictureOptions(dims=[2], num_rows=30),
         torch.device("cpu"),
     )
