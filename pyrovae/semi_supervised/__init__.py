@@ -3,6 +3,7 @@
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.m1 import M1
 from pyrovae.semi_supervised.m1m2 import M1M2
+from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.parts import CorruptedInput, DropoutConv, DropoutMLP
@@ -16,6 +17,7 @@ __all__ = [
     "CorruptedInput",
     "DropoutConv",
     "DropoutMLP",
+    "M1M2Programs",
     "M2Programs",
     "PCVAEPrograms",
     "check_labels",

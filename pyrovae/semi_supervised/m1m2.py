@@ -1,5 +1,6 @@
 """M1 and M2, one on the other."""
 
+import math
 from functools import partial
 from typing import Any, get_args
 
@@ -9,10 +10,13 @@ from sklearn.base import clone
 from torch import Tensor
 
 from pyrovae.networks import MLP
-from pyrovae.programs import check_positive
+from pyrovae.programs import check_positive, isolated_rng, private_param_store
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier
+from pyrovae.semi_supervised.fine_tuning import joint_loop, judge_by, refit_classifier
 from pyrovae.semi_supervised.labels import check_labels
+from pyrovae.semi_supervised.loop import Schedule
 from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
+from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.parts import predicted_normal_likelihood
 from pyrovae.semi_supervised.rows import as_rows, check_shape
@@ -26,6 +30,18 @@ class M1M2(SemiSupervisedClassifier):
 
     .. math:: p(x, z_1, z_2, y) = p(x \mid z_1)\, p(z_1 \mid y, z_2)\, p(y)\, p(z_2).
 
+    With ``fine_tune_epochs`` a third stage trains all of these together, from where the two have brought them. Over N
+    rows of which some are labelled it minimises
+
+    .. math::
+        -\frac1N \Big(\sum_{labelled} L(x, y) + \sum_{unlabelled} U(x)\Big)
+        + w \cdot \mathrm{mean}_{labelled}\left(-\log q(y|z_1)\right), \qquad z_1 \sim q(z_1|x)
+
+    with the bounds :math:`L(x, y) \le \log p(x, y)` and :math:`U(x) \le \log p(x)` of ``M1M2Programs``, in steps like
+    those of ``M2``. The prior of M1 plays no part then: :math:`p(z_1|y, z_2)` has its place, so that the ELBO of
+    ``m1_.vae_`` says nothing of the fit any more. The paper's authors trained the layers one after the other; Maaloe,
+    Sonderby, Sonderby and Winther (2016) train models with two layers of latents at once.
+
     Args:
         m1: the first layer, not fitted; None is ``M1()``.
         m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a Normal of predicted scales, a
@@ -34,12 +50,21 @@ class M1M2(SemiSupervisedClassifier):
             step takes another one, as the authors do; or ``"mean"``, the posterior means. Of latents that M1 leaves
             unused draws are noise from the prior, and means next to constants, whose differences fill the second layer.
         num_draws: draws of each row, for training and for predictions, which are means over them.
+        fine_tune_epochs: passes of the third stage over the unlabelled rows, with the ``train_transform`` of M1, and
+            ``batch_size``, ``seed`` and ``progress`` of M2; 0 leaves it out. Each step takes one new draw of
+            :math:`z_1` for each row, whatever ``embedding`` and ``num_draws`` are.
+        fine_tune_weight: w, in nats per row.
+        fine_tune_lr: learning rate of Adam in the third stage.
 
     Attributes:
         classes_: the labels 0, 1, ...
-        m1_: the fitted first layer, with a classifier of its own.
+        m1_: the fitted first layer, with a classifier of its own, that of its latents as they are at the end.
         m2_: the fitted second layer.
-        history_: that of the second layer, in nats per row of z_1; ``m1_`` has its own.
+        programs_: the fitted ``M1M2Programs``, of the modules of ``m1_.vae_`` and ``m2_.programs_``.
+        history_: that of the last stage; ``m1_`` and ``m2_`` have those of the first two. Of the second it is in nats
+            per row of z_1. Of the third it is in nats per row of x and has the terms of that of ``M2``.
+        best_epoch_: the epoch of the last stage whose weights were kept. With validation rows 0 says that none of the
+            third stage was better than the two layers before it.
 
     Example:
         >>> from pyrovae import likelihoods, networks
@@ -50,39 +75,52 @@ class M1M2(SemiSupervisedClassifier):
         >>> second = M2(2, likelihood=lambda inputs, shape: likelihoods.Normal(networks.MLP(inputs, shape, (16,))))
         >>> second.set_params(hidden_dims=(16,), epochs=20, batch_size=20, progress=False)
         M2(...)
-        >>> model = M1M2(first, second).fit(x, known)
-        >>> model.score(x, y) > 0.9
-        True
+        >>> model = M1M2(first, second, fine_tune_epochs=5).fit(x, known)
+        >>> model.score(x, y) > 0.9, len(model.m2_.history_), len(model.history_)
+        (True, 20, 5)
     """
 
     def __init__(
-        self, m1: M1 | None = None, m2: M2 | None = None, embedding: Embedding = "draws", num_draws: int = 10
+        self,
+        m1: M1 | None = None,
+        m2: M2 | None = None,
+        embedding: Embedding = "draws",
+        num_draws: int = 10,
+        fine_tune_epochs: int = 0,
+        fine_tune_weight: float = 3.0,
+        fine_tune_lr: float = 1e-3,
     ) -> None:
         self.m1, self.m2, self.embedding, self.num_draws = m1, m2, embedding, num_draws
+        self.fine_tune_epochs, self.fine_tune_weight = fine_tune_epochs, fine_tune_weight
+        self.fine_tune_lr = fine_tune_lr
 
     m1_: M1
     m2_: M2
+    programs_: M1M2Programs
     history_: list[EpochTerms]
+    best_epoch_: int
 
     def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> "M1M2":
-        """Fit the first layer to all rows, then the second to its latents.
+        """Fit the first layer to all rows, then the second to its latents, then, where asked for, both together.
 
         Args:
             x: rows ``(rows, *data_shape)``, a tensor or an array.
             y: integer labels from 0, ``(rows,)``; -1 for rows without one.
-            validation: rows and labels to judge each epoch of both layers by.
+            validation: rows and labels to judge each epoch of all stages by. In the third the weights with the highest
+                accuracy are kept, those before its first epoch among them; without validation the last.
 
         Returns:
             The fitted model itself.
 
         Raises:
-            ValueError: what ``M1`` and ``M2`` refuse.
+            ValueError: what ``M1`` and ``M2`` refuse, numbers out of range.
+            NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
         """
         rows = as_rows(x, "x", missing=True)
         m1 = M1() if self.m1 is None else clone(self.m1)
         m2 = default_second_layer() if self.m2 is None else clone(self.m2)
-        check_labels(y, len(rows), m2.num_classes)
-        check_positive(num_draws=self.num_draws)
+        labels, _ = check_labels(y, len(rows), m2.num_classes)
+        self._check_numbers()
         if self.embedding not in get_args(Embedding):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
         if m2.train_transform is not None:
@@ -98,7 +136,11 @@ class M1M2(SemiSupervisedClassifier):
         latents = self._latents(rows)
         self.m2_ = m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
         self.m2_.train_transform = None
-        self.history_, self.classes_, self.data_shape_ = m2.history_, m2.classes_, m1.data_shape_
+        self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
+        self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
+        self.programs_ = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
+        if self.fine_tune_epochs:
+            self._fine_tune(rows, labels, validation)
         return self
 
     def predict_proba(self, x: Any) -> Array:
@@ -123,6 +165,37 @@ class M1M2(SemiSupervisedClassifier):
         """
         latents = self._latents(self._rows(x, missing=True)).cpu().numpy()
         return latents[0] if self.embedding == "mean" else latents
+
+    def _check_numbers(self) -> None:
+        check_positive(num_draws=self.num_draws)
+        epochs = self.fine_tune_epochs
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+            raise ValueError(
+                f"fine_tune_epochs is {epochs!r}; expected passes over the rows, a positive integer, or 0 for none"
+            )
+        if not 0 <= self.fine_tune_weight < math.inf:
+            raise ValueError(f"fine_tune_weight is {self.fine_tune_weight!r}; expected nats per row, zero or positive")
+        if not 0 < self.fine_tune_lr < math.inf:
+            raise ValueError(f"fine_tune_lr is {self.fine_tune_lr!r}; expected a positive number")
+
+    def _fine_tune(self, rows: Tensor, labels: Tensor, validation: tuple[Any, Any] | None) -> None:
+        m1, m2 = self.m1_, self.m2_
+        # M2 may be of another type, or in another place, than the latents it was given.
+        like = next(m1.vae_.parameters())
+        programs = self.programs_.to(like)
+        judge = None if validation is None else judge_by(self.predict_proba, *validation, len(self.classes_))
+        loop = joint_loop(programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, judge)
+        schedule = Schedule(
+            self.fine_tune_epochs, m2.batch_size, self.fine_tune_lr, m2.seed, m2.progress, m1.train_transform
+        )
+        # Whatever ends a fit, what was reached is there.
+        self.history_ = loop.history
+        try:
+            with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
+                loop.run(schedule)
+        finally:
+            self.best_epoch_ = loop.best_epoch
+            refit_classifier(m1, rows, labels)
 
     def _latents(self, rows: Tensor) -> Tensor:
         return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed)

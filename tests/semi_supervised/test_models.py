@@ -27,9 +27,12 @@ MAKERS = {
     "M2": lambda **options: M2(**SMALL, **options),
     "PCVAE": lambda **options: PCVAE(**SMALL, **options),
     "PCVAE, dual": lambda **options: PCVAE(**SMALL, multiplier="dual", **options),
-    "M1M2": lambda **options: M1M2(M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options)),
+    "M1M2": lambda **options: M1M2(M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options), embedding="mean"),
     "M1M2, draws": lambda **options: M1M2(
         M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options), embedding="draws", num_draws=3
+    ),
+    "M1M2, both together": lambda **options: M1M2(
+        M1(**SMALL, **options), M2(**SMALL, likelihood=normal, **options), embedding="mean", fine_tune_epochs=2
     ),
 }
 X, TRUTH = bits(100), np.arange(100) % 3

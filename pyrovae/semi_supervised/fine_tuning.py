@@ -1,0 +1,103 @@
+"""Training the stacked M1 and M2 as one model."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pyro import poutine
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from torch import Tensor
+
+from pyrovae.programs import isolated_rng
+from pyrovae.semi_supervised.estimator import Array
+from pyrovae.semi_supervised.labels import as_labels
+from pyrovae.semi_supervised.loop import Batch, LabelledLoop
+from pyrovae.semi_supervised.m1 import M1, posterior_latents
+from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
+from pyrovae.semi_supervised.rows import as_rows
+from pyrovae.training import EpochTerms
+from pyrovae.training.diagnosis import first_non_finite_site
+
+
+def joint_loop(
+    programs: M1M2Programs, x: Tensor, y: Tensor, weight: float, judge: Callable[[], EpochTerms] | None
+) -> LabelledLoop:
+    """The fit of all parts together; the weights before it are the first to be judged.
+
+    Args:
+        programs: what is trained, in evaluation mode.
+        x: all rows, as the parameters are.
+        y: their labels, -1 for none.
+        weight: of the cross-entropy of q(y|z1), in nats per labelled row.
+        judge: terms of the weights as they are, which ``judge_by`` gives; None keeps the last weights.
+    """
+    loop = LabelledLoop(programs, x, y, joint_step(programs, weight), partial(joint_non_finite_site, programs), judge)
+    if judge is not None:
+        before = judge()
+        loop.best = (before["validation_accuracy"], -before["validation_cross_entropy"])
+    return loop
+
+
+def joint_step(programs: M1M2Programs, weight: float) -> Callable[[Batch], dict[str, Tensor]]:
+    """What gives the terms of a batch, means over rows in nats.
+
+    Args:
+        programs: what is trained.
+        weight: of the cross-entropy of q(y|z1), in nats per labelled row.
+    """
+    with_class, without = Trace_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        # The trace keeps the z1 that the bound is of.
+        guide = poutine.trace(programs.guide)
+        loss = with_class.differentiable_loss(programs.model, guide, batch.labelled, batch.y)
+        labelled = -loss / len(batch.labelled)
+        z1 = guide.trace.nodes["z1"]["value"]
+        cross_entropy = F.cross_entropy(programs.second.classifier(z1), batch.y)
+        terms = {"labelled_elbo": labelled, "cross_entropy": cross_entropy}
+        if len(batch.unlabelled):
+            loss = without.differentiable_loss(programs.model, programs.guide, batch.unlabelled)
+            terms["unlabelled_elbo"] = -loss / len(batch.unlabelled)
+        elbo = batch.mean(labelled, terms.get("unlabelled_elbo"))
+        return {"loss": weight * cross_entropy - elbo, "elbo": elbo, **terms}
+
+    return step
+
+
+@torch.no_grad()
+def joint_non_finite_site(programs: M1M2Programs, batch: Batch) -> str | None:
+    """Name of the first site that is not finite for a batch; None if all are."""
+    rows = torch.cat([batch.labelled, batch.unlabelled])
+    # The other sites first, with any class: one cannot be drawn with a probability that is NaN.
+    y = batch.y.new_zeros(len(rows))
+    site = first_non_finite_site(partial(programs.model, y=y), partial(programs.guide, y=y), rows)
+    return site or first_non_finite_site(programs.model, programs.guide, rows)
+
+
+def judge_by(predict_proba: Callable[[Tensor], Array], x: Any, y: Any, num_classes: int) -> Callable[[], EpochTerms]:
+    """Accuracy and cross-entropy of the predictions for held-out rows, of those that have labels."""
+    rows = as_rows(x, "validation x", missing=True)
+    labels = as_labels(y, len(rows), num_classes)
+    known = labels >= 0
+    rows, targets = rows[known.to(rows.device)], labels[known].numpy()
+
+    def terms() -> EpochTerms:
+        probabilities = predict_proba(rows)
+        of_label = probabilities[np.arange(len(targets)), targets]
+        return {
+            "validation_accuracy": float((probabilities.argmax(1) == targets).mean()),
+            "validation_cross_entropy": float(-np.log(of_label.clip(min=np.finfo(of_label.dtype).tiny)).mean()),
+        }
+
+    return terms
+
+
+def refit_classifier(m1: M1, x: Tensor, y: Tensor) -> None:
+    """Fit the classifier of a fitted M1 again, to the latents of labelled rows as they are now."""
+    known = y >= 0
+    latents = posterior_latents(m1.vae_, x[known.to(x.device)], m1.embedding, m1.num_draws, m1.seed)
+    with isolated_rng(m1.seed, latents.device):
+        m1.classifier_.fit(latents.flatten(0, 1).cpu().double().numpy(), np.tile(y[known].numpy(), len(latents)))
