@@ -129,6 +129,12 @@ def make_parser() -> CommandParser:
         default=0.1,
         help="the same in the second layer of M1+M2, whose rows are latents",
     )
+    add(
+        "--fine-tune-epochs",
+        type=NonNegativeInt,
+        default=0,
+        help="of M1+M2: passes that train both layers together, after each of them; 0 leaves them as they are",
+    )
     add("--multiplier", type=NonNegativeFloat, default=25.0, help="of the PC-VAE: weight of the prediction loss")
     add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
     add("--output-dir", type=str | None, default=None, help="folder of the results; without it runs/labels-DATA-TIME")
@@ -228,6 +234,7 @@ def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch
         "lr",
         "classification_weight",
         "second_classification_weight",
+        "fine_tune_epochs",
         "multiplier",
     )
     given = {name: config[name] for name in names}

@@ -52,6 +52,7 @@ class Settings:
         classification_weight: w of M2.
         multiplier: lambda of the PC-VAE.
         second_classification_weight: w of the second layer of M1+M2.
+        fine_tune_epochs: passes that train both layers of M1+M2 together, after each of them.
         device: where to compute.
         progress: show progress bars.
     """
@@ -67,6 +68,7 @@ class Settings:
     classification_weight: float = 3.0
     multiplier: float = 25.0
     second_classification_weight: float = 0.1
+    fine_tune_epochs: int = 0
     device: str | torch.device = "cpu"
     progress: bool = False
 
@@ -139,7 +141,8 @@ class Comparison:
             embedding: Embedding = "mean" if method == "m1-means" else "draws"
             accuracy = self._m1(seed, embedding).fit(self.fixed, known).score(test, labels)
         elif method == "m1-m2":
-            model = M1M2(self._m1(seed), self._second_layer(known, seed))
+            first, second = self._m1(seed), self._second_layer(known, seed)
+            model = M1M2(first, second, fine_tune_epochs=self.settings.fine_tune_epochs)
             accuracy = model.fit(self.fixed, known).score(test, labels)
         else:
             together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)

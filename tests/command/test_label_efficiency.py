@@ -62,6 +62,10 @@ def test_all_methods_files_and_table(tmp_path, capsys):
     assert (config["labels"], config["seeds"], config["data"]) == ([20, 0.1], 2, "digits")
 
     # The configuration runs again, and one seed gives the same numbers, whatever else is compared.
+    # Both layers trained together are another model.
+    together = ["--config", str(folder / "config.yaml"), "--methods", "m1-m2", "--labels", "20", "--seeds", "1"]
+    assert main([*together, "--fine-tune-epochs", "2", "--output-dir", str(tmp_path / "together")]) == 0
+    assert accuracies(tmp_path / "together")["m1-m2", 20, 0] != found["m1-m2", 20, 0]
     again = ["--config", str(folder / "config.yaml"), "--methods", "m2", "m1-means", "--labels", "20", "--seeds", "1"]
     assert main([*again, "--output-dir", str(tmp_path / "again")]) == 0
     assert accuracies(tmp_path / "again") == {key: found[key] for key in [("m2", 20, 0), ("m1-means", 20, 0)]}
