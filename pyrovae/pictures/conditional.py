@@ -55,6 +55,7 @@ class Conditional:
             x.cpu(),
             torch.stack(images).cpu(),
             names=row_names(self.data, self.chosen),
+            variant_names=[f"as {name}" for name in self.classes],
             title=f"test rows, and the mean of p(x|z, c) for each class c, z the mean of q(z|x, own class){self.some}",
             entry_names=self.data.column_names,
         )

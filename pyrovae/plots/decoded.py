@@ -134,6 +134,7 @@ def variants(
     images: Tensor,
     *,
     names: Sequence[str] | None = None,
+    variant_names: Sequence[str] | None = None,
     title: str = "rows and their variants",
     entry_names: Sequence[str] | None = None,
 ) -> "Figure":
@@ -143,6 +144,7 @@ def variants(
         x: rows ``(rows, *data_shape)``.
         images: ``(num_variants, rows, *data_shape)``.
         names: of the rows.
+        variant_names: of the variants, the classes of a ``ConditionalVAE`` for example; None numbers them from 1.
         title: how the variants were found.
         entry_names: of the entries of a row that is no image.
 
@@ -156,9 +158,10 @@ def variants(
     """
     _check(images, 2, "(num_variants, rows, *data_shape)")
     _check_like(x, images[0], "x")
-    columns = ["data", *(str(number) for number in range(1, len(images) + 1))]
+    columns = ["data", *(variant_names or map(str, range(1, len(images) + 1)))]
     lines = names or [f"row {row}" for row in range(len(x))]
-    return table_of_rows(torch.cat([x[None], images]).movedim(1, 0), title, lines, columns, entry_names, "variant")
+    label = "variant" if variant_names is None else ""
+    return table_of_rows(torch.cat([x[None], images]).movedim(1, 0), title, lines, columns, entry_names, label)
 
 
 def manifold(

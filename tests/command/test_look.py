@@ -10,10 +10,11 @@ import torch
 import yaml
 from PIL import Image
 
-from pyrovae import VAE, Run, likelihoods, load, load_data, networks, posteriors, priors
+from pyrovae import VAE, ConditionalVAE, Run, likelihoods, load, load_data, networks, posteriors, priors
 from pyrovae.fit import main as fit_main
 from pyrovae.look import main as look_main
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, draw_pictures
+from pyrovae.pictures.conditional import Conditional
 from pyrovae.runs import ModelRows, model_rows
 
 QUICK = [
@@ -211,3 +212,28 @@ def test_other_systems_have_the_pictures_that_apply(system, tmp_path, capsys):
     (left_out,) = (line for line in printed.splitlines() if line.startswith("left out: "))
     assert all(name in left_out for name in set(PICTURE_FILES) - SYSTEMS[system])
     assert (tmp_path / "weights.pt").read_bytes() == weights
+
+
+def test_variants_of_a_conditional_vae_are_named_by_their_class():
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2 + 10, (1, 8, 8))),
+        posteriors.DiagonalNormal(networks.MLP(64 + 10, 2 * 2)),
+        (1, 8, 8),
+        10,
+    )
+    data = load_data("digits", binarize="static")
+    joined = [vae.join(x, y) for x, y in ((data.train, data.train_labels), (data.test, data.test_labels))]
+    rows = ModelRows(data, joined[0], joined[1], joined[1], None)
+    pictures = Conditional(vae, rows, [f"label={name}" for name in range(10)], [4, 7], torch.device("cpu"))
+    (axes,) = pictures.variants().axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["data", *(f"as {name}" for name in range(10))]
+    shown = np.asarray(axes.images[0].get_array())
+    # The second line, the fourth picture: test row 7 as a three, without the white lines between pictures.
+    x, c = data.test[[7]], vae.split(rows.test[[7]])[1]
+    expected = vae.variants(x, c, torch.tensor([3]))[0, 0]
+    assert any(
+        np.allclose(shown[top : top + 8, left : left + 8], expected, atol=1e-6)
+        for top in range(shown.shape[0] - 7)
+        for left in range(shown.shape[1] - 7)
+    )
