@@ -10,7 +10,6 @@ from typing import Any
 import pyro
 
 from pyrovae.command_line import (
-    DEFAULT_OBJECTIVE,
     CommandParser,
     choose_device,
     claim_folder,
@@ -24,6 +23,7 @@ from pyrovae.command_line import (
 from pyrovae.data import BINARIZED, DataSplits, load_data
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
+    DEFAULT_OBJECTIVE,
     PARTS,
     ModelRows,
     Run,

@@ -11,14 +11,13 @@ from pyrovae.command_line.execution import (
     run_command,
 )
 from pyrovae.command_line.fit_options import fit_parser, system_asked
-from pyrovae.command_line.objective import DEFAULT_OBJECTIVE, add_objective_options
+from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.pairs import errors_of_parts, fit_pair
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 from pyrovae.command_line.stored_rows import rows_of_run
 
 __all__ = [
-    "DEFAULT_OBJECTIVE",
     "EXIT_BAD_INPUT",
     "EXIT_INTERRUPTED",
     "EXIT_NON_FINITE",

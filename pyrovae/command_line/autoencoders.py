@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
 from pyrovae.command_line.pairs import errors_of_parts
+from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
-from pyrovae.report import reconstruction_errors, write_autoencoder
+from pyrovae.report import write_autoencoder
 from pyrovae.runs import ModelRows, Run
 from pyrovae.training import LossResult, fit_autoencoder, pretrain_layers
 
@@ -63,14 +64,14 @@ def fit_reconstructions(
             )
     except FloatingPointError as error:
         seconds["fit"] = time.perf_counter() - start
-        write_autoencoder(folder, run, rows, pretraining, None, None, status=str(error), seconds=seconds, device=device)
+        write_autoencoder(folder, run, rows, pretraining, None, None, status=str(error), seconds=seconds)
         print_error(f"{error}\nrun folder: {folder}")
         return EXIT_NON_FINITE
     seconds["fit"] = time.perf_counter() - start
     start = time.perf_counter()
     errors = reconstruction_errors(autoencoder, rows.test.to(device), seed=config["seed"])
     seconds["evaluate"] = time.perf_counter() - start
-    write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds, device=device)
+    write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds)
     layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)
     more = " (still improving: more --epochs would help)" if result.best_epoch == config["epochs"] else ""
     if layers:

@@ -5,9 +5,7 @@ from typing import Literal
 from jsonargparse.typing import PositiveInt
 
 from pyrovae.command_line.parser import CommandParser
-from pyrovae.runs import SCHEDULES
-
-DEFAULT_OBJECTIVE = "pyrovae.objectives.TraceMeanField_ELBO"
+from pyrovae.runs import DEFAULT_OBJECTIVE, SCHEDULES
 
 
 def add_objective_options(parser: CommandParser, default: str | None = None) -> None:

@@ -14,6 +14,7 @@ from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScore
 from pyrovae.evaluation.posterior import posterior_samples
 from pyrovae.evaluation.predictive import reconstruct_rows, sample_rows
 from pyrovae.evaluation.prior_sampling import PriorEstimate, prior_log_px
+from pyrovae.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from pyrovae.evaluation.representation import latent_summary
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LatentSummary",
     "OutOfDistributionScores",
     "PriorEstimate",
+    "ReconstructionErrors",
     "SiteSummary",
     "ais",
     "auroc",
@@ -42,6 +44,7 @@ __all__ = [
     "posterior_samples",
     "prior_log_px",
     "reconstruct_rows",
+    "reconstruction_errors",
     "sample_rows",
     "to_arviz",
 ]

@@ -1,84 +1,13 @@
 """The files of a run of an autoencoder, which has reconstructions and no p(x)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from pyrovae import plots
-from pyrovae.models import Autoencoder
-from pyrovae.programs import isolated_rng
-from pyrovae.report.files import PICTURE_ROWS, clear_folder, data_columns, versions
+from pyrovae.evaluation import ReconstructionErrors
+from pyrovae.report.files import clear_folder, data_columns, versions
 from pyrovae.runs import ModelRows, Run, describe_parts, save
 from pyrovae.training import LossResult
-
-_BLOCK = 4096
-_UNITS = {"squared_error": "squared error per row", "cross_entropy": "cross-entropy, nats per row"}
-
-
-@dataclass(frozen=True)
-class ReconstructionErrors:
-    """How well an autoencoder reconstructs rows, a number for each.
-
-    Attributes:
-        loss: its own loss on whole rows ``(rows,)``.
-        unit: of the loss, in words.
-        corrupted: squared error of corrupted rows to clean ones ``(rows,)``; None without a corruption.
-        restored: squared error of the reconstructions of corrupted rows to clean rows ``(rows,)``.
-        example: some corrupted rows, and their reconstructions.
-    """
-
-    loss: Tensor
-    unit: str
-    corrupted: Tensor | None = None
-    restored: Tensor | None = None
-    example: tuple[Tensor, Tensor] | None = None
-
-    def means(self) -> dict[str, tuple[float, float]]:
-        """The mean over rows and its standard error, of each that there is."""
-        found = {"loss": self.loss, "corrupted": self.corrupted, "restored": self.restored}
-        return {
-            name: (values.mean().item(), (values.std() / len(values) ** 0.5).item())
-            for name, values in found.items()
-            if values is not None
-        }
-
-    def summary(self) -> str:
-        """The means as an aligned table."""
-        titles = {
-            "loss": self.unit,
-            "corrupted": "squared error of corrupted rows",
-            "restored": "squared error of their reconstructions",
-        }
-        lines = [f"{'':<40}{'mean':>10}{'se (rows)':>12}"]
-        lines += [f"{titles[name]:<40}{mean:>10.4f}{error:>12.4f}" for name, (mean, error) in self.means().items()]
-        return "\n".join(lines)
-
-
-@torch.no_grad()
-def reconstruction_errors(autoencoder: Autoencoder, x: Tensor, *, seed: int) -> ReconstructionErrors:
-    """The loss of each row, and for a denoising autoencoder what it makes of corrupted rows.
-
-    Args:
-        autoencoder: with its fitted weights.
-        x: clean rows ``(rows, *data_shape)``, on its device.
-        seed: of the corruption.
-    """
-    autoencoder.eval()
-    loss = torch.cat([autoencoder.losses(rows) for rows in x.split(_BLOCK)]).double().cpu()
-    unit = _UNITS[autoencoder.loss]
-    if autoencoder.corruption is None:
-        return ReconstructionErrors(loss, unit)
-    with isolated_rng(seed, x.device):
-        damaged = autoencoder.corruption(x)
-    restored = torch.cat([autoencoder.reconstruct(rows) for rows in damaged.split(_BLOCK)])
-    corrupted_error, restored_error = (
-        (rows - x).double().square().flatten(1).sum(1).cpu() for rows in (damaged, restored)
-    )
-    example = damaged[:PICTURE_ROWS].cpu(), restored[:PICTURE_ROWS].cpu()
-    return ReconstructionErrors(loss, unit, corrupted_error, restored_error, example)
 
 
 def write_autoencoder(
@@ -91,7 +20,6 @@ def write_autoencoder(
     *,
     status: str,
     seconds: dict[str, float],
-    device: torch.device,
 ) -> None:
     """Write everything that a run of an autoencoder leaves behind.
 
@@ -108,7 +36,6 @@ def write_autoencoder(
         errors: the test rows' numbers; None where the fit broke off.
         status: one phrase, ``"complete"`` or why not.
         seconds: time spent, by what it was spent on.
-        device: where the weights are.
     """
     import pandas as pd
 
@@ -124,10 +51,8 @@ def write_autoencoder(
     frame.rename_axis("row").assign(**columns).to_csv(folder / "losses.csv")
     curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
     curves.savefig(folder / "learning_curves.png", metadata=about)
-    x = rows.test[:PICTURE_ROWS]
-    if run.autoencoder is not None:
-        means = run.autoencoder.reconstruct(x.to(device)).cpu()
-        plots.reconstructions(x, means).savefig(folder / "reconstructions.png", metadata=about)
+    x = rows.test[: len(errors.reconstructed)]
+    plots.reconstructions(x, errors.reconstructed).savefig(folder / "reconstructions.png", metadata=about)
     if errors.example is not None:
         plots.denoising(x, *errors.example).savefig(folder / "denoising.png", metadata=about)
 

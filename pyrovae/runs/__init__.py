@@ -3,7 +3,7 @@
 from pyrovae.runs.comparison import RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
-from pyrovae.runs.objective_options import GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
+from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
 from pyrovae.runs.parts import build_pair, describe_parts
@@ -34,6 +34,7 @@ __all__ = [
     "CONDITIONS",
     "CONFIG_FILE",
     "CORRUPTIONS",
+    "DEFAULT_OBJECTIVE",
     "GENERAL",
     "OBJECTIVE_OPTIONS",
     "PARTS",

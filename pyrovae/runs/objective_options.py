@@ -22,6 +22,9 @@ OBJECTIVE_OPTIONS = (
 
 SCHEDULES: dict[str, type[Schedule]] = {"linear": Linear, "sigmoid": Sigmoid, "cosine": Cosine, "cyclical": Cyclical}
 
+DEFAULT_OBJECTIVE = "pyrovae.objectives.TraceMeanField_ELBO"
+"""What is maximised if nothing is said."""
+
 _CAPACITY_LENGTH = 0.5
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import Covariates, DataSplits
 from pyrovae.programs import Program, observes_bits
-from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
+from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, OBJECTIVE_OPTIONS
 from pyrovae.runs.part import PARTS
 from pyrovae.runs.systems.corruptions import make_corruption
 
@@ -102,7 +102,7 @@ class System(ABC):
     title: ClassVar[str]
     slots: ClassVar[tuple[str, ...]] = PARTS
     options: ClassVar[tuple[str, ...]] = DENSITY_OPTIONS
-    default_objective: ClassVar[str | None] = "pyrovae.objectives.TraceMeanField_ELBO"
+    default_objective: ClassVar[str | None] = DEFAULT_OBJECTIVE
     target: ClassVar[str] = "log p(x)"
     no_density: ClassVar[str | None] = None
 
