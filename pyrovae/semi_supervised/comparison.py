@@ -76,9 +76,9 @@ class Settings:
 class Comparison:
     """Classifiers trained with few labels and scored on the same test rows.
 
-    VAEs, and the network on pixels, see training bits that are drawn anew at every step where the data are binarised
-    so; logistic regression, on pixels or latents, and the second layer of M1+M2 see one draw, as the test rows are. The
-    VAE of M1 does not depend on labels: it is fitted once for each seed, to the training rows, its epoch chosen by the
+    Where the data are binarised so, VAEs and the network on pixels see training bits that are drawn anew at every step,
+    logistic regression on posterior draws and the second layer of M1+M2 another one for each draw, logistic regression
+    on pixels and on means one draw, as the test rows are. The VAE of M1 does not depend on labels: it is fitted once for each seed, to the training rows, its epoch chosen by the
     ELBO of the validation rows. No validation label is used: of all else the last weights are kept.
 
     Args:
@@ -139,11 +139,11 @@ class Comparison:
             accuracy = self._network(known, seed)
         elif method in ("m1-means", "m1-draws"):
             embedding: Embedding = "mean" if method == "m1-means" else "draws"
-            accuracy = self._m1(seed, embedding).fit(self.fixed, known).score(test, labels)
+            accuracy = self._m1(seed, embedding).fit(self.data.train, known).score(test, labels)
         elif method == "m1-m2":
             first, second = self._m1(seed), self._second_layer(known, seed)
             model = M1M2(first, second, fine_tune_epochs=self.settings.fine_tune_epochs)
-            accuracy = model.fit(self.fixed, known).score(test, labels)
+            accuracy = model.fit(self.data.train, known).score(test, labels)
         else:
             together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
             accuracy = together.fit(self.data.train, known).score(test, labels)
@@ -170,7 +170,14 @@ class Comparison:
     def _m1(self, seed: int, embedding: Embedding = "mean") -> M1:
         """M1 with the VAE of this seed."""
         parts = self._vaes[seed][0]
-        return M1(self.settings.latent_dim, **parts, embedding=embedding, epochs=0, **self._common(seed))
+        return M1(
+            self.settings.latent_dim,
+            **parts,
+            embedding=embedding,
+            train_transform=self.data.train_transform,
+            epochs=0,
+            **self._common(seed),
+        )
 
     def _second_layer(self, known: Tensor, seed: int) -> M2:
         hidden_dims = self.settings.hidden_dims

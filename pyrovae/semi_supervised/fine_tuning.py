@@ -98,6 +98,7 @@ def judge_by(predict_proba: Callable[[Tensor], Array], x: Any, y: Any, num_class
 def refit_classifier(m1: M1, x: Tensor, y: Tensor) -> None:
     """Fit the classifier of a fitted M1 again, to the latents of labelled rows as they are now."""
     known = y >= 0
-    latents = posterior_latents(m1.vae_, x[known.to(x.device)], m1.embedding, m1.num_draws, m1.seed)
+    labelled = x[known.to(x.device)]
+    latents = posterior_latents(m1.vae_, labelled, m1.embedding, m1.num_draws, m1.seed, m1.train_transform)
     with isolated_rng(m1.seed, latents.device):
         m1.classifier_.fit(latents.flatten(0, 1).cpu().double().numpy(), np.tile(y[known].numpy(), len(latents)))

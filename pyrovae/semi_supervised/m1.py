@@ -46,7 +46,8 @@ class M1(SemiSupervisedClassifier):
         num_classes: number of classes; None is one more than the highest label.
         embedding: ``"mean"`` or ``"draws"``.
         num_draws: K.
-        train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
+        train_transform: applied to each training batch, ``load_data(...).train_transform`` for example, and to labelled
+            rows before their latents are taken, anew for each draw.
         epochs: passes over the rows; 0 takes prior, likelihood and posterior as they are, fitted already.
         batch_size: rows of each step.
         lr: learning rate of Adam.
@@ -131,7 +132,7 @@ class M1(SemiSupervisedClassifier):
             like = next(self.vae_.parameters())
             self._fit_vae(rows.to(like), None if judge is None else judge.to(like))
             known = labels >= 0
-            latents, targets = self._latents(rows[known.to(rows.device)]), labels[known].numpy()
+            latents, targets = self._training_latents(rows[known.to(rows.device)]), labels[known].numpy()
             default = LogisticRegression(C=0.1, max_iter=1000)
             self.classifier_ = default if self.classifier is None else clone(self.classifier)
             self.classifier_.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
@@ -224,25 +225,58 @@ class M1(SemiSupervisedClassifier):
     def _latents(self, rows: Tensor) -> Array:
         return posterior_latents(self.vae_, rows, self.embedding, self.num_draws, self.seed).cpu().double().numpy()
 
+    def _training_latents(self, rows: Tensor) -> Array:
+        latents = posterior_latents(
+            self.vae_, rows, self.embedding, self.num_draws, self.seed, transform=self.train_transform
+        )
+        return latents.cpu().double().numpy()
+
     def _mean_over_draws(self, latents: Array, function: Callable[[Array], Array]) -> Array:
         return np.mean([function(draw) for draw in latents], axis=0)
 
 
 @torch.no_grad()
-def posterior_latents(vae: VAE, rows: Tensor, embedding: Embedding, num_draws: int, seed: int) -> Tensor:
+def posterior_latents(
+    vae: VAE,
+    rows: Tensor,
+    embedding: Embedding,
+    num_draws: int,
+    seed: int,
+    transform: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Posterior means ``(1, rows, latent_dim)``, or draws ``(num_draws, rows, latent_dim)``.
+
+    Args:
+        vae: whose posterior.
+        rows: ``(rows, *data_shape)``.
+        embedding: means or draws.
+        num_draws: of each row.
+        seed: of the draws.
+        transform: applied to the rows, anew for each draw.
 
     Raises:
         ValueError: the mean of q(z|x) is not known, as that of a flow.
     """
     like = next(vae.parameters())
     with isolated_rng(seed, like.device):
-        posteriors = [vae.encode(block) for block in blocks(rows, like)]
-        if embedding == "draws":
-            return torch.cat([q_z.sample((num_draws,)) for q_z in posteriors], dim=1)
-        try:
-            return torch.cat([q_z.mean for q_z in posteriors])[None]
-        except NotImplementedError as error:
-            raise ValueError(
-                f"the posterior, a {type(vae.posterior).__name__}, has no mean in closed form: use embedding='draws'"
-            ) from error
+        if transform is None:
+            return torch.cat([_latents(vae, block, embedding, num_draws) for block in blocks(rows, like)], dim=1)
+        passes = num_draws if embedding == "draws" else 1
+        return torch.cat(
+            [
+                torch.cat([_latents(vae, transform(block), embedding, 1) for block in blocks(rows, like)], dim=1)
+                for _ in range(passes)
+            ]
+        )
+
+
+def _latents(vae: VAE, rows: Tensor, embedding: Embedding, num_draws: int) -> Tensor:
+    q_z = vae.encode(rows)
+    if embedding == "draws":
+        return q_z.sample((num_draws,))
+    try:
+        return q_z.mean[None]
+    except NotImplementedError as error:
+        raise ValueError(
+            f"the posterior, a {type(vae.posterior).__name__}, has no mean in closed form: use embedding='draws'"
+        ) from error

@@ -1,6 +1,7 @@
 """M1 and M2, one on the other."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
@@ -47,7 +48,7 @@ class M1M2(SemiSupervisedClassifier):
         m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a Normal of predicted scales, a
             classifier without dropout, hidden layers of 200 and a classification weight of 0.1.
         embedding: what of :math:`z_1` the second layer sees: ``"draws"`` from the posterior, of which each training
-            step takes another one, as the authors do; or ``"mean"``, the posterior means. Of latents that M1 leaves
+            step takes another one, of rows to which the ``train_transform`` of M1 was applied, as the authors do; or ``"mean"``, the posterior means. Of latents that M1 leaves
             unused draws are noise from the prior, and means next to constants, whose differences fill the second layer.
         num_draws: draws of each row, for training and for predictions, which are means over them.
         fine_tune_epochs: passes of the third stage over the unlabelled rows, with the ``train_transform`` of M1, and
@@ -133,7 +134,8 @@ class M1M2(SemiSupervisedClassifier):
             held_out = as_rows(validation[0], "validation x", missing=True)
             check_shape(held_out, m1.data_shape_)
             judge = (self._latents(held_out)[0], validation[1])
-        latents = self._latents(rows)
+        # What the second layer learns from is what the first one learned from.
+        latents = self._latents(rows, m1.train_transform)
         self.m2_ = m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
         self.m2_.train_transform = None
         self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
@@ -197,8 +199,8 @@ class M1M2(SemiSupervisedClassifier):
             self.best_epoch_ = loop.best_epoch
             refit_classifier(m1, rows, labels)
 
-    def _latents(self, rows: Tensor) -> Tensor:
-        return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed)
+    def _latents(self, rows: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed, transform)
 
 
 def default_second_layer() -> M2:
