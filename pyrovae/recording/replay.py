@@ -116,8 +116,11 @@ class Replay:
         except Exception as error:  # whatever a program raises that cannot run this way
             self._give_up(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         finally:
-            _restore(weights, before)
+            now = list(self.weights())
+            _restore(now, before)
             state.put_back()
+        if _differ(now, weights):
+            self._give_up("it puts new tensors in place of its weights")
 
     def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:
         from torch.utils.flop_counter import FlopCounterMode
@@ -150,7 +153,7 @@ class Replay:
         now = list(self.weights())
         if drawn != RandomState.now(device):
             difference = "other random draws"
-        elif len(now) != len(weights) or any(a is not b for a, b in zip(now, weights, strict=True)):
+        elif _differ(now, weights):
             difference = "no new tensors in place of weights"
         elif not agree(now, written):
             difference = "other changes of its weights"
@@ -168,6 +171,11 @@ class Replay:
 
 def _is_finite(values: Tensor | None) -> bool:
     return values is not None and math.isfinite(float(values.sum()))
+
+
+def _differ(now: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
+    """Whether tensors were replaced, not only written."""
+    return len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True))
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
