@@ -1,7 +1,7 @@
 """The options of ``python -m pyrovae.fit``, each with its reason."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
@@ -9,6 +9,8 @@ from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import options_of, read_config
 from pyrovae.command_line.system import add_system_options
+from pyrovae.programs import Precision
+from pyrovae.recording import Stepping
 from pyrovae.runs import SYSTEMS
 
 
@@ -143,6 +145,20 @@ def _add_training_options(parser: CommandParser) -> None:
     )
     add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
     add("--patience", type=PositiveInt, default=20, help="epochs without a better validation objective before stopping")
+    add(
+        "--precision",
+        type=Literal[get_args(Precision)],
+        default="32",
+        help="of training: with bf16-mixed the layers of networks multiply in bfloat16, which pays where the processor "
+        "or the GPU has instructions for it; log-densities, sums and the evaluation are in single precision either way",
+    )
+    add(
+        "--step",
+        type=Literal[get_args(Stepping)],
+        default="auto",
+        help="how the programs run in a training step: plain runs them, recorded repeats the tensor operations of one "
+        "run, compiled joins these by a C++ compiler; auto takes what is fastest for the length of the run",
+    )
     add(
         "--num-samples",
         type=PositiveInt,

@@ -52,6 +52,8 @@ def fit_pair(
                 lr=config["lr"],
                 objective=objective,
                 patience=config["patience"],
+                precision=config["precision"],
+                step=config["step"],
                 seed=config["seed"],
                 progress=not config["quiet"],
             )

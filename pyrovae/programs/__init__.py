@@ -12,6 +12,7 @@ from pyrovae.programs.modules import (
 )
 from pyrovae.programs.parameter_use import named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
+from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
@@ -20,6 +21,7 @@ from pyrovae.programs.support import check_missing, check_support, observes, obs
 __all__ = [
     "Latents",
     "PairStructure",
+    "Precision",
     "Program",
     "RandomState",
     "RepeatedSampler",
@@ -46,6 +48,7 @@ __all__ = [
     "owned_module",
     "owned_modules",
     "param_values",
+    "precision_of_layers",
     "private_param_store",
     "sample_sites",
     "set_generator_states",

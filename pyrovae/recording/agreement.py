@@ -5,15 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Sums in another order, and exponentials rounded otherwise, in single precision.
-_OF_ITSELF, _OF_THE_LARGEST = 1e-4, 1e-6
+SINGLE = 1e-4
+"""Sums in another order, and exponentials rounded otherwise, in single precision: the part of a number that differs."""
+
+BFLOAT16 = 0.05
+"""The same where layers round to 8 bits."""
+
+# Differences of large numbers are as exact as these.
+_OF_THE_LARGEST = 0.01
 
 
-def agree(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None]) -> bool:
+def agree(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None], rounding: float) -> bool:
     """Whether the tensors of two lists are the same, up to rounding.
 
     The numbers of the first tensor are compared one by one. Of each other one, a gradient for example, the norm of the
-    difference is compared: with a ten-thousandth of its own norm, and a millionth of the largest norm of all.
+    difference is: with ``rounding`` times its own norm, and a hundredth of that times the largest norm of all.
     """
     if len(ours) != len(theirs) or any((a is None) != (b is None) for a, b in zip(ours, theirs, strict=True)):
         return False
@@ -23,9 +29,9 @@ def agree(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None]) -> boo
     if not pairs:
         return True
     first, *others = [(a.detach().double(), b.detach().double()) for a, b in pairs]
-    bound = _OF_ITSELF * first[0].abs() + _OF_THE_LARGEST * first[0].abs().max()
+    bound = rounding * (first[0].abs() + _OF_THE_LARGEST * first[0].abs().max())
     if not bool(((first[0] - first[1]).abs() <= bound).all()):
         return False
     norms = torch.tensor([float(a.norm()) for a, _ in others])
     differences = torch.tensor([float((a - b).norm()) for a, b in others])
-    return bool((differences <= _OF_ITSELF * norms + _OF_THE_LARGEST * norms.max()).all()) if others else True
+    return bool((differences <= rounding * (norms + _OF_THE_LARGEST * norms.max())).all()) if others else True

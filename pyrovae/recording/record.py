@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from types import CodeType, FrameType
 from typing import Any
 
 import pyro
@@ -104,7 +105,7 @@ class _Watch(TorchFunctionMode):
         self.weights = {id(weight) for weight in weights}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        caller = sys._getframe(1).f_code
+        caller = _caller()
         # Pyro reads the value of its loss as a number.
         if caller is torch_item.__code__ and function is Tensor.item:
             return args[0].detach()
@@ -114,6 +115,14 @@ class _Watch(TorchFunctionMode):
         if function in _NUMBERS and (function in _WHOLE or id(args[0]) in self.weights):
             raise CannotRecordError("it reads values of tensors, to decide what to do for example")
         return function(*args, **(kwargs or {}))
+
+
+def _caller() -> CodeType | None:
+    """The code that called the function that modes look at, behind those that have looked already."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name == "__torch_function__":
+        frame = frame.f_back
+    return None if frame is None else frame.f_code
 
 
 def _lift(graph: fx.GraphModule) -> list[Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.programs import RandomState, generator_states, set_generator_states
-from pyrovae.recording.agreement import agree
+from pyrovae.recording.agreement import SINGLE, agree
 from pyrovae.recording.function import CannotRecordError, TensorFunction
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Replay:
         stepping: how to call it.
         calls: how many calls are to come.
         recordable: the same function where the first cannot be recorded; None is ``function``.
+        rounding: how far recorded values may be off, as a part of themselves.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -55,8 +56,9 @@ class Replay:
         stepping: Stepping,
         calls: int,
         recordable: TensorFunction | None = None,
+        rounding: float = SINGLE,
     ) -> None:
-        self.function, self.recordable = function, recordable or function
+        self.function, self.recordable, self.rounding = function, recordable or function, rounding
         self.weights, self.stepping, self.calls_left = weights, stepping, calls
         self.reason = ""
         self._recorded: Recording | None = None
@@ -155,10 +157,10 @@ class Replay:
             difference = "other random draws"
         elif _differ(now, weights):
             difference = "no new tensors in place of weights"
-        elif not agree(now, written):
+        elif not agree(now, written, self.rounding):
             difference = "other changes of its weights"
         else:
-            difference = "" if agree(outputs, replayed) else "other values"
+            difference = "" if agree(outputs, replayed, self.rounding) else "other values"
         if difference and self._compiled is not None:
             self._compiled, self._checks = None, _CHECKS
         elif difference:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
-from pyrovae.programs import Sampler
-from pyrovae.recording import Stepping
+from pyrovae.programs import Precision, Sampler, precision_of_layers
+from pyrovae.recording import BFLOAT16, SINGLE, Stepping
 from pyrovae.training.gradient_step import GradientStep
 
 TERMS = ("objective", "elbo", "reconstruction", "kl")
@@ -23,6 +23,7 @@ class BatchTerms:
         objective: whose terms.
         parameters: what gets a gradient of the mean loss of the rows; none in validation.
         weights: gives all tensors that training changes.
+        precision: of the layers of networks.
         stepping: how the programs are run.
         batches: how many are to come.
     """
@@ -33,13 +34,23 @@ class BatchTerms:
         objective: Objective,
         parameters: Sequence[Tensor],
         weights: Callable[[], Sequence[Tensor]],
+        precision: Precision,
         stepping: Stepping,
         batches: int,
     ) -> None:
-        self.sampler, self.objective = sampler, objective
+        self.sampler, self.objective, self.precision = sampler, objective, precision
         self.schedules = {name: value for name, value in vars(objective).items() if isinstance(value, Schedule)}
         self.progress = 0.0
-        self.step = GradientStep(self._plain, parameters, weights, stepping, batches, recordable=self._given_weights)
+        self.step = GradientStep(
+            self._plain,
+            parameters,
+            weights,
+            stepping,
+            batches,
+            recordable=self._given_weights,
+            # A compiler leaves out roundings to bfloat16 that the layers do one by one.
+            rounding=SINGLE if precision == "32" else BFLOAT16,
+        )
 
     def __call__(self, x: Tensor, progress: float) -> Tensor:
         """The mean loss, then the terms summed over rows, in the order of ``TERMS``; gradients are in the parameters.
@@ -62,7 +73,8 @@ class BatchTerms:
         return self._terms(objective, x, math.nan)
 
     def _terms(self, objective: Objective, x: Tensor, progress: float) -> dict[str, Tensor]:
-        terms = objective.terms(self.sampler, x, progress)
+        with precision_of_layers(self.precision, x.device):
+            terms = objective.terms(self.sampler, x, progress)
         if not isinstance(terms, ObjectiveTerms):
             raise ValueError(
                 f"the objective {objective.name} gave a {type(terms).__name__}; expected terms() to return an "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pyrovae.recording import Replay, Stepping
+from pyrovae.recording import SINGLE, Replay, Stepping
 
 LossTerms = Callable[..., dict[str, Tensor]]
 """From the tensors of a batch to numbers by name; the first is the loss."""
@@ -21,6 +21,7 @@ class GradientStep:
         stepping: how ``terms`` is run.
         calls: how many batches are to come.
         recordable: as ``terms``, where that cannot be recorded; None is the same.
+        rounding: how far recorded terms and gradients may be off.
 
     Attributes:
         names: of the terms, in the order of their values; known after the first call.
@@ -34,6 +35,7 @@ class GradientStep:
         stepping: Stepping,
         calls: int,
         recordable: LossTerms | None = None,
+        rounding: float = SINGLE,
     ) -> None:
         self.parameters = list(parameters)
         self.names: list[str] = []
@@ -43,6 +45,7 @@ class GradientStep:
             stepping,
             calls,
             recordable=lambda *batch: self._outputs((recordable or terms)(*batch)),
+            rounding=rounding,
         )
 
     def __call__(self, *batch: Tensor) -> Tensor:

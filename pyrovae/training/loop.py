@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from pyrovae.objectives import KlForm, Objective
 from pyrovae.programs import (
+    Precision,
     Sampler,
     Weights,
     evaluation_mode,
@@ -40,12 +41,13 @@ class TrainingLoop:
         outside: StateDict,
         patience: int | None,
         train_transform: Callable[[Tensor], Tensor] | None,
+        precision: Precision,
         stepping: Stepping,
     ) -> None:
         self.sampler, self.objective, self.outside = sampler, objective, outside
         self.model, self.guide, self.structure = sampler.model, sampler.guide, sampler.structure
         self.patience, self.train_transform, self.kl_forms = patience, train_transform, kl_forms
-        self.stepping = stepping
+        self.precision, self.stepping = precision, stepping
         self.modules = [*owned_modules(self.model, self.guide), *self.structure.modules]
         self.weights = Weights.of(self.model, self.guide, self.structure)
         self.weights.check_trainable()
@@ -190,7 +192,9 @@ class TrainingLoop:
         return _means("validation", totals, len(validation))
 
     def _batch_terms(self, parameters: list[Tensor], batches: int) -> BatchTerms:
-        return BatchTerms(self.sampler, self.objective, parameters, self._tensors, self.stepping, batches)
+        # What is judged is judged in full precision.
+        precision = self.precision if parameters else "32"
+        return BatchTerms(self.sampler, self.objective, parameters, self._tensors, precision, self.stepping, batches)
 
     def _tensors(self) -> list[Tensor]:
         """All tensors that training changes, as they are now: a program may have put others in their places."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.programs import (
+    Precision,
     Program,
     Sampler,
     Weights,
@@ -52,6 +53,7 @@ def fit_svi(
     trained: Trained = "all",
     patience: int | None = 20,
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
+    precision: Precision = "32",
     step: Stepping = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -87,6 +89,8 @@ def fit_svi(
             ``"model"`` moves these others, ``"all"`` moves both.
         patience: epochs without a better validation objective before stopping; None never stops early.
         optimizer: maker of another torch optimiser from the parameters; ``lr`` is then unused.
+        precision: ``"bf16-mixed"`` multiplies in bfloat16 in the layers of networks, in training; weights,
+            log-densities and sums stay in single precision, and so does validation.
         step: how the programs run in a step. ``"plain"`` runs them; ``"recorded"`` keeps the tensor operations that
             they did in one and repeats these, which leaves out Pyro's and Python's time and changes no draw and no
             result; ``"compiled"`` has TorchInductor join them to fewer, with a C++ compiler, and rounds otherwise.
@@ -120,6 +124,8 @@ def fit_svi(
     if validation is not None:
         check_rows(validation, "validation")
     _check_numbers(len(train), epochs, batch_size, lr, patience)
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
     if step not in get_args(Stepping):
         raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
     maximized = as_objective(objective, num_particles, beta)
@@ -146,7 +152,7 @@ def fit_svi(
             check_support(model, guide, train if train_transform is None else first_rows)
             if validation is not None:
                 check_support(model, guide, validation)
-        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform, step)
+        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform, precision, step)
         make_optimizer = optimizer or (lambda parameters: adam(parameters, lr))
         try:
             with training_mode(loop.modules):

@@ -25,6 +25,8 @@ class PlainAutoencoder(System):
 
     def why_not(self, option: str) -> str:
         """Most of them are of a density."""
+        if option in ("precision", "step"):
+            return super().why_not(option)
         of_density = option in (*DENSITY_OPTIONS, "missing", "missing_indicators")
         return ", as it has no p(x)" if of_density else super().why_not(option)
 

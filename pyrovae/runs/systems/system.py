@@ -14,7 +14,11 @@ from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, OBJECTIVE_OPTIONS
 from pyrovae.runs.part import PARTS
 from pyrovae.runs.systems.corruptions import make_corruption
 
-DENSITY_OPTIONS = ("prior", "likelihood", "posterior", *OBJECTIVE_OPTIONS, "num_samples", "chunk_size")
+DENSITY_OPTIONS = (
+    *("prior", "likelihood", "posterior"),
+    *OBJECTIVE_OPTIONS,
+    *("precision", "step", "num_samples", "chunk_size"),
+)
 """Options of systems that have a p(x)."""
 
 
