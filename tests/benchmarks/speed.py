@@ -7,7 +7,8 @@ Every side is a process of its own that works a short slice at a time, one side 
 ratio is the median over turns of the ratios within a turn, with its quartiles. The package's steps are counted inside
 one call of ``fit_svi`` or ``M2.fit``, from batch to batch, so that its preparations are left out and its work between
 epochs is not; ``first-step`` has the preparations, in fresh processes. Before the clock runs, every side is checked to
-compute the same as the hand-written one. Sides that are not installed are left out. Rows are MNIST's, thresholded,
+compute the same as the hand-written one. "Of processors" is the time of all threads, which other work on the machine
+disturbs less where there is one. Sides that are not installed are left out. Rows are MNIST's, thresholded,
 where $PYROVAE_DATA_ROOT is set, else bits that are one where MNIST's are, about.
 """
 
@@ -113,17 +114,19 @@ def compare(case: str, sides: list[Side], options: argparse.Namespace) -> dict[s
             found[side] = {"seconds_of_process": whole, "seconds_of_call": call}
             print(f"  {side:<26}{text(whole):>32}{text(call):>24}")
         return found
-    turns = take_turns(sides, seconds=options.seconds, warm_up=3 * options.seconds, **settings)
+    works = take_turns(sides, seconds=options.seconds, warm_up=3 * options.seconds, **settings)
+    turns = [{side: work.seconds / work.done for side, work in turn.items()} for turn in works]
     of_each_other = ratios(turns)
     others = [side.name for side in sides if not side.name.startswith("pyrovae")]
     unit, per_second = ("microseconds", 1e6) if case == "scoring" else ("milliseconds", 1e3)
-    print(f"  {unit:<26}{'':>24}" + "".join(f"{'/ ' + other:>26}" for other in others))
+    print(f"  {unit:<26}{'':>24}{'of processors':>24}" + "".join(f"{'/ ' + other:>26}" for other in others))
     found = {}
     for side in (side.name for side in sides):
         times = spread([per_second * turn[side] for turn in turns])
+        processors = spread([per_second * turn[side].processor_seconds / turn[side].done for turn in works])
         cells = [text(of_each_other[side][other]) if other != side else "1" for other in others]
-        print(f"  {side:<26}{text(times):>24}" + "".join(f"{cell:>26}" for cell in cells))
-        found[side] = {unit: times, "ratio_to": of_each_other[side]}
+        print(f"  {side:<26}{text(times):>24}{text(processors):>24}" + "".join(f"{cell:>26}" for cell in cells))
+        found[side] = {unit: times, f"{unit}_of_processors": processors, "ratio_to": of_each_other[side]}
     return found
 
 

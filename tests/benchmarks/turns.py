@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PROCESSES = multiprocessing.get_context("spawn")
 PACKAGES = ("pyrovae", "torch", "pyro-ppl", "numpy", "jax", "numpyro", "pythae")
@@ -34,12 +34,21 @@ class Side:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class Work(NamedTuple):
+    """What was done in a turn, and the seconds by the clock on the wall and of all threads on their processors."""
+
+    done: float
+    seconds: float
+    processor_seconds: float
+
+
 class Clock:
     """What a side has in its process: it calls ``tick`` when it is set up, and then after each piece of work."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.done, self.start, self.end = 0.0, time.perf_counter(), 0.0
+        self.end = 0.0
+        self._begin()
 
     def tick(self, done: float = 1) -> None:
         """So much more work is done; returns when there is more to do."""
@@ -47,12 +56,15 @@ class Clock:
         self.done += done
         if now < self.end:
             return
-        self.connection.send((self.done, now - self.start))
+        self.connection.send(Work(self.done, now - self.start, time.process_time() - self.processor_start))
         seconds = self.connection.recv()
         if seconds is None:
             raise SystemExit
-        self.done, self.start = 0.0, time.perf_counter()
+        self._begin()
         self.end = self.start + seconds
+
+    def _begin(self) -> None:
+        self.done, self.start, self.processor_start = 0.0, time.perf_counter(), time.process_time()
 
 
 class Seat:
@@ -66,12 +78,12 @@ class Seat:
         self.process.start()
         other.close()
 
-    def wait(self) -> tuple[float, float]:
-        """The work done and its seconds, of the turn that is under way."""
+    def wait(self) -> Work:
+        """The work of the turn that is under way."""
         return self.connection.recv()
 
-    def turn(self, seconds: float) -> tuple[float, float]:
-        """Work for so long: the work done, and the seconds that it took."""
+    def turn(self, seconds: float) -> Work:
+        """Work for so long, and on to the end of the piece."""
         self.connection.send(seconds)
         return self.wait()
 
@@ -104,6 +116,8 @@ def aside(threads: int) -> Iterator[Callable[..., Any]]:
     _set_threads(threads)
     with PROCESSES.Pool(1) as pool:
         yield lambda target, **options: pool.apply(_call, (target, options))
+        pool.close()
+        pool.join()
 
 
 def _call(target: str, options: dict[str, Any]) -> Any:
@@ -115,10 +129,8 @@ def _set_threads(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def take_turns(
-    sides: list[Side], *, threads: int, turns: int, seconds: float, warm_up: float
-) -> list[dict[str, float]]:
-    """The seconds of a unit of work, by side, for each turn."""
+def take_turns(sides: list[Side], *, threads: int, turns: int, seconds: float, warm_up: float) -> list[dict[str, Work]]:
+    """The work of each side, by name, for each turn."""
     seats = [Seat(side, threads) for side in sides]
     for seat in seats:
         seat.wait()
@@ -130,11 +142,7 @@ def take_turns(
     for turn in range(turns):
         # Each side goes first, and each before and after each other one.
         order = seats[turn % len(seats) :] + seats[: turn % len(seats)]
-        times = {}
-        for seat in order if turn % 2 else reversed(order):
-            done, passed = seat.turn(seconds)
-            times[seat.name] = passed / done
-        table.append(times)
+        table.append({seat.name: seat.turn(seconds) for seat in (order if turn % 2 else reversed(order))})
     for seat in seats:
         seat.close()
     return table
@@ -147,9 +155,8 @@ def first_steps(sides: list[Side], *, threads: int, turns: int) -> list[dict[str
         times = {}
         for side in sides if turn % 2 else reversed(sides):
             seat = Seat(side, threads)
-            _, setting_up = seat.wait()
-            _, first = seat.turn(0)
-            times[side.name] = (time.perf_counter() - seat.began, setting_up + first)
+            of_call = seat.wait().seconds + seat.turn(0).seconds
+            times[side.name] = (time.perf_counter() - seat.began, of_call)
             seat.close()
         table.append(times)
     return table
