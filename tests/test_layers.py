@@ -17,6 +17,7 @@ LAYERS = [
     {"likelihoods", "priors", "posteriors", "programs"},
     {"models"},
     {"objectives"},
+    {"recording"},
     {"training"},
     {"semi_supervised"},
     {"evaluation"},

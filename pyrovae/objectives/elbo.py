@@ -130,7 +130,8 @@ class Trace_ELBO(Objective):  # noqa: N801
         with torch.no_grad():
             objective = -loss.detach()
             reconstruction = self._mean([_observed(model_trace) for model_trace, _ in estimator.traces])
-            if beta == 1:
+            # One that moves is not looked at: in a recording it is a tensor.
+            if isinstance(self.beta, int | float) and self.beta == 1:
                 return ObjectiveTerms(loss, objective, objective, reconstruction, reconstruction - objective)
             kl = self._mean([total_kl(p, q, structure.latents, analytic=self._analytic) for p, q in estimator.traces])
         return ObjectiveTerms(loss, objective, reconstruction - kl, reconstruction, kl)

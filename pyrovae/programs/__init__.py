@@ -12,7 +12,7 @@ from pyrovae.programs.modules import (
 )
 from pyrovae.programs.parameter_use import named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
-from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
@@ -21,6 +21,7 @@ __all__ = [
     "Latents",
     "PairStructure",
     "Program",
+    "RandomState",
     "RepeatedSampler",
     "Sampler",
     "Site",
@@ -32,6 +33,7 @@ __all__ = [
     "check_rows",
     "check_support",
     "evaluation_mode",
+    "generator_states",
     "initialize_modules",
     "inspect_pair",
     "isolated_rng",
@@ -46,6 +48,7 @@ __all__ = [
     "param_values",
     "private_param_store",
     "sample_sites",
+    "set_generator_states",
     "trace_pair",
     "training_mode",
     "used_by_programs",

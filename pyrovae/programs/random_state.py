@@ -3,9 +3,12 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -31,3 +34,46 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def generator_states(device: torch.device) -> list[Tensor]:
+    """States of torch's global generators: the CPU's, and that of an accelerator."""
+    states = [torch.get_rng_state()]
+    return states if device.type == "cpu" else [*states, torch.get_device_module(device).get_rng_state(device)]
+
+
+def set_generator_states(states: list[Tensor], device: torch.device) -> None:
+    """Put back what ``generator_states`` gave."""
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], device)
+
+
+@dataclass(frozen=True, eq=False)
+class RandomState:
+    """The states of all generators that a program may draw from: those of torch, NumPy and Python."""
+
+    device: torch.device
+    of_torch: list[Tensor]
+    of_numpy: Any
+    of_python: Any
+
+    @classmethod
+    def now(cls, device: torch.device) -> "RandomState":
+        """The present states."""
+        return cls(device, generator_states(device), np.random.get_state(), random.getstate())
+
+    def put_back(self) -> None:
+        """Make these the present states again."""
+        set_generator_states(self.of_torch, self.device)
+        np.random.set_state(self.of_numpy)
+        random.setstate(self.of_python)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RandomState):
+            return NotImplemented
+        return (
+            all(map(torch.equal, self.of_torch, other.of_torch))
+            and all(map(np.array_equal, self.of_numpy, other.of_numpy))
+            and self.of_python == other.of_python
+        )

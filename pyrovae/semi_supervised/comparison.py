@@ -77,9 +77,10 @@ class Comparison:
     """Classifiers trained with few labels and scored on the same test rows.
 
     Where the data are binarised so, VAEs and the network on pixels see training bits that are drawn anew at every step,
-    logistic regression on posterior draws and the second layer of M1+M2 another one for each draw, logistic regression
-    on pixels and on means one draw, as the test rows are. The VAE of M1 does not depend on labels: it is fitted once for each seed, to the training rows, its epoch chosen by the
-    ELBO of the validation rows. No validation label is used: of all else the last weights are kept.
+    logistic regression on posterior draws and the second layer of M1+M2 other bits for each draw, and logistic
+    regression on pixels and on means those of one draw, as the test rows are. The VAE of M1 does not depend on labels:
+    it is fitted once for each seed, to the training rows, its epoch chosen by the ELBO of the validation rows. No
+    validation label is used: of all else the last weights are kept.
 
     Args:
         data: rows and labels, from 0, for training and test.

@@ -1,5 +1,6 @@
 """Training on labelled and unlabelled rows side by side."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from pyrovae.recording import Stepping
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
+from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.optimizers import adam
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Schedule:
     lr: float
     seed: int
     progress: bool
+    step: Stepping
     transform: Callable[[Tensor], Tensor] | None
 
 
@@ -54,7 +59,7 @@ class LabelledLoop:
         programs: module of all parameters, with ``model`` and ``guide``.
         x: all rows, on the device of the parameters.
         y: their labels, -1 for none.
-        step: the terms of a batch, means over rows in nats: ``"loss"`` is minimised, the others are for the history.
+        step: the terms of a batch, means over rows in nats: the first is minimised, the others are for the history.
         diagnose: name of the first site that is not finite for a batch; None if all are.
         validate: terms of the weights as they are; the higher ``"validation_accuracy"``, the better, and at equal
             accuracy the lower ``"validation_cross_entropy"``. None keeps the last weights.
@@ -81,9 +86,11 @@ class LabelledLoop:
     def run(self, schedule: Schedule) -> None:
         """Train, epoch after epoch, and put the best weights back."""
         parameters = list(self.programs.parameters())
-        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
-        optimizer = torch.optim.Adam(parameters, lr=schedule.lr, fused=fused)
+        optimizer = adam(parameters, schedule.lr)
         batches = _Batches(self, schedule)
+        self.gradient_step = GradientStep(
+            self._terms_of, parameters, self._tensors, schedule.step, schedule.epochs * len(batches)
+        )
         with tqdm(total=schedule.epochs * len(batches), disable=not schedule.progress, desc="fitting") as bar:
             try:
                 for epoch in range(1, schedule.epochs + 1):
@@ -94,22 +101,20 @@ class LabelledLoop:
 
     def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: "tqdm[Any]") -> None:
         start = time.perf_counter()
-        totals: dict[str, Tensor] = {}
+        totals = torch.zeros((), dtype=torch.float64, device=self.x.device)
         self.programs.train()
         for number, batch in enumerate(batches, start=1):
-            terms = self._terms(epoch, number, batch)
-            optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
+            values = self._values(epoch, number, batch)
             optimizer.step()
-            for name, value in terms.items():
-                totals[name] = totals.get(name, 0.0) + value.detach()
+            totals = totals + values
             bar.update()
         self.programs.eval()
         # The last step's weights have been through no loss yet.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):
             raise self._non_finite(epoch, number, batch)
         terms_of_epoch: EpochTerms = {"epoch": epoch}
-        terms_of_epoch |= {f"train_{name}": float(total) / len(batches) for name, total in totals.items()}
+        means = zip(self.gradient_step.names, (totals / len(batches)).tolist(), strict=True)
+        terms_of_epoch |= {f"train_{name}": mean for name, mean in means}
         if self.validate is not None:
             terms_of_epoch |= self.validate()
         self.history.append({**terms_of_epoch, "seconds": time.perf_counter() - start})
@@ -117,17 +122,23 @@ class LabelledLoop:
         if self.validate is None or judged > self.best:
             self.best, self.best_epoch, self.best_weights = judged, epoch, self._weights()
 
-    def _terms(self, epoch: int, number: int, batch: Batch) -> dict[str, Tensor]:
+    def _terms_of(self, labelled: Tensor, y: Tensor, unlabelled: Tensor) -> dict[str, Tensor]:
+        return self.step(Batch(labelled, y, unlabelled, len(self.labelled) / len(self.x)))
+
+    def _tensors(self) -> list[Tensor]:
+        return list(self.programs.state_dict(keep_vars=True).values())
+
+    def _values(self, epoch: int, number: int, batch: Batch) -> Tensor:
         try:
-            terms = self.step(batch)
+            values = self.gradient_step(batch.labelled, batch.y, batch.unlabelled)
         except ValueError:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
             if self.diagnose(batch) is None:
                 raise
             raise self._non_finite(epoch, number, batch) from None
-        if not bool(torch.isfinite(terms["loss"])):
+        if not math.isfinite(values[0]):
             raise self._non_finite(epoch, number, batch)
-        return terms
+        return values
 
     def _non_finite(self, epoch: int, number: int, batch: Batch) -> NonFiniteLossError:
         site = self.diagnose(batch) or "x"

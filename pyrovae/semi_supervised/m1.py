@@ -13,6 +13,7 @@ from torch import Tensor
 from pyrovae import priors
 from pyrovae.models import VAE
 from pyrovae.programs import check_positive, isolated_rng
+from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
@@ -51,6 +52,7 @@ class M1(SemiSupervisedClassifier):
         epochs: passes over the rows; 0 takes prior, likelihood and posterior as they are, fitted already.
         batch_size: rows of each step.
         lr: learning rate of Adam.
+        step: how the programs run in a step; see ``fit_svi``.
         seed: of the first weights, of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
         device: where to compute; None is where the rows are.
@@ -86,6 +88,7 @@ class M1(SemiSupervisedClassifier):
         epochs: int = 100,
         batch_size: int = 200,
         lr: float = 1e-3,
+        step: Stepping = "auto",
         seed: int = 0,
         progress: bool = True,
         device: str | torch.device | None = None,
@@ -94,7 +97,7 @@ class M1(SemiSupervisedClassifier):
         self.prior, self.likelihood, self.posterior, self.classifier = prior, likelihood, posterior, classifier
         self.num_classes, self.embedding, self.num_draws = num_classes, embedding, num_draws
         self.train_transform = train_transform
-        self.epochs, self.batch_size, self.lr = epochs, batch_size, lr
+        self.epochs, self.batch_size, self.lr, self.step = epochs, batch_size, lr, step
         self.seed, self.progress, self.device = seed, progress, device
 
     vae_: VAE
@@ -216,6 +219,7 @@ class M1(SemiSupervisedClassifier):
             epochs=self.epochs,
             batch_size=self.batch_size,
             lr=self.lr,
+            step=self.step,
             patience=None,
             seed=self.seed,
             progress=self.progress,

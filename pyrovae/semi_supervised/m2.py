@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pyrovae import priors
 from pyrovae.programs import check_positive, isolated_rng
+from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m2_programs import M2Programs
@@ -55,6 +56,7 @@ class M2(TrainedTogether):
         epochs: passes over the unlabelled rows.
         batch_size: unlabelled rows of each step, and labelled rows where there are as many.
         lr: learning rate of Adam.
+        step: how the programs run in a step; see ``fit_svi``.
         seed: of the first weights, of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
         device: where to compute; None is where the rows are.
@@ -91,6 +93,7 @@ class M2(TrainedTogether):
         epochs: int = 100,
         batch_size: int = 100,
         lr: float = 3e-3,
+        step: Stepping = "auto",
         seed: int = 0,
         progress: bool = True,
         device: str | torch.device | None = None,
@@ -100,7 +103,7 @@ class M2(TrainedTogether):
         self.num_classes, self.class_probs = num_classes, class_probs
         self.classification_weight = classification_weight
         self.train_transform = train_transform
-        self.epochs, self.batch_size, self.lr = epochs, batch_size, lr
+        self.epochs, self.batch_size, self.lr, self.step = epochs, batch_size, lr, step
         self.seed, self.progress, self.device = seed, progress, device
 
     programs_: M2Programs

@@ -14,6 +14,7 @@ from pyrovae import priors
 from pyrovae.models import VAE
 from pyrovae.networks import MLP
 from pyrovae.programs import check_positive
+from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array
 from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m1 import posterior_latents
@@ -86,6 +87,7 @@ class PCVAE(TrainedTogether):
         epochs: passes over the unlabelled rows.
         batch_size: unlabelled rows of each step, and labelled rows where there are as many.
         lr: learning rate of Adam.
+        step: how the programs run in a step; see ``fit_svi``.
         seed: of the first weights, of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
         device: where to compute; None is where the rows are.
@@ -126,6 +128,7 @@ class PCVAE(TrainedTogether):
         epochs: int = 100,
         batch_size: int = 200,
         lr: float = 1e-3,
+        step: Stepping = "auto",
         seed: int = 0,
         progress: bool = True,
         device: str | torch.device | None = None,
@@ -136,7 +139,7 @@ class PCVAE(TrainedTogether):
         self.multiplier, self.multiplier_start, self.multiplier_lr = multiplier, multiplier_start, multiplier_lr
         self.epsilon = epsilon
         self.train_transform = train_transform
-        self.epochs, self.batch_size, self.lr = epochs, batch_size, lr
+        self.epochs, self.batch_size, self.lr, self.step = epochs, batch_size, lr, step
         self.seed, self.progress, self.device = seed, progress, device
 
     programs_: PCVAEPrograms

@@ -76,7 +76,9 @@ class TrainedTogether(SemiSupervisedClassifier):
             judge = None if validation is None else self._judge(programs, validation, first_rows, num_classes)
             step, diagnose = self._step(programs), partial(self._non_finite_site, programs)
             loop = LabelledLoop(programs, rows, labels.to(device), step, diagnose, judge)
-            schedule = Schedule(self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.train_transform)
+            schedule = Schedule(
+                self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.step, self.train_transform
+            )
             # Whatever ends a fit, what was reached is there.
             self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
             self.data_shape_ = tuple(first_rows.shape[1:])

@@ -1,5 +1,7 @@
 """The epochs of one fit: steps, validation, which weights are kept."""
 
+import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +11,7 @@ from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrovae.objectives import KlForm, Objective, ObjectiveTerms
+from pyrovae.objectives import KlForm, Objective
 from pyrovae.programs import (
     Sampler,
     Weights,
@@ -20,11 +22,11 @@ from pyrovae.programs import (
     param_values,
     training_mode,
 )
+from pyrovae.recording import Stepping
+from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.diagnosis import first_non_finite_site
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
-
-_TERMS = ("objective", "elbo", "reconstruction", "kl")
 
 
 class TrainingLoop:
@@ -38,15 +40,18 @@ class TrainingLoop:
         outside: StateDict,
         patience: int | None,
         train_transform: Callable[[Tensor], Tensor] | None,
+        stepping: Stepping,
     ) -> None:
         self.sampler, self.objective, self.outside = sampler, objective, outside
         self.model, self.guide, self.structure = sampler.model, sampler.guide, sampler.structure
         self.patience, self.train_transform, self.kl_forms = patience, train_transform, kl_forms
+        self.stepping = stepping
         self.modules = [*owned_modules(self.model, self.guide), *self.structure.modules]
         self.weights = Weights.of(self.model, self.guide, self.structure)
         self.weights.check_trainable()
         self.history: list[EpochTerms] = []
         self.steps_done, self.last_step, self.progress = 0, 0, 0.0
+        self.said_why_plain = False
         self.best_epoch = 0
         self.best_objective = float("-inf")
         self.best_weights = self.weights.copy()
@@ -54,6 +59,8 @@ class TrainingLoop:
         # Where signs of trouble are looked for: on validation rows, else on the first of the epoch as they were given.
         self.looked_at: list[Tensor]
         self.validates: bool
+        self.step: BatchTerms
+        self.judge: BatchTerms
 
     def run(
         self,
@@ -67,12 +74,15 @@ class TrainingLoop:
     ) -> FitResult:
         """Train, epoch after epoch, and put the best weights back."""
         # A parameter that is held needs no gradient.
-        optimizer = make_optimizer([moved for moved in self.weights.parameters if moved.requires_grad])
+        moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
+        optimizer = make_optimizer(moved)
         self.validates = validation is not None
         self.looked_at = [] if validation is None else [validation[:ROWS]]
         # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.
         shuffler = torch.Generator().manual_seed(seed)
         self.last_step = epochs * -(-len(train) // batch_size) - 1
+        self.step = self._batch_terms(moved, self.last_step + 1)
+        self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
         with tqdm(total=self.last_step + 1, disable=not progress, desc="fitting", unit="step") as bar:
             self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=progress)
             try:
@@ -112,6 +122,7 @@ class TrainingLoop:
                 self.best_objective = float("-inf") if judged is None or moving else judged
                 self.best_epoch, self.best_weights = epoch, self.weights.copy()
             self.trouble.after_epoch(epoch, self.looked_at, self._part(), self.progress)
+            self._say_why_plain(progress=not bar.disable)
             bar.set_postfix_str(
                 ", ".join(
                     f"{name.replace('_', ' ')} {terms[name]:.2f}"
@@ -125,6 +136,14 @@ class TrainingLoop:
                 return self._finish(stopped_early=epoch < epochs)
         return self._finish(stopped_early=False)
 
+    def _say_why_plain(self, *, progress: bool) -> None:
+        reason = self.step.step.replay.reason
+        if reason and not self.said_why_plain and progress:
+            tqdm.write(
+                f"Each step runs the Pyro programs, which is slower than a recording of it: {reason}.", sys.stderr
+            )
+            self.said_why_plain = True
+
     def _part(self) -> float:
         """Of all steps of the run, how many are done."""
         return self.steps_done / (self.last_step + 1)
@@ -137,7 +156,7 @@ class TrainingLoop:
         optimizer: torch.optim.Optimizer,
         bar: "tqdm[Any]",
     ) -> EpochTerms:
-        totals = dict.fromkeys(_TERMS, 0.0)
+        totals = torch.zeros(len(TERMS), dtype=torch.float64, device=train.device)
         with training_mode(self.modules):
             for step, rows in enumerate(batches, start=1):
                 # From 0 at the first step of the run to 1 at the last.
@@ -145,50 +164,51 @@ class TrainingLoop:
                 x = train[rows] if self.train_transform is None else self.train_transform(train[rows])
                 if not self.validates and sum(map(len, self.looked_at)) < ROWS:
                     self.looked_at.append(x)
-                terms = self._terms(x, self.progress)
+                terms = self._terms(self.step, x, self.progress)
                 if terms is None:
                     raise self._non_finite(epoch, step, x)
-                optimizer.zero_grad(set_to_none=True)
-                (terms.loss / len(x)).backward()
                 self.trouble.gradient_norms.note(self.weights.parameters, self.steps_done + 1)
                 optimizer.step()
-                for name in _TERMS:
-                    totals[name] += getattr(terms, name).item()
+                totals += terms
                 self.steps_done += 1
                 bar.update()
             # The last step's weights have been through no loss yet.
             if not self.weights.finite():
                 raise self._non_finite(epoch, step, x)
-        return {f"train_{name}": total / len(train) for name, total in totals.items()}
+        return _means("train", totals, len(train))
 
     @torch.no_grad()
     def _validate(self, epoch: int, validation: Tensor, batch_size: int, seed: int) -> EpochTerms:
-        totals = dict.fromkeys(_TERMS, 0.0)
+        totals = torch.zeros(len(TERMS), dtype=torch.float64, device=validation.device)
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
         with evaluation_mode(self.model, self.guide), isolated_rng(seed, validation.device):
             for x in validation.split(batch_size):
-                terms = self._terms(x, progress=1.0)
+                terms = self._terms(self.judge, x, progress=1.0)
                 if terms is None:
                     raise self._non_finite(epoch, None, x)
-                for name in _TERMS:
-                    totals[name] += getattr(terms, name).item()
-        return {f"validation_{name}": total / len(validation) for name, total in totals.items()}
+                totals += terms
+        return _means("validation", totals, len(validation))
 
-    def _terms(self, x: Tensor, progress: float) -> ObjectiveTerms | None:
-        """The terms of a batch; None if they are not finite."""
+    def _batch_terms(self, parameters: list[Tensor], batches: int) -> BatchTerms:
+        return BatchTerms(self.sampler, self.objective, parameters, self._tensors, self.stepping, batches)
+
+    def _tensors(self) -> list[Tensor]:
+        """All tensors that training changes, as they are now: a program may have put others in their places."""
+        of_modules = (tensor for module in self.modules for tensor in module.state_dict(keep_vars=True).values())
+        found = {id(tensor): tensor for tensor in (*self.weights.tensors.values(), *of_modules)}
+        return list(found.values())
+
+    def _terms(self, batch_terms: BatchTerms, x: Tensor, progress: float) -> Tensor | None:
+        """The terms of a batch, summed over rows; None if they are not finite."""
         try:
-            terms = self.objective.terms(self.sampler, x, progress)
+            values = batch_terms(x, progress)
         except ValueError:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
             if first_non_finite_site(self.model, self.guide, x) is None:
                 raise
             return None
-        if not isinstance(terms, ObjectiveTerms):
-            raise ValueError(
-                f"the objective {self.objective.name} gave a {type(terms).__name__}; expected terms() to return an "
-                "ObjectiveTerms"
-            )
-        return terms if torch.isfinite(terms.loss) and torch.isfinite(terms.objective) else None
+        loss_and_objective = values[:2].sum()
+        return values[1:] if math.isfinite(loss_and_objective) else None
 
     def _non_finite(self, epoch: int, step: int | None, x: Tensor) -> NonFiniteLossError:
         site = first_non_finite_site(self.model, self.guide, x) or self.structure.observed[0]
@@ -209,4 +229,9 @@ class TrainingLoop:
             params=param_values(self.model, self.guide, self.structure),
             kl_forms=self.kl_forms,
             signs_of_trouble=self.trouble.said,
+            stepping=self.step.step.replay.way,
         )
+
+
+def _means(split: str, totals: Tensor, rows: int) -> EpochTerms:
+    return {f"{split}_{name}": total / rows for name, total in zip(TERMS, totals.tolist(), strict=True)}

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyrovae.programs import check_positive, isolated_rng, training_mode
+from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.optimizers import adam
 
 Losses = Callable[..., Tensor]
 """A function from the tensors of a batch to the loss of each row."""
@@ -67,7 +69,15 @@ def minimize_losses(
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number")
-    optimizer = torch.optim.Adam(list(module.parameters() if parameters is None else parameters), lr=lr)
+    moved = list(module.parameters() if parameters is None else parameters)
+    optimizer = adam(moved, lr)
+    step = GradientStep(
+        lambda *batch: {"loss": losses(*batch).mean()},
+        moved,
+        lambda: list(module.state_dict(keep_vars=True).values()),
+        "auto",
+        epochs * -(-len(train[0]) // batch_size),
+    )
     shuffler = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
     best, best_epoch, kept = float("inf"), 0, copy.deepcopy(module.state_dict())
@@ -77,11 +87,8 @@ def minimize_losses(
             start, total = time.perf_counter(), 0.0
             with training_mode([module]):
                 for rows in torch.randperm(len(train[0]), generator=shuffler).to(device).split(batch_size):
-                    loss = losses(*(tensor[rows] for tensor in train))
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.mean().backward()
+                    total += len(rows) * float(step(*(tensor[rows] for tensor in train))[0])
                     optimizer.step()
-                    total += loss.sum().item()
             terms = {"epoch": epoch, "train_loss": total / len(train[0])}
             if validation is not None:
                 terms["validation_loss"] = _mean_loss(module, losses, validation, batch_size, seed)

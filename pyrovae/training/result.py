@@ -29,6 +29,8 @@ class FitResult:
         kl_forms: how the objective found the KL term of each latent site, ``"analytic"`` or ``"Monte Carlo"``.
         signs_of_trouble: what looked wrong, each sign once, in plain words with what to do: latents that are not used,
             a scale on its floor, a warm-up that fills the run, gradients that explode. Empty where nothing did.
+        stepping: how the programs ran in the last steps: ``"plain"``, ``"recorded"`` or ``"compiled"``; where they
+            could not be recorded, ``"plain: "`` and the reason.
     """
 
     history: list[EpochTerms]
@@ -37,6 +39,7 @@ class FitResult:
     params: dict[str, Tensor]
     kl_forms: dict[str, KlForm]
     signs_of_trouble: tuple[str, ...] = ()
+    stepping: str = "plain"
 
 
 class NonFiniteLossError(RuntimeError):

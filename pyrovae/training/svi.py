@@ -28,7 +28,9 @@ from pyrovae.programs import (
     training_mode,
     used_by_programs,
 )
+from pyrovae.recording import Stepping
 from pyrovae.training.loop import TrainingLoop
+from pyrovae.training.optimizers import adam
 from pyrovae.training.result import FitResult
 
 Trained = Literal["all", "guide", "model"]
@@ -50,6 +52,7 @@ def fit_svi(
     trained: Trained = "all",
     patience: int | None = 20,
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
+    step: Stepping = "auto",
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -84,6 +87,13 @@ def fit_svi(
             ``"model"`` moves these others, ``"all"`` moves both.
         patience: epochs without a better validation objective before stopping; None never stops early.
         optimizer: maker of another torch optimiser from the parameters; ``lr`` is then unused.
+        step: how the programs run in a step. ``"plain"`` runs them; ``"recorded"`` keeps the tensor operations that
+            they did in one and repeats these, which leaves out Pyro's and Python's time and changes no draw and no
+            result; ``"compiled"`` has TorchInductor join them to fewer, with a C++ compiler, and rounds otherwise.
+            ``"auto"`` records after a hundred steps, and compiles where the rest of the run is some minutes. A
+            recording is checked against the programs, at first and at each five-hundredth step. Programs that decide by
+            values of tensors run plainly; ``stepping`` of the result says how they ran. What a program does beside
+            tensors, printing for example, it does in plain steps only, and so does Pyro's validation.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
 
@@ -110,6 +120,8 @@ def fit_svi(
     if validation is not None:
         check_rows(validation, "validation")
     _check_numbers(len(train), epochs, batch_size, lr, patience)
+    if step not in get_args(Stepping):
+        raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
     maximized = as_objective(objective, num_particles, beta)
     device = _parameter_device(model, guide, default=train.device)
     _check_dtype(model, guide, train)
@@ -134,8 +146,8 @@ def fit_svi(
             check_support(model, guide, train if train_transform is None else first_rows)
             if validation is not None:
                 check_support(model, guide, validation)
-        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform)
-        make_optimizer = optimizer or (lambda parameters: _adam(parameters, lr))
+        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform, step)
+        make_optimizer = optimizer or (lambda parameters: adam(parameters, lr))
         try:
             with training_mode(loop.modules):
                 # A program may differ in training, by a scale of its own for example.
@@ -171,13 +183,6 @@ def _held(sampler: Sampler, weights: Weights, x: Tensor, trained: Trained) -> It
     finally:
         for parameter in held:
             parameter.requires_grad_()
-
-
-def _adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    parameters = list(parameters)
-    # One fused kernel in place of a dozen small ones for each tensor; other devices have none.
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
-    return torch.optim.Adam(parameters, lr=lr, fused=fused)
 
 
 def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float, patience: int | None) -> None:

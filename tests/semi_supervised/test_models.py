@@ -142,6 +142,29 @@ def test_m1_is_the_pipeline_by_hand(embedding):
     np.testing.assert_allclose(model.predict_proba(X), by_hand, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("embedding", ["mean", "draws"])
+def test_m1_learns_from_latents_of_transformed_rows_anew_for_each_draw(embedding):
+    parts = {slot: getattr(M1(**SMALL).fit(X, Y).vae_, slot) for slot in ("prior", "likelihood", "posterior")}
+
+    def lose(rows):
+        return rows * torch.bernoulli(torch.full_like(rows, 0.7))
+
+    options = {**SMALL, "epochs": 0, "embedding": embedding, "num_draws": 4, "seed": 2}
+    model = M1(**options, **parts, train_transform=lose).fit(X, Y)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        if embedding == "mean":
+            latents = model.vae_.encode(lose(X[:12])).mean[None]
+        else:
+            latents = torch.stack([model.vae_.encode(lose(X[:12])).sample() for _ in range(4)])
+    classifier = LogisticRegression(C=0.1, max_iter=1000)
+    classifier.fit(latents.flatten(0, 1).double().numpy(), np.tile(Y[:12], len(latents)))
+    np.testing.assert_allclose(model.classifier_.coef_, classifier.coef_, rtol=0, atol=1e-12)
+    # Rows to be scored are taken as they are.
+    plain = M1(**options, **parts).fit(X, Y)
+    np.testing.assert_array_equal(model.embed(X), plain.embed(X))
+
+
 def test_m1_takes_a_fitted_vae_and_any_classifier():
     first = M1(**SMALL).fit(X, Y)
     parts = {slot: getattr(first.vae_, slot) for slot in ("prior", "likelihood", "posterior")}

@@ -1,0 +1,137 @@
+"""Recording the tensor operations of a function, once, so that they run without the Python that led to them."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer.util import torch_item
+from pyro.util import warn_if_nan
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from pyrovae.recording.function import CannotRecordError, TensorFunction
+from pyrovae.recording.simplify import simplify
+
+_NUMBERS = {
+    getattr(Tensor, name) for name in ("item", "__bool__", "__float__", "__int__", "__index__", "tolist", "numpy")
+} | {Tensor.__array__}
+_REQUIRES_GRAD: Any = Tensor.requires_grad
+_WHOLE = {Tensor.tolist, Tensor.numpy, Tensor.__array__}
+
+
+class Recording:
+    """Operations on tensors, in order; called as the function that they were recorded from.
+
+    Tensors that the function met and did not get as arguments, weights for example, are used as they are at each call.
+    Random operations draw from the global generators, in the order in which the function does.
+
+    Attributes:
+        graph: the operations, its arguments those of the function and then ``captured``.
+        captured: the tensors that were met.
+    """
+
+    def __init__(self, graph: fx.GraphModule, captured: list[Tensor]) -> None:
+        self.graph, self.captured = graph, captured
+        self._run: Callable[..., Any] = graph.forward
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        """What the function gives for these tensors, of the shapes of those it was recorded with; no gradients."""
+        with torch.no_grad():
+            return tuple(self._run(*inputs, *self.captured))
+
+    def compiled(self, inputs: tuple[Tensor, ...]) -> "Recording":
+        """The same operations, joined to fewer and faster ones by TorchInductor.
+
+        Args:
+            inputs: arguments like those to come.
+
+        Raises:
+            Exception: whatever the compiler raises, without a C++ compiler for example.
+        """
+        # Imported when asked for: it takes a second.
+        from torch._inductor import compile as inductor
+        from torch._inductor import config
+
+        compiled = Recording(self.graph, self.captured)
+        arguments: list[Any] = [*inputs, *self.captured]
+        # Draws as without the compiler.
+        with torch.no_grad(), config.patch(fallback_random=True):
+            compiled._run = inductor(self.graph, arguments)
+        return compiled
+
+
+def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[Tensor]) -> Recording:
+    """Run a function once and keep the operations that it did.
+
+    The run is a true one: it draws random numbers and changes what the function changes.
+
+    Args:
+        function: of tensors to a tuple of tensors; it may take gradients.
+        inputs: its arguments.
+        weights: tensors that change from call to call without being arguments; the function may not read their values
+            into Python.
+
+    Raises:
+        CannotRecordError: the function reads values of tensors, to decide what to do for example.
+        Exception: what the function raises.
+    """
+
+    def watched(*arguments: Tensor) -> tuple[Tensor | None, ...]:
+        with _Watch(weights):
+            return function(*arguments)
+
+    try:
+        # Validation reads values; it has its place where the function itself runs.
+        with pyro.validation_enabled(False):
+            graph = make_fx(watched)(*inputs)
+    except RuntimeError as error:
+        if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error):
+            raise CannotRecordError("it reads values of tensors, to decide what to do for example") from error
+        raise
+    captured = _lift(graph)
+    simplify(graph)
+    return Recording(graph, captured)
+
+
+class _Watch(TorchFunctionMode):
+    """Keeps Pyro's own reading of values out of a recording, and refuses what would be recorded as a constant."""
+
+    def __init__(self, weights: list[Tensor]) -> None:
+        super().__init__()
+        self.weights = {id(weight) for weight in weights}
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        caller = sys._getframe(1).f_code
+        # Pyro reads the value of its loss as a number.
+        if caller is torch_item.__code__ and function is Tensor.item:
+            return args[0].detach()
+        # And looks for NaN in it and, by hooks on what requires a gradient, on the way back.
+        if caller is warn_if_nan.__code__ and function in (Tensor.__bool__, _REQUIRES_GRAD.__get__):
+            return False
+        if function in _NUMBERS and (function in _WHOLE or id(args[0]) in self.weights):
+            raise CannotRecordError("it reads values of tensors, to decide what to do for example")
+        return function(*args, **(kwargs or {}))
+
+
+def _lift(graph: fx.GraphModule) -> list[Tensor]:
+    """Make the tensors that were met arguments, after those that are there; gives the tensors."""
+    nodes = graph.graph
+    last = [node for node in nodes.nodes if node.op == "placeholder"][-1]
+    lifted: dict[int, fx.Node] = {}
+    captured: list[Tensor] = []
+    for node in list(nodes.nodes):
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(graph, str(node.target))
+        if id(tensor) not in lifted:
+            with nodes.inserting_after(last):
+                last = nodes.placeholder(str(node.target))
+            last.meta = node.meta
+            lifted[id(tensor)] = last
+            captured.append(tensor)
+        node.replace_all_uses_with(lifted[id(tensor)])
+        nodes.erase_node(node)
+    return captured

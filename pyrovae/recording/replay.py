@@ -1,0 +1,189 @@
+"""Calling a function by its recorded operations, for as long as these give what the function gives."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from pyrovae.programs import RandomState, generator_states, set_generator_states
+from pyrovae.recording.agreement import agree
+from pyrovae.recording.function import CannotRecordError, TensorFunction
+
+if TYPE_CHECKING:
+    from pyrovae.recording.record import Recording
+
+Stepping = Literal["auto", "plain", "recorded", "compiled"]
+"""How a function is called again and again: by itself; by its recorded operations; by these, compiled.
+
+``"auto"`` records after a hundred calls, and compiles where the calls to come are many.
+"""
+
+_CALLS_BEFORE_RECORDING = 100
+# What recording costs is gained in so many calls.
+_CALLS_WORTH_RECORDING = 200
+# Compiling takes some ten seconds and gains a sixth; so many operations take a small machine two minutes.
+_OPERATIONS_WORTH_COMPILING = 1e13
+_CHECKS = 2
+_CALLS_BETWEEN_CHECKS = 500
+
+
+class Replay:
+    """A function of tensors that is recorded once it has been called often enough.
+
+    Each recording is checked against the function itself: at the two calls after it is made, and at each five-hundredth
+    call. There both run, from the same random state, and values, what they wrote, and the random state
+    that they leave have to agree; what the function gave is what counts. Where they do not, and where the function
+    cannot be recorded, it is called itself from then on, and ``reason`` says why.
+
+    Args:
+        function: from tensors to a tuple of tensors, some of which may be None. The first is finite where all is well.
+        weights: gives the tensors that change from call to call without being arguments.
+        stepping: how to call it.
+        calls: how many calls are to come.
+        recordable: the same function where the first cannot be recorded; None is ``function``.
+
+    Attributes:
+        reason: why the function cannot be recorded; empty while nothing speaks against it.
+    """
+
+    def __init__(
+        self,
+        function: TensorFunction,
+        weights: Callable[[], Sequence[Tensor]],
+        stepping: Stepping,
+        calls: int,
+        recordable: TensorFunction | None = None,
+    ) -> None:
+        self.function, self.recordable = function, recordable or function
+        self.weights, self.stepping, self.calls_left = weights, stepping, calls
+        self.reason = ""
+        self._recorded: Recording | None = None
+        self._compiled: Recording | None = None
+        self._shapes: object = None
+        self._same_shapes, self._checks, self._calls_since_check = 0, 0, 0
+
+    @property
+    def way(self) -> str:
+        """How the function is called now: ``"recorded"``, ``"compiled"``, or ``"plain"``, with the reason if any."""
+        if self._recorded is None:
+            return f"plain: {self.reason}" if self.reason else "plain"
+        return "recorded" if self._compiled is None else "compiled"
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        """What the function gives."""
+        self.calls_left -= 1
+        if self.reason or self.stepping == "plain":
+            return self.function(*inputs)
+        shapes = [(tensor.shape, tensor.dtype, tensor.device) for tensor in inputs]
+        if self._recorded is None and self._is_time(shapes):
+            self._record(inputs)
+        if self._recorded is None or shapes != self._shapes:
+            return self.function(*inputs)
+        self._calls_since_check += 1
+        if self._checks or self._calls_since_check >= _CALLS_BETWEEN_CHECKS:
+            return self._checked(inputs)
+        states = generator_states(inputs[0].device)
+        outputs = (self._compiled or self._recorded)(*inputs)
+        if _is_finite(outputs[0]):
+            return outputs
+        # An error of the program is for the program to say.
+        set_generator_states(states, inputs[0].device)
+        return self.function(*inputs)
+
+    def _is_time(self, shapes: object) -> bool:
+        # Batches of one shape follow one another; the last of an epoch may have another.
+        self._same_shapes = self._same_shapes + 1 if shapes == self._shapes else 1
+        self._shapes = shapes
+        if self.stepping != "auto":
+            return True
+        return self._same_shapes > _CALLS_BEFORE_RECORDING and self.calls_left >= _CALLS_WORTH_RECORDING
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+        # Imported when needed: it takes half a second.
+        from pyrovae.recording.record import record
+
+        state, weights = RandomState.now(inputs[0].device), list(self.weights())
+        before = _copies(weights)
+        try:
+            self._recorded = record(self.recordable, inputs, weights)
+            self._checks = _CHECKS
+            if self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(inputs)):
+                self._compile(inputs)
+        except CannotRecordError as error:
+            self._give_up(str(error))
+        except Exception as error:  # whatever a program raises that cannot run this way
+            self._give_up(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        finally:
+            now = list(self.weights())
+            _restore(now, before)
+            state.put_back()
+        if _differ(now, weights):
+            self._give_up("it puts new tensors in place of its weights")
+
+    def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        assert self._recorded is not None
+        with FlopCounterMode(display=False) as counter:
+            self._recorded(*inputs)
+        return self.calls_left * counter.get_total_flops() >= _OPERATIONS_WORTH_COMPILING
+
+    def _compile(self, inputs: tuple[Tensor, ...]) -> None:
+        assert self._recorded is not None
+        try:
+            self._compiled = self._recorded.compiled(inputs)
+        except Exception:  # no compiler, or one that fails: the recorded operations are as right
+            self._compiled = None
+
+    def _checked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+        assert self._recorded is not None
+        device = inputs[0].device
+        state, weights = RandomState.now(device), list(self.weights())
+        before = _copies(weights)
+        replayed = (self._compiled or self._recorded)(*inputs)
+        written, drawn = _copies(weights), RandomState.now(device)
+        _restore(weights, before)
+        state.put_back()
+        outputs = self.function(*inputs)
+        if not _is_finite(outputs[0]):
+            return outputs
+        self._checks, self._calls_since_check = max(self._checks - 1, 0), 0
+        now = list(self.weights())
+        if drawn != RandomState.now(device):
+            difference = "other random draws"
+        elif _differ(now, weights):
+            difference = "no new tensors in place of weights"
+        elif not agree(now, written):
+            difference = "other changes of its weights"
+        else:
+            difference = "" if agree(outputs, replayed) else "other values"
+        if difference and self._compiled is not None:
+            self._compiled, self._checks = None, _CHECKS
+        elif difference:
+            self._give_up(f"its recorded operations gave {difference}")
+        return outputs
+
+    def _give_up(self, reason: str) -> None:
+        self._recorded, self._compiled, self.reason = None, None, reason
+
+
+def _is_finite(values: Tensor | None) -> bool:
+    return values is not None and math.isfinite(float(values.sum()))
+
+
+def _differ(now: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
+    """Whether tensors were replaced, not only written."""
+    return len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True))
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+@torch.no_grad()
+def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        if not torch.equal(tensor, value):
+            tensor.copy_(value)
