@@ -45,26 +45,31 @@ CASES = {
 }
 
 
-def ways(steps: list[str | None]) -> dict[str, str | None]:
-    """The package's ways to take a step, by the name of the side."""
-    return {"pyrovae" if step is None else f"pyrovae, {step}": step for step in steps}
+# By itself a run records after a hundred steps, and compiles then if it is long.
+STEPS_TO_RECORD = {"auto": 110}
 
 
-def sides_of(case: str, data: str, known: dict[str, list[str | None]], peers: list[str]) -> list[Side]:
+def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]) -> list[Side]:
     """What takes turns in a case."""
     if case in (*KINDS, "first-step"):
         kind, batch_size = KINDS.get(case, KINDS["mlp-128"])
         options: dict[str, Any] = {"data": data, "batch_size": batch_size}
         package = [
-            Side(name, "sides.package:train", {**options, "kind": kind, "step": step})
-            for name, step in ways(known["fit_svi"]).items()
+            Side(
+                f"pyrovae, {step}",
+                "sides.package:train",
+                {**options, "kind": kind, "step": step},
+                STEPS_TO_RECORD.get(step, 1),
+            )
+            for step in known["fit_svi"]
         ]
         others = [Side(peer, f"sides.{PEERS[peer][1]}:train", options) for peer in peers if kind == "mlp"]
         return [*package, Side(BY_HAND, "sides.plain:train", {**options, "kind": kind}), *others]
     if case == "m2":
         options = {"data": data, "batch_size": 128}
         package = [
-            Side(name, "sides.package:train_m2", {**options, "step": step}) for name, step in ways(known["M2"]).items()
+            Side(f"pyrovae, {step}", "sides.package:train_m2", {**options, "step": step}, STEPS_TO_RECORD.get(step, 1))
+            for step in known["M2"]
         ]
         return [*package, Side(BY_HAND, "sides.plain:train_m2", options)]
     if case == "ais":
@@ -81,7 +86,7 @@ def sides_of(case: str, data: str, known: dict[str, list[str | None]], peers: li
     return [*package, limit, *([nll] if "pythae" in peers else [])]
 
 
-def check(case: str, known: dict[str, list[str | None]], peers: list[str]) -> tuple[str, dict[str, Any]]:
+def check(case: str, known: dict[str, list[str]], peers: list[str]) -> tuple[str, dict[str, Any]]:
     """What finds out whether the sides of a case compute the same."""
     if case in (*KINDS, "first-step"):
         kind = KINDS.get(case, KINDS["mlp-128"])[0]

@@ -32,6 +32,8 @@ class Side:
     name: str
     target: str
     options: dict[str, Any] = field(default_factory=dict)
+    # So much is done before the clock runs.
+    prepared_after: int = 1
 
 
 class Work(NamedTuple):
@@ -74,7 +76,7 @@ class Seat:
         self.name, self.began = side.name, time.perf_counter()
         self.connection, other = PROCESSES.Pipe()
         _set_threads(threads)
-        self.process = PROCESSES.Process(target=_serve, args=(other, side, threads), daemon=True)
+        self.process = PROCESSES.Process(target=_serve, args=(other, side), daemon=True)
         self.process.start()
         other.close()
 
@@ -93,15 +95,8 @@ class Seat:
         self.process.join()
 
 
-def _serve(connection: Connection, side: Side, threads: int) -> None:
-    _on_processors(threads)
+def _serve(connection: Connection, side: Side) -> None:
     function(side.target)(Clock(connection), **side.options)
-
-
-def _on_processors(threads: int) -> None:
-    # XLA takes as many threads as there are processors for it.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def function(target: str) -> Callable[..., Any]:
@@ -125,8 +120,8 @@ def _call(target: str, options: dict[str, Any]) -> Any:
 
 
 def _set_threads(threads: int) -> None:
-    # Read by torch when it is imported, in a process that starts from here.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Read by torch and by XLA when they are imported, in a process that starts from here.
+    os.environ["OMP_NUM_THREADS"] = os.environ["NPROC"] = str(threads)
 
 
 def take_turns(sides: list[Side], *, threads: int, turns: int, seconds: float, warm_up: float) -> list[dict[str, Work]]:
@@ -134,9 +129,11 @@ def take_turns(sides: list[Side], *, threads: int, turns: int, seconds: float, w
     seats = [Seat(side, threads) for side in sides]
     for seat in seats:
         seat.wait()
-    for seat in seats:
-        # The first piece may hold preparations of any length, and is followed by some of the usual ones.
-        seat.turn(0)
+    for seat, side in zip(seats, sides, strict=True):
+        # The first pieces may hold preparations of any length, and are followed by some of the usual ones.
+        done = 0.0
+        while done < side.prepared_after:
+            done += seat.turn(0).done
         seat.turn(warm_up)
     table = []
     for turn in range(turns):

@@ -16,7 +16,7 @@ from turns import function
 
 from pyrovae import fit_svi, log_weights
 
-STEPS, ROWS, REPEATS, TOLERANCE, ERRORS = 10, 64, 6, 1e-4, 5.0
+STEPS, ROWS, REPEATS, TOLERANCE, ERRORS = 10, 32, 6, 1e-4, 5.0
 PEERS = {"Pyro": "sides.pyro_idiom", "NumPyro": "sides.numpyro_idiom", "pythae": "sides.pythae_idiom"}
 
 
@@ -31,7 +31,7 @@ class Witness:
         return batch
 
 
-def training(data: str, kind: str, steps: list[str | None], peers: list[str]) -> list[str]:
+def training(data: str, kind: str, steps: list[str], peers: list[str]) -> list[str]:
     """Each way to take a step against the hand-written loop, then the peers."""
     torch.manual_seed(0)
     x = plain.rows(data, plain.NETWORKS[kind].data_shape)[: STEPS * ROWS]
@@ -39,7 +39,7 @@ def training(data: str, kind: str, steps: list[str | None], peers: list[str]) ->
     for step in steps:
         vae, witness = package.build(kind), Witness()
         networks = started(plain.NETWORKS[kind](), vae)
-        options = {**package.OBJECTIVES[kind], **package.chosen(step), "lr": plain.LEARNING_RATE, "epochs": 1}
+        options = {**package.OBJECTIVES[kind], "step": step, "lr": plain.LEARNING_RATE, "epochs": 1}
         result = fit_svi(vae.model, vae.guide, x, train_transform=witness, batch_size=ROWS, progress=False, **options)
         batches = [(batch, state) for batch, state in witness.seen if len(batch) == ROWS]
         losses = replayed(networks, [((batch,), state) for batch, state in batches])
@@ -59,7 +59,7 @@ def training(data: str, kind: str, steps: list[str | None], peers: list[str]) ->
     return said
 
 
-def m2(data: str, steps: list[str | None]) -> list[str]:
+def m2(data: str, steps: list[str]) -> list[str]:
     """Each way to take a step of M2 against the hand-written one."""
     torch.manual_seed(0)
     number = plain.LABELLED_ROWS + STEPS * ROWS
@@ -69,7 +69,7 @@ def m2(data: str, steps: list[str | None]) -> list[str]:
     said = []
     for step in steps:
         witness = Witness()
-        model = package.m2(epochs=1, batch_size=ROWS, train_transform=witness, **package.chosen(step))
+        model = package.m2(epochs=1, batch_size=ROWS, train_transform=witness, step=step)
         networks = started(plain.SemiSupervisedNetworks(plain.LABELLED_ROWS / number), model)
         model.fit(x, y)
         # Before the steps the model has looked at some rows.

@@ -29,13 +29,12 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def steps_of(fit: Callable[..., Any]) -> list[str | None]:
-    """The ways to take a step that a function knows; only None if it has no such argument."""
-    known = inspect.signature(fit).parameters.get("step")
-    return [None] if known is None else list(get_args(known.annotation))
+def steps_of(fit: Callable[..., Any]) -> list[str]:
+    """The ways to take a step that a function knows."""
+    return list(get_args(inspect.signature(fit).parameters["step"].annotation))
 
 
-def known_steps() -> dict[str, list[str | None]]:
+def known_steps() -> dict[str, list[str]]:
     """Those of the two functions that are timed."""
     return {"fit_svi": steps_of(fit_svi), "M2": steps_of(M2)}
 
@@ -52,16 +51,11 @@ def build(kind: str) -> VAE:
     return VAE(priors.StandardNormal(LATENT_DIM), likelihoods.Bernoulli(decoder), posteriors.DiagonalNormal(encoder))
 
 
-def chosen(step: str | None) -> dict[str, Any]:
-    """The argument for a way to take a step."""
-    return {} if step is None else {"step": step}
-
-
-def train(clock, data: str, kind: str, batch_size: int, step: str | None) -> None:
+def train(clock, data: str, kind: str, batch_size: int, step: str) -> None:
     """Steps inside one call of ``fit_svi``, from batch to batch, with what it does between epochs."""
     vae = build(kind)
     # A run without end, so that what prepares for a long run does.
-    options = {"epochs": 10_000, "patience": None, "progress": False, **OBJECTIVES[kind], **chosen(step)}
+    options = {"epochs": 10_000, "patience": None, "progress": False, **OBJECTIVES[kind], "step": step}
     transform = between(clock, batch_size)
     x = rows(data, NETWORKS[kind].data_shape)
     fit_svi(vae.model, vae.guide, x, train_transform=transform, batch_size=batch_size, lr=LEARNING_RATE, **options)
@@ -98,10 +92,10 @@ def m2(**options: Any) -> M2:
     )
 
 
-def train_m2(clock, data: str, batch_size: int, step: str | None) -> None:
+def train_m2(clock, data: str, batch_size: int, step: str) -> None:
     """Steps inside one call of ``M2.fit``."""
     x = rows(data)
-    options = {"epochs": 10_000, "batch_size": batch_size, **chosen(step)}
+    options = {"epochs": 10_000, "batch_size": batch_size, "step": step}
     m2(train_transform=between(clock, batch_size), **options).fit(x, labels(len(x)))
 
 
