@@ -39,7 +39,7 @@ CASES = {
     "convolutional": "a step of the VAE of two convolutions each way, 128 rows",
     "iwae": "a step of the MLP by the bound of 50 draws, 128 rows",
     "m2": "a step of M2, 10 classes summed over, 96 rows with labels and 128 without",
-    "scoring": "a draw of a row: log weights of 256 rows, 1,000 draws each; pythae 4 rows at a time",
+    "scoring": "a draw of a row: log weights of 64 rows at a time, 1,000 draws each; pythae 4 rows at a time",
     "ais": "log p(x) of 64 rows, 16 chains, 156 gradients each",
     "first-step": "the first step of mlp-128 in a fresh process",
 }
@@ -78,7 +78,7 @@ def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]
             Side(BY_HAND, "sides.plain_annealing:anneal", {"data": data}),
         ]
     package = [
-        Side(f"pyrovae, {how}", "sides.package:score", {"data": data, "how": how, "num_rows": 256, "draws": 1000})
+        Side(f"pyrovae, {how}", "sides.package:score", {"data": data, "how": how, "num_rows": 64, "draws": 1000})
         for how in ("log_weights", "compare_bounds")
     ]
     limit = Side("matrix multiplications", "sides.plain:multiply")
