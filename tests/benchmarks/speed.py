@@ -122,6 +122,9 @@ def compare(case: str, sides: list[Side], options: argparse.Namespace) -> dict[s
     works = take_turns(sides, seconds=options.seconds, warm_up=3 * options.seconds, **settings)
     turns = [{side: work.seconds / work.done for side, work in turn.items()} for turn in works]
     of_each_other = ratios(turns)
+    of_processors = ratios(
+        [{side: work.processor_seconds / work.done for side, work in turn.items()} for turn in works]
+    )
     others = [side.name for side in sides if not side.name.startswith("pyrovae")]
     unit, per_second = ("microseconds", 1e6) if case == "scoring" else ("milliseconds", 1e3)
     print(f"  {unit:<26}{'':>24}{'of processors':>24}" + "".join(f"{'/ ' + other:>26}" for other in others))
@@ -131,7 +134,8 @@ def compare(case: str, sides: list[Side], options: argparse.Namespace) -> dict[s
         processors = spread([per_second * turn[side].processor_seconds / turn[side].done for turn in works])
         cells = [text(of_each_other[side][other]) if other != side else "1" for other in others]
         print(f"  {side:<26}{text(times):>24}{text(processors):>24}" + "".join(f"{cell:>26}" for cell in cells))
-        found[side] = {unit: times, f"{unit}_of_processors": processors, "ratio_to": of_each_other[side]}
+        found[side] = {unit: times, "ratio_to": of_each_other[side]}
+        found[side] |= {f"{unit}_of_processors": processors, "ratio_of_processors_to": of_processors[side]}
     return found
 
 
