@@ -13,41 +13,18 @@ import json
 import os
 import platform
 import resource
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pyro
 import torch
 from pyro.infer import Importance
+from sides.plain import matrix_multiplications
+from turns import circumstances, seconds_of, spread, write
 
 from pyrovae import VAE, compare_bounds, likelihoods, load_data, log_weights, networks, posteriors, priors
 
 LATENT_DIM, HIDDEN_DIM, PIXELS = 50, 200, 784
-LAYERS = [(LATENT_DIM, HIDDEN_DIM), (HIDDEN_DIM, HIDDEN_DIM), (HIDDEN_DIM, PIXELS)]
+WIDTHS = (LATENT_DIM, HIDDEN_DIM, HIDDEN_DIM, PIXELS)
 ROWS_PER_TURN = 256
-
-
-def limit(evaluations: int, block: int = 2048) -> None:
-    """The decoder's matrix multiplications for so many evaluations, and nothing else."""
-    inputs = [torch.randn(block, width) for width, _ in LAYERS]
-    weights = [torch.randn(width, height) for width, height in LAYERS]
-    outputs = [torch.empty(block, height) for _, height in LAYERS]
-    for _ in range(evaluations // block):
-        for inner, weight, output in zip(inputs, weights, outputs, strict=True):
-            torch.mm(inner, weight, out=output)
-
-
-def seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
-    return {"median": statistics.median(values), "quartile_1": quartiles[0], "quartile_3": quartiles[2]}
 
 
 def memory_mib() -> float:
@@ -80,10 +57,12 @@ def main() -> None:
     importance = Importance(vae.model, vae.guide, num_samples=20)
     for rows in x.split(ROWS_PER_TURN):
         evaluations = len(rows) * options.draws
-        scored = seconds(lambda rows=rows: compare_bounds(vae.model, vae.guide, rows, num_samples=options.draws))
-        at_limit = seconds(lambda evaluations=evaluations: limit(evaluations // 4)) * 4
-        pyro_row = seconds(lambda rows=rows: importance.run(rows[:1])) / importance.num_samples
-        own_row = seconds(lambda rows=rows: log_weights(vae.model, vae.guide, rows[:1], options.draws)) / options.draws
+        scored = seconds_of(lambda rows=rows: compare_bounds(vae.model, vae.guide, rows, num_samples=options.draws))
+        at_limit = seconds_of(lambda evaluations=evaluations: matrix_multiplications(WIDTHS, evaluations // 4)) * 4
+        pyro_row = seconds_of(lambda rows=rows: importance.run(rows[:1])) / importance.num_samples
+        own_row = (
+            seconds_of(lambda rows=rows: log_weights(vae.model, vae.guide, rows[:1], options.draws)) / options.draws
+        )
         turns.append(
             {
                 "draws_per_second": evaluations / scored,
@@ -98,19 +77,15 @@ def main() -> None:
             end="\r",
             flush=True,
         )
-    result = {
+    result = circumstances(torch.get_num_threads()) | {
         "rows": len(x),
         "draws": options.draws,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "memory_before_mib": round(before),
         "memory_after_mib": round(memory_mib()),
         **{name: spread([turn[name] for turn in turns]) for name in turns[0]},
     }
-    text = json.dumps(result, indent=2)
-    print(f"\n{text}")
-    if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+    print(f"\n{json.dumps(result, indent=2)}")
+    write(result, options.output)
 
 
 if __name__ == "__main__":
