@@ -7,7 +7,7 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.infer.util import torch_item
+from pyro.infer.util import Dice, torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -112,6 +112,9 @@ class _Watch(TorchFunctionMode):
         # And looks for NaN in it and, by hooks on what requires a gradient, on the way back.
         if caller is warn_if_nan.__code__ and function in (Tensor.__bool__, _REQUIRES_GRAD.__get__):
             return False
+        # It leaves out classes of probability zero, whose product with a finite cost is zero: they may as well be in.
+        if caller is Dice.compute_expectation.__code__ and function is Tensor.__bool__:
+            return True
         if function in _NUMBERS and (function in _WHOLE or id(args[0]) in self.weights):
             raise CannotRecordError("it reads values of tensors, to decide what to do for example")
         return function(*args, **(kwargs or {}))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pyro
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from pyro import poutine
 from torch import Tensor, nn
 
@@ -73,7 +72,8 @@ class M2Programs(nn.Module):
 
     def with_class(self, vectors: Tensor, y: Tensor) -> Tensor:
         """Vectors with the one-hot class behind them; one or both have a dimension of classes on the left."""
-        one_hot = F.one_hot(y, len(self.class_probs)).to(vectors)
+        # Not F.one_hot: it reads the values of y, which no recording can.
+        one_hot = (y[..., None] == torch.arange(len(self.class_probs), device=y.device)).to(vectors)
         batch = torch.broadcast_shapes(vectors.shape[:-1], one_hot.shape[:-1])
         return torch.cat([vectors.expand(*batch, -1), one_hot.expand(*batch, -1)], dim=-1)
 

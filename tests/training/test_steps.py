@@ -15,6 +15,7 @@ from users_parts import CorrelatedNormal, Gamma, StudentT
 from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, networks, posteriors, priors
 from pyrovae.objectives import IWAE, Linear, TraceMeanField_ELBO
 from pyrovae.objectives.named import OBJECTIVES
+from pyrovae.recording import Replay
 from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
 
 
@@ -200,8 +201,16 @@ def normal(inputs, shape):
     ],
     ids=["M1", "M2", "PC-VAE", "M1+M2"],
 )
-def test_semi_supervised_models(make):
+def test_semi_supervised_models(make, monkeypatch):
+    replays, init = [], Replay.__init__
+
+    def noted(self, *arguments, **options):
+        replays.append(self)
+        init(self, *arguments, **options)
+
+    monkeypatch.setattr(Replay, "__init__", noted)
     plain, recorded = (make(step).fit(bits(100), LABELS) for step in ("plain", "recorded"))
+    assert any(replay.way == "recorded" for replay in replays)
     for ours, theirs in zip(recorded.history_, plain.history_, strict=True):
         for name in set(theirs) - {"seconds"}:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
