@@ -1,0 +1,54 @@
+"""The batches of an epoch: of rows in memory, or of rows that a thread reads ahead."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from pyrovae.data import AnyRows
+
+# Batches that are read and wait. One late read is hidden by those before it; more would only need memory.
+_AHEAD = 4
+
+
+@contextmanager
+def batches_of(rows: AnyRows, batch_size: int, order: Tensor | None = None) -> Iterator[Iterator[Tensor]]:
+    """The rows in batches, in the same order wherever they are kept.
+
+    Streamed rows are read by one thread, a few batches ahead; it has ended when the context is left, for whatever
+    reason. An error of reading comes out of the iterator, in place of the batch.
+
+    Args:
+        rows: rows ``(rows, *data_shape)``.
+        batch_size: rows of a batch; the last has what is left.
+        order: numbers of the rows, in the order in which they come; None is 0, 1, 2, ...
+
+    Raises:
+        OSError: streamed rows that cannot be read.
+        ValueError: an item of a data set that is not like the others.
+    """
+    if isinstance(rows, Tensor):
+        yield iter(rows.split(batch_size)) if order is None else _gathered(rows, batch_size, order)
+        return
+    numbers = iter((torch.arange(len(rows)) if order is None else order).split(batch_size))
+    with ThreadPoolExecutor(1, "reading ahead") as reader:
+        ahead = deque(reader.submit(rows.__getitem__, batch) for batch in islice(numbers, _AHEAD))
+
+        def read() -> Iterator[Tensor]:
+            while ahead:
+                x = ahead.popleft().result()
+                ahead.extend(reader.submit(rows.__getitem__, batch) for batch in islice(numbers, 1))
+                yield x
+
+        try:
+            yield read()
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _gathered(rows: Tensor, batch_size: int, order: Tensor) -> Iterator[Tensor]:
+    return (rows[batch] for batch in order.to(rows.device).split(batch_size))
