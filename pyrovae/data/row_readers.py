@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,12 @@ from torch.utils.data import Dataset
 from pyrovae.data.arrays import Array, check_array
 from pyrovae.data.files import unreadable
 
-# A page that is touched brings its neighbours into the process, where they lie in memory anyway: Linux takes 64 KiB.
-_AROUND = 2**16
+# A row that is touched is mapped with its neighbours in the system's cache, 2 MiB where that has huge pages. More than
+# this much is given back, so that a process does not seem to grow to the size of its file.
+_TOUCHED, _MAPPED = 2**21, 2**27
 
-# Mapped pages are given back after so many bytes, so that a process does not seem to grow to the size of its file.
-_MAPPED = 2**27
+# Rows and bytes a second that only memory gives.
+_ROWS_A_SECOND, _BYTES_A_SECOND = 5e5, 4e9
 
 
 class RowReader(Protocol):
@@ -63,7 +65,7 @@ class ArrayReader:
         self._array = np.asarray(array)
         # Pages of a private mapping may hold changes that are in no file, which giving back would undo.
         self._mapping = _mapping(array) if isinstance(array, np.memmap) and array.mode != "c" else None
-        self._mapped = 0
+        self._mapped, self._in_memory = 0, False
         if self._mapping is not None:
             first_byte = np.frombuffer(self._mapping, np.uint8).__array_interface__["data"][0]
             self._start = self._array.__array_interface__["data"][0] - first_byte
@@ -74,14 +76,12 @@ class ArrayReader:
         Raises:
             OSError: If the file has become shorter.
         """
-        if self._mapping is not None:
-            self._announce(self._mapping, index)
+        stored = self._array[index] if self._mapping is None else self._read_mapped(self._mapping, index)
         # A value too large for float32 becomes infinite, which whoever checks the rows reports.
         with np.errstate(over="ignore"):
-            return torch.from_numpy(self._array[index].astype(np.float32, order="C", copy=False))
+            return torch.from_numpy(stored.astype(np.float32, order="C", copy=False))
 
-    def _announce(self, mapping: mmap.mmap, index: NDArray[np.int64]) -> None:
-        """Have the system fetch the rows side by side: page by page as they are touched takes ten times as long."""
+    def _read_mapped(self, mapping: mmap.mmap, index: NDArray[np.int64]) -> Array:
         # Touching a page beyond the end of its file would end the process.
         if mapping.size() < len(mapping):
             raise OSError(
@@ -89,19 +89,36 @@ class ArrayReader:
                 "the file as it is while it is read."
             )
         stride = self._array.strides[0]
-        row_bytes = self._array[0].nbytes
-        if self._mapped > _MAPPED:
-            mapping.madvise(mmap.MADV_DONTNEED)
-            self._mapped = 0
-        self._mapped += len(index) * row_bytes
-        if len(index) and index[-1] - index[0] == len(index) - 1 and bool((np.diff(index) == 1).all()):
-            starts, length = [self._start + int(index[0]) * stride], len(index) * stride
-        else:
-            starts, length = (self._start + index * stride).tolist(), row_bytes
-            self._mapped += len(index) * _AROUND
-        for start in starts:
+        in_order = len(index) > 0 and bool((index[1:] - index[:-1] == 1).all())
+        # To announce rows takes longer than to copy those that the system has in memory, as it had those before.
+        if not self._in_memory:
+            self._announce(mapping, index[:1] if in_order else index, len(index) * stride if in_order else stride)
+        start = time.perf_counter()
+        stored = self._copied(mapping, index, stride if in_order else stride + _TOUCHED)
+        seconds = time.perf_counter() - start
+        self._in_memory = seconds < len(index) / _ROWS_A_SECOND + stored.nbytes / _BYTES_A_SECOND
+        return stored
+
+    def _announce(self, mapping: mmap.mmap, index: NDArray[np.int64], length: int) -> None:
+        """Have the system fetch rows side by side: page by page as they are touched takes ten times as long."""
+        for start in (self._start + index * self._array.strides[0]).tolist():
             page = start - start % mmap.PAGESIZE
-            mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+            mapping.madvise(mmap.MADV_WILLNEED, page, min(start + length, len(mapping)) - page)
+
+    def _copied(self, mapping: mmap.mmap, index: NDArray[np.int64], touched: int) -> Array:
+        """The rows, for each of which so many bytes may be mapped."""
+        if len(mapping) <= _MAPPED:
+            return self._array[index]
+        size = max(1, _MAPPED // touched)
+        parts = []
+        for first in range(0, max(1, len(index)), size):
+            part = index[first : first + size]
+            if self._mapped + len(part) * touched > _MAPPED:
+                mapping.madvise(mmap.MADV_DONTNEED)
+                self._mapped = 0
+            self._mapped += len(part) * touched
+            parts.append(self._array[part])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class DatasetReader:
@@ -137,7 +154,8 @@ class DatasetReader:
             OSError: If the data set fails with one.
             ValueError: If it fails otherwise, or an item is no tensor like the first.
         """
-        return torch.stack([self._item(row) for row in index.tolist()]).float()
+        items = [self._item(row) for row in index.tolist()]
+        return torch.stack(items).float() if items else torch.empty(0, *self._shape)
 
     def _item(self, row: int) -> Tensor:
         values = self._values(row)

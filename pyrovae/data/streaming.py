@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from pyrovae.data.arrays import Array
 from pyrovae.data.row_readers import RowReader, SubsetReader, make_reader
 
-# Numbers that are read at once where all rows are gone over: 16 MiB.
-_BLOCK_NUMBERS = 2**22
+# Numbers that are read at once where all rows are gone over: 4 MiB.
+_BLOCK_NUMBERS = 2**20
 
 # What parts start from where the data are too large for memory: so many rows, and numbers (256 MiB), at most.
 _START_ROWS = 10_000
@@ -154,11 +154,11 @@ class StreamedRows:
         """Numbers of the rows with an entry that is NaN or infinite; found by reading all rows once."""
         if self._reader.dtype.kind != "f":
             return torch.empty(0, dtype=torch.long)
-        found, start = [], 0
+        finite, start = torch.ones(len(self), dtype=torch.bool), 0
         for block in blocks_of(self):
-            found.append((~block.isfinite()).reshape(len(block), -1).any(1).nonzero().flatten().cpu() + start)
+            finite[start : start + len(block)] = block.isfinite().flatten(1).all(1)
             start += len(block)
-        return torch.cat(found)
+        return (~finite).nonzero().flatten()
 
 
 AnyRows = Tensor | StreamedRows
@@ -176,5 +176,5 @@ def rows_at_once(rows: AnyRows) -> int:
 
 
 def blocks_of(rows: AnyRows) -> Iterable[Tensor]:
-    """All rows in order: in one block where they are in memory, else in blocks of about 16 MiB."""
+    """All rows in order: in one block where they are in memory, else in blocks of about 4 MiB."""
     return (rows,) if isinstance(rows, Tensor) else rows.split(rows_at_once(rows))

@@ -73,7 +73,7 @@ def rows_where(x: AnyRows, holds: Callable[[Tensor], Tensor]) -> Tensor:
         return holds(x).reshape(len(x), -1).any(1)
     found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for numbers in x.non_finite.split(rows_at_once(x)):
-        found[numbers] = holds(x[numbers]).reshape(len(numbers), -1).any(1)
+        found[numbers] = holds(x[numbers]).flatten(1).any(1)
     return found
 
 
