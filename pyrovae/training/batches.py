@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pyrovae.data import AnyRows
 
-# Batches that are read and wait. One late read is hidden by those before it; more would only need memory.
-_AHEAD = 4
+# Batches are read several at once, 4 MiB at most, so that the two threads seldom wait for each other; so many reads are
+# ahead, which hide one that is late.
+_NUMBERS_AT_ONCE, _BATCHES_AT_ONCE, _READS_AHEAD = 2**20, 8, 3
 
 
 @contextmanager
@@ -34,15 +35,16 @@ def batches_of(rows: AnyRows, batch_size: int, order: Tensor | None = None) -> I
     if isinstance(rows, Tensor):
         yield iter(rows.split(batch_size)) if order is None else _gathered(rows, batch_size, order)
         return
-    numbers = iter((torch.arange(len(rows)) if order is None else order).split(batch_size))
+    at_once = max(1, min(_BATCHES_AT_ONCE, _NUMBERS_AT_ONCE // (batch_size * rows.shape[1:].numel())))
+    numbers = iter((torch.arange(len(rows)) if order is None else order).split(at_once * batch_size))
     with ThreadPoolExecutor(1, "reading ahead") as reader:
-        ahead = deque(reader.submit(rows.__getitem__, batch) for batch in islice(numbers, _AHEAD))
+        ahead = deque(reader.submit(rows.__getitem__, part) for part in islice(numbers, _READS_AHEAD))
 
         def read() -> Iterator[Tensor]:
             while ahead:
                 x = ahead.popleft().result()
-                ahead.extend(reader.submit(rows.__getitem__, batch) for batch in islice(numbers, 1))
-                yield x
+                ahead.extend(reader.submit(rows.__getitem__, part) for part in islice(numbers, 1))
+                yield from x.split(batch_size)
 
         try:
             yield read()

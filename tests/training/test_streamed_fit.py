@@ -194,19 +194,23 @@ def test_the_thread_ends_when_the_fit_is_stopped(image_file, stop):
 
 
 def test_only_a_few_batches_are_read_ahead():
-    rows = Recorded(bits(400, (4,)))
+    # Four numbers each, in batches of ten: eight batches are read at once.
+    rows = Recorded(bits(4000, (4,)))
     streamed = StreamedRows(rows)
     rows.count = 0
-    with batches_of(streamed, 10, torch.randperm(400)) as batches:
-        for _ in range(3):
-            next(batches)
-        while reading_threads() and rows.count < 60:
-            pass
-        threading.Event().wait(0.05)
-        # Three are taken and four wait, the next is read when the third's work is done.
-        assert rows.count <= 80
+    with batches_of(streamed, 10, torch.randperm(4000)) as batches:
+        next(batches)
+        threading.Event().wait(0.1)
+        assert rows.count == 4 * 80
     assert not reading_threads()
-    assert rows.count <= 80
+    # A batch of 2 MiB is read by itself.
+    rows = Recorded(torch.zeros(60, 2**16))
+    streamed = StreamedRows(rows)
+    rows.count = 0
+    with batches_of(streamed, 10) as batches:
+        next(batches)
+        threading.Event().wait(0.1)
+        assert rows.count == 4 * 10
 
 
 def test_a_file_cut_off_during_the_fit_ends_it(tmp_path):
