@@ -64,7 +64,8 @@ class ArrayReader:
             )
         self._array = np.asarray(array)
         # Pages of a private mapping may hold changes that are in no file, which giving back would undo.
-        self._mapping = _mapping(array) if isinstance(array, np.memmap) and array.mode != "c" else None
+        advised = isinstance(array, np.memmap) and array.mode != "c" and array.strides[0] > 0
+        self._mapping = _mapping(array) if advised else None
         self._mapped, self._in_memory = 0, False
         if self._mapping is not None:
             first_byte = np.frombuffer(self._mapping, np.uint8).__array_interface__["data"][0]

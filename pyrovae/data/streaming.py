@@ -27,9 +27,10 @@ class StreamedRows:
     """Rows that are read when they are needed, for data larger than memory.
 
     ``fit_svi``, ``VAE.initialize``, ``log_weights`` and ``compare_bounds`` take them where they take a tensor of rows,
-    and give the same numbers. ``fit_svi`` reads the next batches while it computes; all that it holds in memory are a
-    few of them. Rows are read in random order: from a solid-state disk, or where the system's cache holds the file,
-    that keeps up with most models; a spinning disk gives about a hundred rows a second.
+    and give the same numbers. ``fit_svi`` reads the next batches in a thread while it computes, and holds a few.
+    Before the first step all rows are gone over, to check them. Then they are read in random order, which suits
+    solid-state disks and files that the system's cache holds; on a spinning disk each row costs a seek, about 10
+    milliseconds.
 
     Values and layouts are those of ``load_data``: float32, uint8 images that hold more than 0 and 1 divided by 255,
     images ``(N, H, W)`` with a channel added.

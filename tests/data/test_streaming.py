@@ -94,6 +94,7 @@ def test_sources_are_paths_arrays_and_data_sets(tmp_path):
         (mapped, x),
         (mapped[5:], x[5:]),
         (mapped[::2, 1:3], x[::2, 1:3]),
+        (mapped[::-1], x.flip(0)),
         (private, changed),
         (TABLE, x),
         (TensorDataset(x), x),
@@ -104,6 +105,18 @@ def test_sources_are_paths_arrays_and_data_sets(tmp_path):
         rows = StreamedRows(source)
         assert torch.equal(rows[index], expected[index])
         assert torch.equal(rows[:], expected)
+
+
+def test_pages_of_large_files_are_given_back_and_read_again(tmp_path):
+    rows, values = np.arange(0, 20_000, 37), RANDOM.normal(size=(541, 2048))
+    written = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20_000, 2048))  # 160 MB, sparse
+    written[rows] = values
+    del written
+    streamed = StreamedRows(tmp_path / "x.npy")
+    for _ in range(3):
+        order = RANDOM.permutation(541)
+        assert torch.equal(streamed[torch.from_numpy(rows[order])], torch.from_numpy(values[order]).float())
+    assert torch.equal(streamed[18:20_000:37], torch.zeros(541, 2048))
 
 
 def test_subsets_are_rows_of_their_own(tmp_path):
