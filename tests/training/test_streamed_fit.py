@@ -98,6 +98,16 @@ def test_rounding_is_that_of_rows_in_memory_for_batches_of_odd_size():
     assert_same(fitted(make, train, validation=validation, **options), plain)
 
 
+@pytest.mark.parametrize(("width", "batch_size"), [(13, 7), (29_959, 7), (784, 20)])
+def test_batches_begin_in_memory_where_those_of_a_tensor_do(width, batch_size):
+    x = torch.randn(40, width)
+    for order in (None, torch.randperm(40)):
+        with batches_of(x, batch_size, order) as plain, batches_of(StreamedRows(x.numpy()), batch_size, order) as ours:
+            for batch, expected in zip(ours, plain, strict=True):
+                assert torch.equal(batch, expected)
+                assert batch.data_ptr() % 16 == expected.data_ptr() % 16
+
+
 def test_batches_are_transformed_as_they_come(image_file):
     path, x = image_file
     options = {"train_transform": torch.bernoulli, "objective": "IWAE", "num_particles": 3}
