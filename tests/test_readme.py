@@ -3,20 +3,24 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pyrovae import compare, evaluate, fit, label_efficiency, look
+from pyrovae import compare, evaluate, fit, label_efficiency, load_data, look
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency, "look": look}
 
 
-def test_python_blocks_run_one_after_the_other(capsys):
+def test_python_blocks_run_one_after_the_other(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("faces.npy", load_data("digits").train.numpy())
     names: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    for block, printed in zip(blocks, ("log p(x)", "", "ScoreFunction, no baseline"), strict=True):
+    printed = ("log p(x)", "log p(x)", "", "ScoreFunction, no baseline")
+    for block, shown in zip(blocks, printed, strict=True):
         exec(compile(block, "README.md", "exec"), names)
-        assert printed in capsys.readouterr().out
+        assert shown in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("command", "line"), re.findall(r"python -m pyrovae\.(\w+)([^\n`]*)", TEXT))

@@ -7,17 +7,21 @@ from pyrovae.data.load import load_data
 from pyrovae.data.missing import mark_missing
 from pyrovae.data.named import BINARIZED, NAMES
 from pyrovae.data.splits import DataSplits
+from pyrovae.data.streaming import AnyRows, StreamedRows, blocks_of, rows_at_once, rows_in_memory
 
 __all__ = [
     "BINARIZED",
     "NAMES",
+    "AnyRows",
     "Corruption",
     "Covariates",
     "DataSplits",
     "GaussianNoise",
     "Masking",
     "SaltAndPepper",
+    "StreamedRows",
     "Translation",
+    "blocks_of",
     "check_column_kinds",
     "column_covariates",
     "columns_by_kind",
@@ -25,4 +29,6 @@ __all__ = [
     "load_data",
     "mark_missing",
     "num_categories",
+    "rows_at_once",
+    "rows_in_memory",
 ]

@@ -32,8 +32,7 @@ def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tupl
             or if the arrays do not fit together.
     """
     for title, array in arrays.items():
-        _check_type(title, array)
-        _check_shape(title, array.shape)
+        check_array(title, array.dtype, array.shape)
     (first_title, first), *others = arrays.items()
     for title, array in others:
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
@@ -77,15 +76,22 @@ def to_labels(title: str, labels: Array, rows: int) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64, order="C"))
 
 
-def _check_type(title: str, array: Array) -> None:
-    if array.dtype.kind not in "buif":
+def check_array(title: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Refuse types and layouts that rows of data do not have.
+
+    Args:
+        title: How an error names the array.
+        dtype: Type of its values.
+        shape: Its shape, (rows, *row).
+
+    Raises:
+        ValueError: If the array is not numeric, empty or of an unknown layout.
+    """
+    if dtype.kind not in "buif":
         raise ValueError(
-            f"{title} holds values of type {array.dtype}; real numbers or booleans are expected, "
+            f"{title} holds values of type {dtype}; real numbers or booleans are expected, "
             "so convert it, for example with x.astype('float32')."
         )
-
-
-def _check_shape(title: str, shape: tuple[int, ...]) -> None:
     if not 2 <= len(shape) <= 4:
         raise ValueError(
             f"{title} has shape {shape}, which is {len(shape)}-dimensional; expected {SHAPES}. "

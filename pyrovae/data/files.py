@@ -99,7 +99,7 @@ def _load(path: Path, file: BinaryIO) -> Array | NpzFile:
     try:
         loaded: Array | NpzFile = np.load(file, allow_pickle=False)
     except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return loaded
 
 
@@ -107,12 +107,13 @@ def _member(path: Path, archive: NpzFile, key: str) -> Array:
     try:
         member = archive[key]
     except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     # An archive made by another program can hold files that are no arrays; numpy returns their bytes.
     return np.asarray(member)
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error about a file from which no numbers can be read."""
     # Numpy advises to allow pickles; a pickle can run any code, so that advice is not passed on.
     reason = "it is empty, cut off, or holds text or Python objects"
     return ValueError(

@@ -2,8 +2,7 @@
 
 from typing import Any, Literal
 
-from torch import Tensor
-
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.bounds import compare_bounds
 from pyrovae.models import EMStep
 from pyrovae.programs import Program, check_positive
@@ -13,7 +12,7 @@ from pyrovae.training import fit_svi
 def fit_alternating(
     model: Program,
     guide: Program,
-    train: Tensor,
+    train: AnyRows,
     *,
     rounds: int = 5,
     epochs_per_step: int = 10,
@@ -33,7 +32,7 @@ def fit_alternating(
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of a batch of rows, drawing the model's latents inside the same plate.
-        train: rows ``(rows, *data_shape)``.
+        train: rows ``(rows, *data_shape)``, or ``data.StreamedRows``.
         rounds: pairs of an E and an M step.
         epochs_per_step: passes over the rows in each of them.
         num_rows: the first rows of ``train``, at most, that the numbers are taken from.

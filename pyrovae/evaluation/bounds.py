@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks
@@ -172,7 +173,7 @@ class BoundComparison:
 def compare_bounds(
     model: Program,
     guide: Program,
-    x: Tensor,
+    x: AnyRows,
     *,
     num_samples: int = 1000,
     sweep: Sequence[int] | None = None,
@@ -202,7 +203,7 @@ def compare_bounds(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
-        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         num_samples: draws for each row.
         sweep: numbers of draws K to give the K-sample bound for, each at most ``num_samples``; without it those of
             1, 10, 100, 1000, 5000 that are, and ``num_samples``.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import make_arviz
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, check_positive, observing_site
+from pyrovae.programs import Program, check_positive, check_rows, observing_site
 
 
 def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500, seed: int = 0) -> Any:
@@ -48,6 +48,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         ((1, 10, 3, 2), (1, 10, 3, 5))
     """
     check_positive(num_draws=num_draws)
+    check_rows(x, "x")
     with open_sampler(model, guide, x, seed=seed) as sampler:
         latents, log_q = sampler.draw(x, num_draws)
         log_prior, log_likelihood = sampler.log_terms(x, latents)

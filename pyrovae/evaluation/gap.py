@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import block_log_weights
@@ -80,7 +81,7 @@ class InferenceGap:
 def inference_gap(
     model: Program,
     guide: Program,
-    x: Tensor,
+    x: AnyRows,
     *,
     num_samples: int = 1000,
     steps: int = 500,
@@ -107,7 +108,7 @@ def inference_gap(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents by reparameterisation inside the same plate.
-        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         num_samples: draws for each row to estimate each of the three numbers, after fitting.
         steps: steps of Adam; its learning rate falls to zero over them.
         num_particles: draws for each row and step.

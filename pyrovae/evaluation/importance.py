@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive
@@ -14,7 +15,7 @@ from pyrovae.programs import Program, Sampler, check_positive
 def log_weights(
     model: Program,
     guide: Program,
-    x: Tensor,
+    x: AnyRows,
     num_samples: int,
     *,
     chunk_size: int | None = None,
@@ -31,7 +32,7 @@ def log_weights(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
-        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         num_samples: draws for each row.
         chunk_size: draws scored at once for each row of a block, at most; None takes about 8,000 evaluations of
             the model at once. A smaller one needs less memory and changes nothing else.
@@ -60,7 +61,7 @@ def log_weights(
 
 @contextmanager
 def importance_blocks(
-    model: Program, guide: Program, x: Tensor, num_samples: int, *, chunk_size: int | None, seed: int
+    model: Program, guide: Program, x: AnyRows, num_samples: int, *, chunk_size: int | None, seed: int
 ) -> Iterator[Iterator[Tensor]]:
     """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order."""
     check_positive(num_samples=num_samples, chunk_size=chunk_size)

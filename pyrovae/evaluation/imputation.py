@@ -19,6 +19,7 @@ from pyrovae.programs import (
     Program,
     Sampler,
     check_positive,
+    check_rows,
     isolated_rng,
     observing_site,
     sample_sites,
@@ -152,6 +153,7 @@ def impute(
         (torch.Size([7, 2, 3]), True)
     """
     check_positive(num_samples=num_samples, num_proposals=num_proposals, chunk_size=chunk_size)
+    check_rows(x, "x")
     blocks = []
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,

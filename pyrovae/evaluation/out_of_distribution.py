@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
-from pyrovae.programs import Program, check_missing, check_rows
+from pyrovae.programs import Program, check_any_rows, check_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +77,10 @@ class OutOfDistributionScores:
 def ood_scores(
     model: Program,
     guide: Program,
-    x: Tensor,
+    x: AnyRows,
     *,
     background: tuple[Program, Program] | None = None,
-    train: Tensor | None = None,
+    train: AnyRows | None = None,
     num_samples: int = 1000,
     chunk_size: int | None = None,
     seed: int = 0,
@@ -107,7 +108,7 @@ def ood_scores(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
-        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         background: model and guide of a background, for the likelihood ratio.
         train: rows that the model was fitted to, or a part of them, for the typicality.
         num_samples: draws for each row.
@@ -133,10 +134,10 @@ def ood_scores(
         {'negative_log_px': 1.0, 'typicality': 1.0}
     """
     if train is not None:
-        check_rows(train, "train")
+        check_any_rows(train, "train")
         check_missing(model, guide, train, "train")
 
-    def score(pair: tuple[Program, Program], rows: Tensor, own_seed: int) -> BoundComparison:
+    def score(pair: tuple[Program, Program], rows: AnyRows, own_seed: int) -> BoundComparison:
         # Draws of their own, so that the errors of differences are sums of squares.
         return compare_bounds(
             *pair, rows, num_samples=num_samples, chunk_size=chunk_size, seed=own_seed, progress=progress

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
@@ -72,7 +73,7 @@ class PriorEstimate:
 def prior_log_px(
     model: Program,
     guide: Program,
-    x: Tensor,
+    x: AnyRows,
     *,
     num_samples: int = 10_000,
     seed: int = 0,
@@ -90,7 +91,7 @@ def prior_log_px(
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: its guide, for the check of the pair; no draw is taken from it for the estimate.
-        x: rows ``(rows, *data_shape)``, on the device of the parameters.
+        x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         num_samples: draws for each row.
         seed: of the draws.
         progress: show a progress bar.

@@ -13,7 +13,7 @@ from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_of_mean
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, Sampler, check_positive, sample_sites, trace_pair
+from pyrovae.programs import Program, Sampler, check_positive, check_rows, sample_sites, trace_pair
 
 if TYPE_CHECKING:
     pass
@@ -85,6 +85,7 @@ def latent_summary(
     check_positive(num_samples=num_samples)
     if not (isinstance(threshold, int | float) and 0 <= threshold < math.inf):
         raise ValueError(f"threshold is {threshold!r}; expected a variance, zero or positive")
+    check_rows(x, "x")
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
         tqdm(total=len(x), disable=not progress, desc="latents", unit="row") as bar,

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
 from pyrovae.programs import initialize_modules
 
@@ -53,7 +54,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder, self.loss, self.corruption = encoder, decoder, loss, corruption
 
     @torch.no_grad()
-    def initialize(self, rows: Tensor) -> None:
+    def initialize(self, rows: AnyRows) -> None:
         """Start from the data: a network that has a method ``initialize(rows)`` is given the training rows."""
         initialize_modules(self, rows)
 

@@ -7,6 +7,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrovae.data import AnyRows, rows_in_memory
 from pyrovae.programs import Program, initialize_modules
 
 
@@ -58,12 +59,13 @@ class ConditionalVAE(nn.Module):
         self.data_shape, self.covariate_dim = tuple(data_shape), covariate_dim
 
     @torch.no_grad()
-    def initialize(self, rows: Tensor) -> None:
+    def initialize(self, rows: AnyRows) -> None:
         """Start from the data: every part with a method ``initialize(rows)`` is given them, the likelihood x alone.
 
         Args:
             rows: joined training rows ``(rows, data numbers + covariate_dim)``.
         """
+        rows = rows_in_memory(rows)
         initialize_modules(nn.ModuleList([self.likelihood]), self.split(rows)[0])
         initialize_modules(nn.ModuleList([self.prior, self.posterior]), rows)
 

@@ -4,6 +4,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrovae.data import AnyRows
 from pyrovae.programs import initialize_modules
 
 
@@ -73,7 +74,7 @@ class TwoLayerVAE(nn.Module):
             )
 
     @torch.no_grad()
-    def initialize(self, rows: Tensor) -> None:
+    def initialize(self, rows: AnyRows) -> None:
         """Start from the data: every part with a method ``initialize(rows)`` but the transition is given the rows.
 
         Args:

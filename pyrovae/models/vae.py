@@ -9,6 +9,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
+from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
 from pyrovae.models.looking import TRAVERSED, check_scale, moved, plane, quantiles
 from pyrovae.programs import check_positive, initialize_modules
@@ -69,14 +70,15 @@ class VAE(nn.Module):
         self.latent_dim: int = p_z.event_shape[0]
 
     @torch.no_grad()
-    def initialize(self, rows: Tensor) -> None:
+    def initialize(self, rows: AnyRows) -> None:
         """Start from the data: every part that has a method ``initialize(rows)`` is given the rows.
 
         The built-in likelihoods then start at the mean and the scale of each entry, a VampPrior at rows of the data.
         Training starts better; call it before the fit, never after.
 
         Args:
-            rows: training rows ``(rows, *data_shape)``.
+            rows: training rows ``(rows, *data_shape)``. Of ``data.StreamedRows`` 10,000 at equal distances are taken,
+                or as many as fit in 256 MiB.
 
         Raises:
             ValueError: rows that a part cannot start from.

@@ -1,6 +1,6 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
-from pyrovae.programs.checks import check_positive, check_rows, which_rows
+from pyrovae.programs.checks import check_any_rows, check_positive, check_rows, which_rows
 from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
@@ -30,6 +30,7 @@ __all__ = [
     "SiteScales",
     "VectorizedSampler",
     "Weights",
+    "check_any_rows",
     "check_missing",
     "check_positive",
     "check_rows",

@@ -1,7 +1,11 @@
 """Checks of numbers and of rows that every entry point shares."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from pyrovae.data import AnyRows, StreamedRows, rows_at_once
 
 
 def check_positive(**numbers: int | None) -> None:
@@ -16,7 +20,7 @@ def check_positive(**numbers: int | None) -> None:
 
 
 def check_rows(x: Tensor, argument: str) -> None:
-    """Refuse what cannot be rows of data; missing entries, NaN, are left to ``check_missing``.
+    """Refuse what cannot be rows of data in memory; missing entries, NaN, are left to ``check_missing``.
 
     Args:
         x: rows of data ``(rows, *data_shape)``.
@@ -25,15 +29,52 @@ def check_rows(x: Tensor, argument: str) -> None:
     Raises:
         ValueError: no tensor of numbers, no rows, infinite values.
     """
-    if not isinstance(x, Tensor):
+    if isinstance(x, StreamedRows):
+        raise ValueError(
+            f"{argument} are streamed rows, and here all of them are needed in memory: give some of them as a tensor, "
+            f"such as {argument}[:1000]"
+        )
+    check_any_rows(x, argument)
+
+
+def check_any_rows(x: AnyRows, argument: str) -> None:
+    """Refuse what cannot be rows of data, in memory or streamed; NaN is left to ``check_missing``.
+
+    Args:
+        x: rows of data ``(rows, *data_shape)``.
+        argument: its name in the caller's signature.
+
+    Raises:
+        ValueError: no tensor of numbers, no rows, infinite values.
+        OSError: rows that cannot be read.
+    """
+    if not isinstance(x, Tensor | StreamedRows):
         raise ValueError(
             f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor, or "
             "load_data(...) and its .train"
         )
-    if x.dim() < 1 or x.numel() == 0:
+    if not x.shape or x.shape.numel() == 0:
         raise ValueError(f"{argument} has shape {tuple(x.shape)}; expected (rows, *data_shape) with rows in it")
-    if bool(torch.isinf(x).any()):
-        raise ValueError(f"{argument} has NaN or infinite values in {which_rows(torch.isinf(x))}: remove or fill them")
+    infinite = rows_where(x, torch.isinf)
+    if bool(infinite.any()):
+        raise ValueError(f"{argument} has NaN or infinite values in {which_rows(infinite)}: remove or fill them")
+
+
+def rows_where(x: AnyRows, holds: Callable[[Tensor], Tensor]) -> Tensor:
+    """Which rows ``(rows,)`` have an entry that is NaN or infinite and of which ``holds`` is True.
+
+    Streamed rows are gone over once, for all calls, and then those alone that are not finite.
+
+    Args:
+        x: rows of data ``(rows, *data_shape)``.
+        holds: booleans of values, in their shape.
+    """
+    if isinstance(x, Tensor):
+        return holds(x).reshape(len(x), -1).any(1)
+    found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for numbers in x.non_finite.split(rows_at_once(x)):
+        found[numbers] = holds(x[numbers]).flatten(1).any(1)
+    return found
 
 
 def which_rows(bad: Tensor) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from pyrovae.data import AnyRows, rows_in_memory
+
 Program = Callable[[Tensor], Any]
 """A Pyro program over a batch of rows: a model or a guide."""
 
@@ -26,8 +28,9 @@ def owned_modules(model: Program, guide: Program) -> list[nn.Module]:
     return list({id(module): module for module in found if module is not None}.values())
 
 
-def initialize_modules(module: nn.Module, rows: Tensor) -> None:
-    """Give training rows to the module and to all below it that have a method ``initialize(rows)``."""
+def initialize_modules(module: nn.Module, rows: AnyRows) -> None:
+    """Give training rows, of streamed ones some, to the module and to all below it that have ``initialize(rows)``."""
+    rows = rows_in_memory(rows)
     for part in module.modules():
         initialize = getattr(part, "initialize", None)
         # The module that asks may have such a method itself.

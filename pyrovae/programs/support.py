@@ -9,8 +9,9 @@ from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
+from pyrovae.data import AnyRows, blocks_of, rows_at_once
 from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
-from pyrovae.programs.checks import which_rows
+from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
 from pyrovae.programs.parameters import private_param_store
@@ -60,7 +61,7 @@ def observing_site(model: Program, guide: Program, x: Tensor) -> str:
 
 
 @torch.no_grad()
-def check_support(model: Program, guide: Program, x: Tensor) -> None:
+def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """Refuse rows that the likelihood is no density for.
 
     Supports with bounds that differ from row to row are left to Pyro's own check at each step.
@@ -73,7 +74,7 @@ def check_support(model: Program, guide: Program, x: Tensor) -> None:
     Raises:
         ValueError: values outside the support, with the first of them and the repairs.
     """
-    rows = probe_rows(x, 3)
+    rows = probe_rows(x[:3], 3)
     with pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, rows)[0])
     for name, site in sites.items():
@@ -89,7 +90,7 @@ def check_support(model: Program, guide: Program, x: Tensor) -> None:
 
 
 @torch.no_grad()
-def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> None:
+def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> None:
     """Refuse missing entries, NaN, unless the programs can take them.
 
     Args:
@@ -102,13 +103,11 @@ def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> N
         ValueError: NaN where the distribution that observes the rows is not partly observed, rows without any
             observed entry, a guide whose latents are NaN for rows with missing entries.
     """
-    missing = x.isnan()
+    missing = rows_where(x, torch.isnan)
     if not bool(missing.any()):
         return
-    # For each entry that is ever missing the first row that lacks it.
-    lacking = missing.reshape(len(x), -1)
-    first = lacking[:, lacking.any(0)].to(torch.uint8).argmax(0)
-    incomplete = x[first.unique()[:_INCOMPLETE_ROWS]]
+    first, empty = _lacking(x, missing)
+    incomplete = x[first[:_INCOMPLETE_ROWS]]
     # The programs are asked with whole rows first: those that know nothing of NaN need not see it.
     whole = incomplete.nan_to_num(nan=0.0)
     with (
@@ -127,7 +126,6 @@ def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> N
                 "marks missing entries, wrap the likelihood and the posterior in likelihoods.PartlyObserved and "
                 "posteriors.PartlyObserved"
             )
-        empty = missing.reshape(len(x), -1).all(1)
         if bool(empty.any()):
             raise ValueError(
                 f"{argument} has no observed entry in {which_rows(empty)}: remove them, a row without entries says "
@@ -139,6 +137,20 @@ def check_missing(model: Program, guide: Program, x: Tensor, argument: str) -> N
                     f"latent {name!r} of the guide is NaN for rows with missing entries: wrap the posterior in "
                     "posteriors.PartlyObserved, or use an encoder that takes NaN, such as networks.ColumnEncoder"
                 )
+
+
+def _lacking(x: AnyRows, missing: Tensor) -> tuple[Tensor, Tensor]:
+    """For each entry that is ever missing the first row that lacks it, in order; and which rows lack all entries."""
+    empty = torch.zeros_like(missing)
+    lacked = torch.zeros(x.shape[1:].numel(), dtype=torch.bool, device=x.device)
+    first = []
+    for numbers in missing.nonzero().flatten().split(rows_at_once(x)):
+        lacking = x[numbers].isnan().reshape(len(numbers), -1)
+        empty[numbers] = lacking.all(1)
+        new = lacking.any(0) & ~lacked
+        first.append(numbers[lacking[:, new].to(torch.uint8).argmax(0)])
+        lacked |= new
+    return torch.cat(first).unique(), empty
 
 
 @torch.no_grad()
@@ -183,20 +195,29 @@ def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size)
     return support
 
 
-def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None:
-    outside = ~support.check(x)
-    if not bool(outside.any()):
-        return
+def _check_values(name: str, distribution: Any, support: Any, x: AnyRows) -> None:
+    first = 0
+    for block in blocks_of(x):
+        outside = ~support.check(block)
+        if bool(outside.any()):
+            raise _outside(name, distribution, support, x, outside.nonzero()[0], block, first)
+        first += len(block)
+
+
+def _outside(
+    name: str, distribution: Any, support: Any, x: AnyRows, found: Tensor, block: Tensor, first: int
+) -> ValueError:
+    """The error about a value at the position ``found`` of a block of rows that starts at row ``first``."""
     family = _family(distribution)
-    position = tuple(int(index) for index in outside.nonzero()[0])
-    value = x[position]
+    position = tuple(int(index) for index in found)
+    value = block[position]
     shown = f"{value.item():g}" if value.dim() == 0 else str(value.tolist())
     repair = _REPAIRS.get(
         family, "transform the data into the support, or choose a likelihood whose support holds them"
     )
     if family == "Bernoulli":
         repair = "use a likelihood for real values such as Normal, or ContinuousBernoulli where they lie in [0, 1]"
-        if bool(((x >= 0) & (x <= 1)).all()):
+        if all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x)):
             repair = (
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
                 "on the command line; in training pass on its train_transform), or " + repair
@@ -205,9 +226,9 @@ def _check_values(name: str, distribution: Any, support: Any, x: Tensor) -> None
     where = (
         f"in {support.describe(position)}" if isinstance(support, ColumnValues) else f"outside its support {support}"
     )
-    raise ValueError(
-        f"{family} at site {name!r} is no density for these data: row {position[0]} has the value {shown}, {where}; "
-        f"{repair}"
+    return ValueError(
+        f"{family} at site {name!r} is no density for these data: row {first + position[0]} has the value {shown}, "
+        f"{where}; {repair}"
     )
 
 

@@ -11,6 +11,7 @@ from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.data import AnyRows
 from pyrovae.objectives import KlForm, Objective
 from pyrovae.programs import (
     Precision,
@@ -25,6 +26,7 @@ from pyrovae.programs import (
 )
 from pyrovae.recording import Stepping
 from pyrovae.training.batch_terms import TERMS, BatchTerms
+from pyrovae.training.batches import batches_of
 from pyrovae.training.diagnosis import first_non_finite_site
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
@@ -66,8 +68,8 @@ class TrainingLoop:
 
     def run(
         self,
-        train: Tensor,
-        validation: Tensor | None,
+        train: AnyRows,
+        validation: AnyRows | None,
         epochs: int,
         batch_size: int,
         make_optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
@@ -95,8 +97,8 @@ class TrainingLoop:
 
     def _epochs(
         self,
-        train: Tensor,
-        validation: Tensor | None,
+        train: AnyRows,
+        validation: AnyRows | None,
         epochs: int,
         batch_size: int,
         optimizer: torch.optim.Optimizer,
@@ -108,10 +110,10 @@ class TrainingLoop:
             start = time.perf_counter()
             if not self.validates:
                 self.looked_at = []
-            order = torch.randperm(len(train), generator=shuffler).to(train.device)
+            order = torch.randperm(len(train), generator=shuffler)
             terms = {
                 "epoch": epoch,
-                **self._train_epoch(epoch, train, order.split(batch_size), optimizer, bar),
+                **self._train_epoch(epoch, train, order, batch_size, optimizer, bar),
                 **({} if validation is None else self._validate(epoch, validation, batch_size, seed)),
             }
             terms |= {name: schedule(self.progress) for name, schedule in schedules(self.objective).items()}
@@ -153,17 +155,18 @@ class TrainingLoop:
     def _train_epoch(
         self,
         epoch: int,
-        train: Tensor,
-        batches: tuple[Tensor, ...],
+        train: AnyRows,
+        order: Tensor,
+        batch_size: int,
         optimizer: torch.optim.Optimizer,
         bar: "tqdm[Any]",
     ) -> EpochTerms:
         totals = torch.zeros(len(TERMS), dtype=torch.float64, device=train.device)
-        with training_mode(self.modules):
-            for step, rows in enumerate(batches, start=1):
+        with training_mode(self.modules), batches_of(train, batch_size, order) as batches:
+            for step, given in enumerate(batches, start=1):
                 # From 0 at the first step of the run to 1 at the last.
                 self.progress = self.steps_done / self.last_step if self.last_step else 1.0
-                x = train[rows] if self.train_transform is None else self.train_transform(train[rows])
+                x = given if self.train_transform is None else self.train_transform(given)
                 if not self.validates and sum(map(len, self.looked_at)) < ROWS:
                     self.looked_at.append(x)
                 terms = self._terms(self.step, x, self.progress)
@@ -180,11 +183,15 @@ class TrainingLoop:
         return _means("train", totals, len(train))
 
     @torch.no_grad()
-    def _validate(self, epoch: int, validation: Tensor, batch_size: int, seed: int) -> EpochTerms:
+    def _validate(self, epoch: int, validation: AnyRows, batch_size: int, seed: int) -> EpochTerms:
         totals = torch.zeros(len(TERMS), dtype=torch.float64, device=validation.device)
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
-        with evaluation_mode(self.model, self.guide), isolated_rng(seed, validation.device):
-            for x in validation.split(batch_size):
+        with (
+            evaluation_mode(self.model, self.guide),
+            isolated_rng(seed, validation.device),
+            batches_of(validation, batch_size) as batches,
+        ):
+            for x in batches:
                 terms = self._terms(self.judge, x, progress=1.0)
                 if terms is None:
                     raise self._non_finite(epoch, None, x)

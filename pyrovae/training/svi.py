@@ -9,15 +9,16 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
+from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.programs import (
     Precision,
     Program,
     Sampler,
     Weights,
+    check_any_rows,
     check_missing,
     check_positive,
-    check_rows,
     check_support,
     evaluation_mode,
     inspect_pair,
@@ -40,9 +41,9 @@ Trained = Literal["all", "guide", "model"]
 def fit_svi(
     model: Program,
     guide: Program,
-    train: Tensor,
+    train: AnyRows,
     *,
-    validation: Tensor | None = None,
+    validation: AnyRows | None = None,
     train_transform: Callable[[Tensor], Tensor] | None = None,
     epochs: int = 100,
     batch_size: int = 128,
@@ -70,8 +71,9 @@ def fit_svi(
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of a batch of rows, drawing the model's latents inside the same plate.
-        train: rows ``(rows, *data_shape)``.
-        validation: rows to judge each epoch by. With them the weights of the best epoch are kept, else the last.
+        train: rows ``(rows, *data_shape)``; larger than memory as ``data.StreamedRows``, with the same result.
+        validation: rows to judge each epoch by, of either kind. With them the weights of the best epoch are kept, else
+            the last.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
         epochs: passes over the rows, at most.
         batch_size: rows of each step.
@@ -106,6 +108,7 @@ def fit_svi(
             NaN in the data unless the programs take missing entries, a batch larger than the data, numbers out of
             range, an objective that is not defined for the pair. Nothing was changed then.
         NonFiniteLossError: the loss became NaN or infinite.
+        OSError: streamed rows that cannot be read.
 
     Example:
         >>> import torch
@@ -120,9 +123,9 @@ def fit_svi(
         >>> result.history[-1]["train_elbo"] > result.history[0]["train_elbo"]
         True
     """
-    check_rows(train, "train")
+    check_any_rows(train, "train")
     if validation is not None:
-        check_rows(validation, "validation")
+        check_any_rows(validation, "validation")
     _check_numbers(len(train), epochs, batch_size, lr, patience)
     if precision not in get_args(Precision):
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
@@ -208,7 +211,7 @@ def _parameter_device(model: Program, guide: Program, default: torch.device) -> 
     return default
 
 
-def _check_dtype(model: Program, guide: Program, train: Tensor) -> None:
+def _check_dtype(model: Program, guide: Program, train: AnyRows) -> None:
     if not train.is_floating_point():
         return
     for module in owned_modules(model, guide):

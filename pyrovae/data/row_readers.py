@@ -1,0 +1,242 @@
+"""Reading chosen rows of an array that is mapped from a file, or of a data set of items."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pyrovae.data.arrays import Array, check_array
+from pyrovae.data.files import unreadable
+
+# A row that is touched is mapped with its neighbours in the system's cache, 2 MiB where that has huge pages. More than
+# this much is given back, so that a process does not seem to grow to the size of its file.
+_TOUCHED, _MAPPED = 2**21, 2**27
+
+# Rows and bytes a second that only memory gives.
+_ROWS_A_SECOND, _BYTES_A_SECOND = 5e5, 4e9
+
+
+class RowReader(Protocol):
+    """Rows that can be read.
+
+    Attributes:
+        title: how an error names them.
+        shape: ``(rows, *shape of a stored row)``.
+        dtype: type of the stored values.
+    """
+
+    title: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self, index: NDArray[np.int64]) -> Tensor:
+        """The rows at these positions, float32, in this order."""
+        ...
+
+
+class ArrayReader:
+    """Rows of an array. Of one that is mapped from a file only these rows are read, and no memory is held.
+
+    Args:
+        title: how an error names it.
+        array: shape (rows, *row), real numbers or booleans, row after row in memory.
+
+    Raises:
+        ValueError: If the array cannot be used.
+    """
+
+    def __init__(self, title: str, array: Array) -> None:
+        self.title, self.shape, self.dtype = title, array.shape, array.dtype
+        check_array(title, array.dtype, array.shape)
+        if array.flags.f_contiguous and not array.flags.c_contiguous:
+            raise ValueError(
+                f"{title} lies in memory column by column (Fortran order), so that reading one row reads all of it; "
+                "write it row by row, with numpy.save(path, numpy.ascontiguousarray(x)), or in blocks of rows into "
+                "numpy.lib.format.open_memmap."
+            )
+        self._array = np.asarray(array)
+        # Pages of a private mapping may hold changes that are in no file, which giving back would undo.
+        advised = isinstance(array, np.memmap) and array.mode != "c" and array.strides[0] > 0
+        self._mapping = _mapping(array) if advised else None
+        self._mapped, self._in_memory = 0, False
+        if self._mapping is not None:
+            first_byte = np.frombuffer(self._mapping, np.uint8).__array_interface__["data"][0]
+            self._start = self._array.__array_interface__["data"][0] - first_byte
+
+    def read(self, index: NDArray[np.int64]) -> Tensor:
+        """The rows at these positions, float32, in this order.
+
+        Raises:
+            OSError: If the file has become shorter.
+        """
+        stored = self._array[index] if self._mapping is None else self._read_mapped(self._mapping, index)
+        # A value too large for float32 becomes infinite, which whoever checks the rows reports.
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(stored.astype(np.float32, order="C", copy=False))
+
+    def _read_mapped(self, mapping: mmap.mmap, index: NDArray[np.int64]) -> Array:
+        # Touching a page beyond the end of its file would end the process.
+        if mapping.size() < len(mapping):
+            raise OSError(
+                f"{self.title} has become shorter, {mapping.size():,} bytes after {len(mapping):,} at the start: leave "
+                "the file as it is while it is read."
+            )
+        stride = self._array.strides[0]
+        in_order = len(index) > 0 and bool((index[1:] - index[:-1] == 1).all())
+        # To announce rows takes longer than to copy those that the system has in memory, as it had those before.
+        if not self._in_memory:
+            self._announce(mapping, index[:1] if in_order else index, len(index) * stride if in_order else stride)
+        start = time.perf_counter()
+        stored = self._copied(mapping, index, stride if in_order else stride + _TOUCHED)
+        seconds = time.perf_counter() - start
+        self._in_memory = seconds < len(index) / _ROWS_A_SECOND + stored.nbytes / _BYTES_A_SECOND
+        return stored
+
+    def _announce(self, mapping: mmap.mmap, index: NDArray[np.int64], length: int) -> None:
+        """Have the system fetch rows side by side: page by page as they are touched takes ten times as long."""
+        for start in (self._start + index * self._array.strides[0]).tolist():
+            page = start - start % mmap.PAGESIZE
+            mapping.madvise(mmap.MADV_WILLNEED, page, min(start + length, len(mapping)) - page)
+
+    def _copied(self, mapping: mmap.mmap, index: NDArray[np.int64], touched: int) -> Array:
+        """The rows, for each of which so many bytes may be mapped."""
+        if len(mapping) <= _MAPPED:
+            return self._array[index]
+        size = max(1, _MAPPED // touched)
+        parts = []
+        for first in range(0, max(1, len(index)), size):
+            part = index[first : first + size]
+            if self._mapped + len(part) * touched > _MAPPED:
+                mapping.madvise(mmap.MADV_DONTNEED)
+                self._mapped = 0
+            self._mapped += len(part) * touched
+            parts.append(self._array[part])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class DatasetReader:
+    """Rows that are the items of a map-style data set.
+
+    Args:
+        dataset: its items are tensors of one shape and dtype, or tuples that begin with such a tensor.
+
+    Raises:
+        ValueError: If it cannot be used.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.title = f"the {type(dataset).__name__}"
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise ValueError(
+                f"{self.title} has no length or no items by number; expected a map-style Dataset, with __len__ and "
+                "__getitem__, as rows are read in random order."
+            )
+        if not len(dataset):
+            raise ValueError(f"{self.title} has no items; expected rows in it.")
+        self._dataset = dataset
+        first = self._values(0)
+        self._shape, self._dtype = first.shape, first.dtype
+        self.shape = (len(dataset), *first.shape)
+        self.dtype = first[:0].numpy().dtype if first.dim() else first.numpy().dtype
+        check_array(self.title, self.dtype, self.shape)
+
+    def read(self, index: NDArray[np.int64]) -> Tensor:
+        """The rows at these positions, float32, in this order.
+
+        Raises:
+            OSError: If the data set fails with one.
+            ValueError: If it fails otherwise, or an item is no tensor like the first.
+        """
+        items = [self._item(row) for row in index.tolist()]
+        return torch.stack(items).float() if items else torch.empty(0, *self._shape)
+
+    def _item(self, row: int) -> Tensor:
+        values = self._values(row)
+        if values.shape != self._shape or values.dtype != self._dtype:
+            raise ValueError(
+                f"row {row} of {self.title} has shape {tuple(values.shape)} and {values.dtype}, row 0 has "
+                f"{tuple(self._shape)} and {self._dtype}; all items need one shape and one dtype."
+            )
+        return values
+
+    def _values(self, row: int) -> Tensor:
+        try:
+            item = self._dataset[row]
+        except OSError as error:
+            raise OSError(f"row {row} of {self.title} could not be read: {error}") from error
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"row {row} of {self.title} could not be read ({reason})") from error
+        values = item[0] if isinstance(item, (tuple, list)) and item else item
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"row {row} of {self.title} is a {type(values).__name__}; expected a tensor, or a tuple that begins "
+                "with one: give the data set a transform, such as torchvision.transforms.ToTensor() for images."
+            )
+        return values.detach()
+
+
+class SubsetReader:
+    """Some of the rows of another reader.
+
+    Args:
+        reader: of all rows.
+        positions: which of its rows, in order.
+    """
+
+    def __init__(self, reader: RowReader, positions: NDArray[np.int64]) -> None:
+        self.title, self.dtype = reader.title, reader.dtype
+        self.shape = (len(positions), *reader.shape[1:])
+        self._reader, self._positions = reader, positions
+
+    def read(self, index: NDArray[np.int64]) -> Tensor:
+        """The rows at these positions of the subset."""
+        return self._reader.read(self._positions[index])
+
+
+def make_reader(source: str | Path | Array | Dataset) -> RowReader:
+    """The reader of a .npy file, an array or a data set.
+
+    Raises:
+        ValueError: If it is none of these, or cannot be used.
+    """
+    if isinstance(source, np.ndarray):
+        return ArrayReader("the array", source)
+    if isinstance(source, (str, Path)):
+        return ArrayReader(str(source), _open(Path(source).expanduser()))
+    if isinstance(source, Tensor) or not hasattr(source, "__getitem__"):
+        raise ValueError(
+            f"rows are to be streamed from a {type(source).__name__}; expected the path of a .npy file, a numpy array "
+            "or a map-style Dataset. A tensor is in memory already, and taken as it is."
+        )
+    return DatasetReader(source)
+
+
+def _open(path: Path) -> Array:
+    if not path.is_file():
+        raise ValueError(f"There is no file {str(path)!r}; check the path.")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (EOFError, OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(
+            f"{path} holds an archive of arrays, which cannot be read row by row; save one array with numpy.save."
+        )
+    return array
+
+
+def _mapping(array: Array) -> mmap.mmap | None:
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
