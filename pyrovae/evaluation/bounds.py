@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
+from pyrovae.evaluation.chunks import MEMORY_GIB
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks
 from pyrovae.evaluation.log_mean import means_table, row_means
@@ -178,6 +179,7 @@ def compare_bounds(
     num_samples: int = 1000,
     sweep: Sequence[int] | None = None,
     chunk_size: int | None = None,
+    memory_gib: float = MEMORY_GIB,
     seed: int = 0,
     keep_log_weights: bool = False,
     progress: bool = False,
@@ -208,6 +210,7 @@ def compare_bounds(
         sweep: numbers of draws K to give the K-sample bound for, each at most ``num_samples``; without it those of
             1, 10, 100, 1000, 5000 that are, and ``num_samples``.
         chunk_size: draws scored at once for each row of a block; smaller needs less memory, nothing else changes.
+        memory_gib: what the tensors of one chunk may take, in GiB, without ``chunk_size``; see ``log_weights``.
         seed: of the draws.
         keep_log_weights: keep all ``num_samples`` log weights of every row, 8 bytes each.
         progress: show a progress bar.
@@ -231,7 +234,9 @@ def compare_bounds(
     numbers = _checked_sweep(sweep, num_samples)
     parts, kept = [], []
     with (
-        importance_blocks(model, guide, x, num_samples, chunk_size=chunk_size, seed=seed) as blocks,
+        importance_blocks(
+            model, guide, x, num_samples, chunk_size=chunk_size, memory_gib=memory_gib, seed=seed
+        ) as blocks,
         tqdm(total=len(x), disable=not progress, desc="scoring", unit="row") as bar,
     ):
         for block in blocks:

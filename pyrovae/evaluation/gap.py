@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
+from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import block_log_weights
 from pyrovae.evaluation.local_guide import LocalGuide
@@ -158,8 +159,8 @@ def _split(
     local_guide = LocalGuide(sampler.guide, sampler.structure.latents, len(rows))
     local = type(sampler)(sampler.model, local_guide, sampler.structure)
     _fit(local, local_guide, rows, steps, num_particles, lr)
-    own = estimates(block_log_weights(sampler, rows, num_samples, None), [num_samples])
-    best = estimates(block_log_weights(local, rows, num_samples, None), [num_samples])
+    own = estimates(block_log_weights(LogJoint(sampler, num_samples), rows, num_samples), [num_samples])
+    best = estimates(block_log_weights(LogJoint(local, num_samples), rows, num_samples), [num_samples])
     return {
         "log_px": best["log_px"],
         "elbo": own["elbo"],

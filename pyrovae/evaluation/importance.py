@@ -1,5 +1,6 @@
 """Importance weights for every row, of any pair of Pyro programs."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
+from pyrovae.evaluation.chunks import MEMORY_GIB, LogJoint
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, Sampler, check_positive
+from pyrovae.programs import Program, check_positive
 
 
 def log_weights(
@@ -19,6 +21,7 @@ def log_weights(
     num_samples: int,
     *,
     chunk_size: int | None = None,
+    memory_gib: float = MEMORY_GIB,
     seed: int = 0,
 ) -> Tensor:
     r"""Log importance weights of draws from the guide, for every row.
@@ -34,8 +37,10 @@ def log_weights(
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
         x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
         num_samples: draws for each row.
-        chunk_size: draws scored at once for each row of a block, at most; None takes about 8,000 evaluations of
-            the model at once. A smaller one needs less memory and changes nothing else.
+        chunk_size: draws scored at once for each of 64 rows; None takes about 2,000 evaluations of the model at once,
+            which stay in the processor's cache, and fewer where they would take more than ``memory_gib``. A smaller one
+            needs less memory and changes nothing else.
+        memory_gib: what the tensors of these evaluations may take, in GiB; one draw of 64 rows is the least.
         seed: of the draws.
 
     Returns:
@@ -55,30 +60,36 @@ def log_weights(
         >>> log_weights(vae.model, vae.guide, torch.randn(3, 5), num_samples=10).shape
         torch.Size([10, 3])
     """
-    with importance_blocks(model, guide, x, num_samples, chunk_size=chunk_size, seed=seed) as blocks:
+    with importance_blocks(
+        model, guide, x, num_samples, chunk_size=chunk_size, memory_gib=memory_gib, seed=seed
+    ) as blocks:
         return torch.cat(list(blocks), dim=1)
 
 
 @contextmanager
 def importance_blocks(
-    model: Program, guide: Program, x: AnyRows, num_samples: int, *, chunk_size: int | None, seed: int
+    model: Program,
+    guide: Program,
+    x: AnyRows,
+    num_samples: int,
+    chunk_size: int | None,
+    memory_gib: float,
+    seed: int,
 ) -> Iterator[Iterator[Tensor]]:
     """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order."""
     check_positive(num_samples=num_samples, chunk_size=chunk_size)
+    if not 0 < memory_gib < math.inf:
+        raise ValueError(f"memory_gib is {memory_gib!r}; expected a positive number of GiB, such as 2")
     with open_sampler(model, guide, x, seed=seed) as sampler:
-        yield (block_log_weights(sampler, rows, num_samples, chunk_size) for rows in x.split(ROWS_PER_BLOCK))
+        log_joint = LogJoint(sampler, num_samples * math.ceil(len(x) / ROWS_PER_BLOCK), chunk_size, memory_gib)
+        yield (block_log_weights(log_joint, rows, num_samples) for rows in x.split(ROWS_PER_BLOCK))
 
 
-def block_log_weights(sampler: Sampler, rows: Tensor, num_samples: int, chunk_size: int | None) -> Tensor:
+def block_log_weights(log_joint: LogJoint, rows: Tensor, num_samples: int) -> Tensor:
     """Log weights ``(num_samples, rows)`` of one block of rows."""
-    draws_per_block = draws_at_once(rows)
-    step = chunk_size or draws_per_block
-    blocks = []
-    for part in torch.arange(num_samples).split(draws_per_block * sampler.blocks_per_draw):
+    sampler, blocks = log_joint.sampler, []
+    # What is drawn at once must not depend on what is scored at once.
+    for part in torch.arange(num_samples).split(draws_at_once(rows) * sampler.blocks_per_draw):
         latents, log_q = sampler.draw(rows, len(part))
-        log_joint = [
-            sampler.log_joint(rows, {name: value[i : i + step] for name, value in latents.items()})
-            for i in range(0, len(part), step)
-        ]
-        blocks.append(torch.cat(log_joint) - log_q)
+        blocks.append(log_joint(rows, latents) - log_q)
     return torch.cat(blocks)
