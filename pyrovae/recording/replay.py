@@ -109,10 +109,11 @@ class Replay:
         state, weights = RandomState.now(inputs[0].device), list(self.weights())
         before = _copies(weights)
         try:
-            self._recorded = record(self.recordable, inputs, weights)
+            self._recorded = record(self.recordable, tuple(_copies(inputs)), weights)
             self._checks = _CHECKS
-            if self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(inputs)):
-                self._compile(inputs)
+            copies = tuple(_copies(inputs))
+            if self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(copies)):
+                self._compile(copies)
         except CannotRecordError as error:
             self._give_up(str(error))
         except Exception as error:  # whatever a program raises that cannot run this way
@@ -144,7 +145,8 @@ class Replay:
         device = inputs[0].device
         state, weights = RandomState.now(device), list(self.weights())
         before = _copies(weights)
-        replayed = (self._compiled or self._recorded)(*inputs)
+        # The function may write into what it is given.
+        replayed = (self._compiled or self._recorded)(*_copies(inputs))
         written, drawn = _copies(weights), RandomState.now(device)
         _restore(weights, before)
         state.put_back()

@@ -204,6 +204,17 @@ def test_errors_of_the_program_stay_its_own():
         step(torch.full((4, 2), 11.0))
 
 
+def test_arguments_that_the_function_writes_into_are_written_once():
+    def shifts(x):
+        return (x.add_(torch.randn(())).square().sum()[None],)
+
+    step = replay(shifts)
+    recorded, _ = run(step, batches(5))
+    plain, _ = run(shifts, batches(5))
+    assert step.way == "recorded"
+    assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(recorded, plain, strict=True))
+
+
 def test_operations_that_do_nothing_are_left_out():
     def wasteful(x):
         torch.log(x.abs())
