@@ -110,6 +110,12 @@ def make_parser() -> CommandParser:
     )
     add("--hidden-dims", type=list[PositiveInt], default=[200], help="widths of multilayer perceptrons: '[500, 500]'")
     add(
+        "--second-hidden-dims",
+        type=list[PositiveInt],
+        default=[200],
+        help="the same in the second layer of M1+M2, where wide ones learn to do without the class",
+    )
+    add(
         "--epochs",
         type=PositiveInt,
         default=40,
@@ -229,6 +235,7 @@ def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch
         "latent_dim",
         "m2_latent_dim",
         "hidden_dims",
+        "second_hidden_dims",
         "epochs",
         "batch_size",
         "lr",

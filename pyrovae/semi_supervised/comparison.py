@@ -44,7 +44,8 @@ class Settings:
         latent_dim: dimensions of z in M1 and the PC-VAE.
         m2_latent_dim: dimensions of z in M2, and in M1+M2 of the second layer; with many, z can say what y should.
         network: what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions.
-        hidden_dims: widths of the hidden layers of all multilayer perceptrons; decoders are some always.
+        hidden_dims: widths of the hidden layers of multilayer perceptrons; decoders are some always.
+        second_hidden_dims: those of the second layer of M1+M2; wide ones learn to do without the class.
         translation: pixels by which those networks may see a training image moved; see ``data.Translation``.
         epochs: passes over all training rows; those who see fewer rows in one make as many steps.
         batch_size: rows of each step.
@@ -61,6 +62,7 @@ class Settings:
     m2_latent_dim: int = 10
     network: NetworkKind = "mlp"
     hidden_dims: Sequence[int] = (200,)
+    second_hidden_dims: Sequence[int] = (200,)
     translation: int = 0
     epochs: int = 40
     batch_size: int = 100
@@ -181,14 +183,14 @@ class Comparison:
         )
 
     def _second_layer(self, known: Tensor, seed: int) -> M2:
-        hidden_dims = self.settings.hidden_dims
+        hidden_dims = tuple(self.settings.second_hidden_dims)
         return M2(
             latent_dim=self.settings.m2_latent_dim,
             likelihood=partial(predicted_normal_likelihood, hidden_dims=hidden_dims),
             classifier=partial(MLP, hidden_dims=hidden_dims),
             classification_weight=self.settings.second_classification_weight,
             epochs=self._epochs(self._unlabelled_rows(known)),
-            **self._common(seed),
+            **{**self._common(seed), "hidden_dims": hidden_dims},
         )
 
     def _m2(self, known: Tensor, seed: int) -> M2:
