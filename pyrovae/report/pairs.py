@@ -132,6 +132,7 @@ def _summary(
             "stopped_early": result.stopped_early,
             "kl": result.kl_forms,
             "signs_of_trouble": list(result.signs_of_trouble),
+            "stepping": result.stepping,
             "last_epoch": result.history[-1] if result.history else None,
         },
         "evaluation": evaluation,

@@ -74,6 +74,12 @@ def test_the_default_run_in_a_process_of_its_own(tmp_path):
     assert f"run folder: runs/{folder.name}" in done.stdout
 
 
+def test_steps_and_precision_are_chosen_and_written_down(in_tmp):
+    assert run(*QUICK, "--output-dir", "out", "--step", "recorded", "--precision", "bf16-mixed") == 0
+    assert json.loads((in_tmp / "out" / "summary.json").read_text())["training"]["stepping"] == "recorded"
+    assert load("out").config["precision"] == "bf16-mixed"
+
+
 def test_the_files_say_what_was_done(in_tmp, capsys):
     assert run(*QUICK, "--output-dir", "out", "--seed", "3") == 0
     folder = in_tmp / "out"

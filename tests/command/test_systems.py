@@ -306,6 +306,10 @@ REFUSED = {
         "conditional-vae or two-layer-vae",
     ),
     "an objective": (["--system", "autoencoder", "--beta", "4"], "takes no --beta, as it has no p(x)"),
+    "steps of an autoencoder": (
+        ["--system", "autoencoder", "--step", "recorded"],
+        "--system autoencoder takes no --step, which it has no use for",
+    ),
     "draws": (["--system", "autoencoder", "--num-samples", "10"], "takes no --num-samples, as it has no p(x)"),
     "another system's size": (
         ["--upper-dim", "3"],
