@@ -1,6 +1,7 @@
 """Recording the tensor operations of a function, once, so that they run without the Python that led to them."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
@@ -58,8 +59,9 @@ class Recording:
 
         compiled = Recording(self.graph, self.captured)
         arguments: list[Any] = [*inputs, *self.captured]
-        # Draws as without the compiler.
-        with torch.no_grad(), config.patch(fallback_random=True):
+        # Draws as without the compiler, whose warnings are of its own parts.
+        with torch.no_grad(), config.patch(fallback_random=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             compiled._run = inductor(self.graph, arguments)
         return compiled
 
@@ -86,7 +88,9 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
 
     try:
         # Validation reads values; it has its place where the function itself runs.
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), warnings.catch_warnings():
+            # What the function has to say it says where it runs itself.
+            warnings.simplefilter("ignore")
             graph = make_fx(watched)(*inputs)
     except RuntimeError as error:
         if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error):
