@@ -93,8 +93,8 @@ def _add_data_options(parser: CommandParser) -> None:
     add(
         "--stream",
         action="store_true",
-        help="read the rows of a .npy file when they are needed, for data larger than memory; the numbers are those of "
-        "the same rows in memory",
+        help="read the rows of a .npy file when they are needed, for data larger than memory; the splits are those "
+        "of rows in memory, and so are the numbers, but that parts start from 10,000 rows where there are more",
     )
     add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the epoch")
     add(
