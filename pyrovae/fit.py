@@ -20,7 +20,7 @@ from pyrovae.command_line import (
     run_command,
     system_asked,
 )
-from pyrovae.data import BINARIZED, DataSplits, load_data
+from pyrovae.data import BINARIZED, load_data
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     DEFAULT_OBJECTIVE,
@@ -77,9 +77,10 @@ def _fit(config: dict[str, Any]) -> int:
         if config["binarize"] == "auto":
             # Sets of grey images known by name are binarised for likelihoods of bits; a user's own data never unasked.
             is_named = config["data"] in BINARIZED
-            bits = is_named and run.system.observes_bits(run.model, run.guide, rows.train.to(device))
+            bits = is_named and run.system.observes_bits(run.model, run.guide, example)
             stored["binarize"] = "dynamic" if bits else "none"
-            rows = _load(config, stored["binarize"])
+            if bits:
+                rows = _load(config, "dynamic")
         if run.module is not None:
             run.system.check_rows(run.module, rows)
     folder = Path(
@@ -128,7 +129,7 @@ def _print_header(config: dict[str, Any], rows: ModelRows, device: Any) -> None:
 
 
 def _load(config: dict[str, Any], binarize: Any) -> ModelRows:
-    data: DataSplits = load_data(
+    data = load_data(
         config["data"],
         root=config["data_root"],
         binarize=binarize,
@@ -137,6 +138,7 @@ def _load(config: dict[str, Any], binarize: Any) -> ModelRows:
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
+        stream=config["stream"],
     )
     return model_rows(config, data)
 

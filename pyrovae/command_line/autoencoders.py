@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
 from pyrovae.command_line.pairs import errors_of_parts
+from pyrovae.data import all_in_memory
 from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
 from pyrovae.report import write_autoencoder
@@ -45,7 +46,9 @@ def fit_reconstructions(
     config = run.config
     options: dict[str, Any] = {name: config[name] for name in ("batch_size", "lr", "seed")}
     options["progress"] = not config["quiet"]
-    train, pretraining = rows.train.to(device), list[LossResult]()
+    splits = (rows.train, rows.validation, rows.test)
+    train, validation, test = (all_in_memory(split, "the rows").to(device) for split in splits)
+    pretraining = list[LossResult]()
     start = time.perf_counter()
     try:
         with errors_of_parts(run, example):
@@ -56,7 +59,7 @@ def fit_reconstructions(
             result = fit_autoencoder(
                 autoencoder,
                 train,
-                validation=rows.validation.to(device),
+                validation=validation,
                 train_transform=rows.train_transform,
                 epochs=config["epochs"],
                 patience=config["patience"],
@@ -69,7 +72,7 @@ def fit_reconstructions(
         return EXIT_NON_FINITE
     seconds["fit"] = time.perf_counter() - start
     start = time.perf_counter()
-    errors = reconstruction_errors(autoencoder, rows.test.to(device), seed=config["seed"])
+    errors = reconstruction_errors(autoencoder, test, seed=config["seed"])
     seconds["evaluate"] = time.perf_counter() - start
     write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds)
     layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)

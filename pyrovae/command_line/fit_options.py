@@ -90,6 +90,12 @@ def _add_data_options(parser: CommandParser) -> None:
         help="kinds of the columns of a table, real, count, binary or categorical, by name ({age: count}) or in their "
         "order, for a likelihood such as Columns; those not named are real. Columns of words have to be named here",
     )
+    add(
+        "--stream",
+        action="store_true",
+        help="read the rows of a .npy file when they are needed, for data larger than memory; the splits are those "
+        "of rows in memory, and so are the numbers, but that parts start from 10,000 rows where there are more",
+    )
     add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the epoch")
     add(
         "--test-fraction",

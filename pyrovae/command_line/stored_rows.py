@@ -20,8 +20,9 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         ValueError: the rows are not there any more, or other data have another shape.
     """
     config = run.config
+    place = data or config["data"]
     splits = load_data(
-        data or config["data"],
+        place,
         root=root or config["data_root"],
         binarize=config["binarize"],
         missing=config["missing"],
@@ -29,6 +30,8 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         seed=config["seed"],
         validation_fraction=config["validation_fraction"],
         test_fraction=config["test_fraction"],
+        # Runs that were stored before there was streaming are in memory; and so are other data that cannot stream.
+        stream=config.get("stream", False) and Path(place).suffix.lower() == ".npy",
     )
     found = model_rows(config, splits, run.covariates or None)
     if data is None and _checksums(found.provenance()) != _checksums(stored_data(folder)):

@@ -3,11 +3,19 @@
 from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
 from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.data.covariates import Covariates, column_covariates, label_covariates
+from pyrovae.data.facts import value_range
 from pyrovae.data.load import load_data
 from pyrovae.data.missing import mark_missing
 from pyrovae.data.named import BINARIZED, NAMES
 from pyrovae.data.splits import DataSplits
-from pyrovae.data.streaming import AnyRows, StreamedRows, blocks_of, rows_at_once, rows_in_memory
+from pyrovae.data.streaming import (
+    AnyRows,
+    StreamedRows,
+    all_in_memory,
+    blocks_of,
+    rows_at_once,
+    rows_in_memory,
+)
 
 __all__ = [
     "BINARIZED",
@@ -21,6 +29,7 @@ __all__ = [
     "SaltAndPepper",
     "StreamedRows",
     "Translation",
+    "all_in_memory",
     "blocks_of",
     "check_column_kinds",
     "column_covariates",
@@ -31,4 +40,5 @@ __all__ = [
     "num_categories",
     "rows_at_once",
     "rows_in_memory",
+    "value_range",
 ]

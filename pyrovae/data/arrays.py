@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,18 @@ def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tupl
                 f"{first.shape[1:]} and {first.dtype}; all splits need rows of one shape and one dtype."
             )
     tensors = {title: _to_tensor(title, array, missing) for title, array in arrays.items()}
-    if first.dtype == np.bool_:
-        return tensors, "booleans as 0 and 1"
     # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
-    if first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values()):
-        return {title: tensor / 255 for title, tensor in tensors.items()}, "uint8 / 255 in [0, 1]"
-    return tensors, "values as stored"
+    divided = first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values())
+    if divided:
+        tensors = {title: tensor / 255 for title, tensor in tensors.items()}
+    return tensors, variant_of(first.dtype, divided)
+
+
+def variant_of(dtype: np.dtype, divided: bool) -> str:
+    """What values are that were stored as this type, and divided by 255 or not."""
+    if dtype == np.bool_:
+        return "booleans as 0 and 1"
+    return "uint8 / 255 in [0, 1]" if divided else "values as stored"
 
 
 def to_labels(title: str, labels: Array, rows: int) -> Tensor:
@@ -119,16 +126,44 @@ def _to_tensor(title: str, array: Array, missing: Missing) -> Tensor:
     broken = ~np.isfinite(values) if missing == "refuse" else np.isinf(values)
     if broken.any():
         row, *position = (int(axis[0]) for axis in np.nonzero(broken))
-        raise ValueError(
-            f"{title} holds {int(broken.sum())} values that are NaN, infinite or too large for float32, the "
-            f"first ({array[(row, *position)]}) in row {row} at position {tuple(position)}, both counted "
-            "from 0; remove or replace them"
-            + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if absent.any() else ".")
-        )
+        first = array[(row, *position)]
+        raise broken_values(title, int(broken.sum()), f"{first}", row, tuple(position), bool(absent.any()))
     empty = absent.reshape(len(values), -1).all(axis=1)
     if empty.any():
-        raise ValueError(
-            f"{title} has no value in row {int(np.argmax(empty))}, counted from 0 ({int(empty.sum())} such rows); "
-            "leave out rows without any value."
-        )
+        raise rows_without_values(title, int(np.argmax(empty)), int(empty.sum()))
     return torch.from_numpy(values[:, None] if values.ndim == 3 else values)
+
+
+def broken_values(title: str, count: int, first: str, row: int, position: tuple[int, ...], has_nan: bool) -> ValueError:
+    """The error about values that are no numbers of float32.
+
+    Args:
+        title: How it names the array.
+        count: How many there are.
+        first: The first of them.
+        row: Its row.
+        position: Its place in the row.
+        has_nan: Whether NaN is among them.
+    """
+    return ValueError(
+        f"{title} holds {count} values that are NaN, infinite or too large for float32, the first ({first}) in row "
+        f"{row} at position {position}, both counted from 0; remove or replace them"
+        + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if has_nan else ".")
+    )
+
+
+def rows_without_values(title: str, first: int, count: int) -> ValueError:
+    """The error about rows whose entries are all missing, the first of so many."""
+    return ValueError(
+        f"{title} has no value in row {first}, counted from 0 ({count} such rows); leave out rows without any value."
+    )
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error about a file from which no numbers can be read."""
+    # Numpy advises to allow pickles; a pickle can run any code, so that advice is not passed on.
+    reason = "it is empty, cut off, or holds text or Python objects"
+    return ValueError(
+        f"{path} is not a readable {path.suffix} file of numbers: {reason} ({type(error).__name__}). "
+        f"Write it with numpy.save{'z' if path.suffix.lower() == '.npz' else ''} from a numeric array."
+    )

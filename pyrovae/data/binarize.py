@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from pyrovae.data.splits import value_range
+from pyrovae.data.facts import value_range
+from pyrovae.data.streaming import AnyRows, all_in_memory
 
 Binarize = Literal["none", "threshold", "static", "dynamic"]
 
@@ -33,23 +34,24 @@ def _threshold(intensities: Tensor) -> Tensor:
 
 
 def binarize_splits(
-    name: str, train: Tensor, validation: Tensor, test: Tensor, how: Binarize, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+    name: str, train: AnyRows, validation: AnyRows, test: AnyRows, how: Binarize, generator: torch.Generator
+) -> tuple[AnyRows, AnyRows, AnyRows]:
     """Binarise three splits; with "dynamic" the training split stays as it is.
 
     Args:
         name: Name of the data, for error messages.
-        train: Values in [0, 1], shape (rows, *data_shape).
+        train: Values in [0, 1], shape (rows, *data_shape); for "none" also streamed.
         validation: As `train`.
         test: As `train`.
         how: "threshold" (1 where the value is above 0.5), "static", "dynamic" or "none".
         generator: Random source of the draws.
 
     Raises:
-        ValueError: If a value lies outside [0, 1].
+        ValueError: If a value lies outside [0, 1], or the rows are streamed.
     """
     if how == "none":
         return train, validation, test
+    train, validation, test = (all_in_memory(split, name) for split in (train, validation, test))
     lowest, highest = value_range(train, validation, test)
     if lowest < 0 or highest > 1:
         raise ValueError(

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.columns import num_categories
-from pyrovae.data.splits import DataSplits, support_of
+from pyrovae.data.facts import support_of
+from pyrovae.data.splits import DataSplits
+from pyrovae.data.streaming import AnyRows, all_in_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Covariates:
         return digest.hexdigest()
 
 
-def label_covariates(data: DataSplits, known: Sequence[str] | None = None) -> Covariates:
+def label_covariates(data: DataSplits[AnyRows], known: Sequence[str] | None = None) -> Covariates:
     """The label of each row, as a one-hot vector.
 
     Args:
@@ -79,7 +81,7 @@ def label_covariates(data: DataSplits, known: Sequence[str] | None = None) -> Co
     return Covariates(dict.fromkeys((f"label={number}" for number in classes), "binary"), train, validation, test)
 
 
-def column_covariates(data: DataSplits, names: Sequence[str]) -> tuple[DataSplits, Covariates]:
+def column_covariates(data: DataSplits[AnyRows], names: Sequence[str]) -> tuple[DataSplits[AnyRows], Covariates]:
     """Some columns of a table as covariates, and the rows without them.
 
     Args:
@@ -90,7 +92,7 @@ def column_covariates(data: DataSplits, names: Sequence[str]) -> tuple[DataSplit
         ValueError: If the table has no names, not these columns, or no others.
     """
     own = data.column_names
-    if own is None or data.train.dim() != 2:
+    if own is None or len(data.train.shape) != 2:
         raise ValueError(
             f"{data.name} has no named columns to condition on: give a .csv file whose first line names its columns"
         )
@@ -108,7 +110,7 @@ def column_covariates(data: DataSplits, names: Sequence[str]) -> tuple[DataSplit
         kind = column_kinds[own.index(name)]
         values = data.categories.get(name) or range(num_categories(kind) or 0)
         kinds |= {f"{name}={value}": "binary" for value in values} or {name: kind}
-    splits = (data.train, data.validation, data.test)
+    splits = [all_in_memory(split, data.name) for split in (data.train, data.validation, data.test)]
     known = [torch.cat([_numbers(split, own.index(n), column_kinds) for n in names], 1) for split in splits]
     left = [split[:, rest] for split in splits]
     without = dataclasses.replace(

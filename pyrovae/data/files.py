@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,8 +14,10 @@ import torch
 from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
-from pyrovae.data.arrays import Array, to_labels, to_tensors
+from pyrovae.data.arrays import Array, broken_values, rows_without_values, to_labels, to_tensors, unreadable, variant_of
+from pyrovae.data.row_readers import open_array
 from pyrovae.data.source import Rows, Source
+from pyrovae.data.streaming import StreamedRows, rows_at_once
 from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
 
 SPLITS = ("train", "validation", "test")
@@ -30,8 +34,9 @@ def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
 
     Raises:
-        ValueError: If the file is no array, or its array cannot be used.
+        ValueError: If the file is no array, its array cannot be used, or it is too large for memory.
     """
+    _refuse_beyond_memory(path)
     with path.open("rb") as file:
         array = _load(path, file)
     if not isinstance(array, np.ndarray):
@@ -39,6 +44,39 @@ def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     tensors, variant = to_tensors({str(path): array}, missing)
     typed = _typed(path, tensors, missing, columns)
     return Source(path.name, variant, Rows(tensors[str(path)]), **typed)
+
+
+def stream_npy(path: Path, missing: Missing = "refuse") -> Source:
+    """Rows of a .npy file that are read when they are needed; they are gone over here, to check them.
+
+    Args:
+        path: An existing file.
+        missing: Whether NaN is kept, as a missing entry.
+
+    Raises:
+        ValueError: If the file is no array, or its array cannot be used.
+    """
+    rows = StreamedRows(path)
+    _check_values(str(path), rows, missing)
+    return Source(path.name, variant_of(rows.stored_dtype, rows.divided), Rows(rows))
+
+
+def _check_values(title: str, rows: StreamedRows, missing: Missing) -> None:
+    """Refuse what rows in memory are refused for."""
+    broken, absent, empty = 0, 0, list[int]()
+    first: tuple[str, int, tuple[int, ...]] = "", 0, ()
+    for numbers in rows.non_finite.split(rows_at_once(rows)):
+        values = rows[numbers]
+        isnan, wrong = values.isnan(), ~values.isfinite() if missing == "refuse" else values.isinf()
+        if not broken and wrong.any():
+            row, *position = (int(index) for index in wrong.nonzero()[0])
+            first = (f"{values[(row, *position)].item()}", int(numbers[row]), tuple(position[-rows.stored_dims :]))
+        broken, absent = broken + int(wrong.sum()), absent + int(isnan.sum())
+        empty += numbers[isnan.flatten(1).all(1)].tolist()
+    if broken:
+        raise broken_values(title, broken, *first, absent > 0)
+    if empty:
+        raise rows_without_values(title, empty[0], len(empty))
 
 
 def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
@@ -95,6 +133,20 @@ def _typed(path: Path, tensors: dict[str, Tensor], missing: Missing, columns: Co
     return {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}
 
 
+def _refuse_beyond_memory(path: Path) -> None:
+    """Refuse an array that fills half of the memory as float32: loading takes twice that, for the copy."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Values take a byte at least, so no smaller file can be too large.
+    if path.stat().st_size < memory // 8:
+        return
+    needed = 4 * math.prod(open_array(path).shape)
+    if needed > memory // 2:
+        raise ValueError(
+            f"{path} takes {needed / 2**30:.1f} GiB as float32 and twice that while it is loaded, and this machine has "
+            f"{memory / 2**30:.1f} GiB of memory: read its rows when they are needed, with stream=True (--stream)."
+        )
+
+
 def _load(path: Path, file: BinaryIO) -> Array | NpzFile:
     try:
         loaded: Array | NpzFile = np.load(file, allow_pickle=False)
@@ -110,16 +162,6 @@ def _member(path: Path, archive: NpzFile, key: str) -> Array:
         raise unreadable(path, error) from error
     # An archive made by another program can hold files that are no arrays; numpy returns their bytes.
     return np.asarray(member)
-
-
-def unreadable(path: Path, error: Exception) -> ValueError:
-    """The error about a file from which no numbers can be read."""
-    # Numpy advises to allow pickles; a pickle can run any code, so that advice is not passed on.
-    reason = "it is empty, cut off, or holds text or Python objects"
-    return ValueError(
-        f"{path} is not a readable {path.suffix} file of numbers: {reason} ({type(error).__name__}). "
-        f"Write it with numpy.save{'z' if path.suffix.lower() == '.npz' else ''} from a numeric array."
-    )
 
 
 def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None]]:

@@ -4,20 +4,55 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args, overload
 
 import torch
+from torch import Tensor
 
 from pyrovae.data.binarize import CHOICES, Binarize, binarize_splits, binarized_variant, draw_bits
-from pyrovae.data.files import read_npy, read_npz
+from pyrovae.data.facts import Support, support_of
+from pyrovae.data.files import read_npy, read_npz, stream_npy
 from pyrovae.data.images import read_image_folder
 from pyrovae.data.named import NAMES, data_root, read_digits, read_torchvision
 from pyrovae.data.source import Source
-from pyrovae.data.splits import DataSplits, split_rows, support_of
+from pyrovae.data.splits import DataSplits, split_rows
+from pyrovae.data.streaming import AnyRows
 from pyrovae.data.tables import read_csv
 from pyrovae.data.typed import ColumnsAsked, Missing
 
 READERS = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
+
+
+@overload
+def load_data(
+    name_or_path: str | Path,
+    *,
+    root: str | Path | None = ...,
+    binarize: Binarize = ...,
+    missing: Missing = ...,
+    columns: ColumnsAsked | None = ...,
+    seed: int = ...,
+    validation_fraction: float = ...,
+    test_fraction: float = ...,
+    download: bool = ...,
+    stream: Literal[False] = ...,
+) -> DataSplits[Tensor]: ...
+
+
+@overload
+def load_data(
+    name_or_path: str | Path,
+    *,
+    root: str | Path | None = ...,
+    binarize: Binarize = ...,
+    missing: Missing = ...,
+    columns: ColumnsAsked | None = ...,
+    seed: int = ...,
+    validation_fraction: float = ...,
+    test_fraction: float = ...,
+    download: bool = ...,
+    stream: bool,
+) -> DataSplits[AnyRows]: ...
 
 
 def load_data(
@@ -31,7 +66,8 @@ def load_data(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     download: bool = True,
-) -> DataSplits:
+    stream: bool = False,
+) -> DataSplits[Any]:
     """Load a data set and split it into training, validation and test rows.
 
     The same arguments give the same splits; the global random state stays as it is.
@@ -62,6 +98,9 @@ def load_data(
         test_fraction: Part of the rows for test, in (0, 1). It does not apply where a test set is given:
             for "mnist", "fashion-mnist", "cifar10" and .npz files with "test".
         download: Fetch the files of "mnist", "fashion-mnist" or "cifar10" if they are not there.
+        stream: Read the rows of a .npy file when they are needed, for data larger than memory. The splits are then
+            `StreamedRows`, of the same rows as in memory. Once all rows are gone over in the order of the file, to
+            check them. Only values as they are stored can be streamed, without `binarize` and `columns`.
 
     Returns:
         The splits, at least one row in each.
@@ -80,7 +119,10 @@ def load_data(
     _check_arguments(binarize, missing, seed)
     _check_fraction("validation_fraction", validation_fraction)
     _check_fraction("test_fraction", test_fraction)
-    source = _read(name_or_path, root, download, missing, columns)
+    if stream:
+        source = _stream(name_or_path, binarize, missing, columns)
+    else:
+        source = _read(name_or_path, root, download, missing, columns)
     if source.test is None and validation_fraction + test_fraction >= 1:
         raise ValueError(
             f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
@@ -94,7 +136,8 @@ def load_data(
         train_labels=train.labels,
         validation_labels=validation.labels,
         test_labels=test.labels,
-        support=support_of(*values) if binarize == "none" else "binary",
+        # Values are those of the source then, which is read fastest in its own order.
+        support=_support(source) if binarize == "none" else "binary",
         name=source.name,
         variant=source.variant if binarize == "none" else binarized_variant(binarize, seed),
         seed=seed,
@@ -145,6 +188,32 @@ def _read(
             "expected a file ending in .npy, .npz or .csv, or a folder of images. Convert it to one of these."
         )
     return reader(path, missing, columns)
+
+
+def _stream(name_or_path: str | Path, binarize: str, missing: Missing, columns: ColumnsAsked | None) -> Source:
+    path = Path(name_or_path).expanduser()
+    if name_or_path in NAMES or path.is_dir() or (path.is_file() and path.suffix.lower() != ".npy"):
+        raise ValueError(
+            f"stream=True (--stream) reads rows of a .npy file when they are needed, and {name_or_path} is none: leave "
+            "it out, or save the rows as one array with numpy.save."
+        )
+    if not path.is_file():
+        raise _not_found(str(name_or_path))
+    if binarize != "none":
+        raise ValueError(
+            f"stream=True (--stream) takes values as they are stored, and binarize={binarize!r} (--binarize "
+            f"{binarize}) changes them: leave one of the two out, or write the bits to the file."
+        )
+    if columns is not None:
+        raise ValueError(
+            "stream=True (--stream) takes values as they are stored, and columns (--columns) numbers the categories of "
+            "all rows: leave one of the two out."
+        )
+    return stream_npy(path, missing)
+
+
+def _support(source: Source) -> Support:
+    return support_of(*(part.values for part in (source.train, source.validation, source.test) if part is not None))
 
 
 def _not_found(given: str) -> ValueError:

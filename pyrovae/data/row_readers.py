@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pyrovae.data.arrays import Array, check_array
-from pyrovae.data.files import unreadable
+from pyrovae.data.arrays import Array, check_array, unreadable
 
 # A row that is touched is mapped with its neighbours in the system's cache, 2 MiB where that has huge pages. More than
 # this much is given back, so that a process does not seem to grow to the size of its file.
@@ -211,7 +210,7 @@ def make_reader(source: str | Path | Array | Dataset) -> RowReader:
     if isinstance(source, np.ndarray):
         return ArrayReader("the array", source)
     if isinstance(source, (str, Path)):
-        return ArrayReader(str(source), _open(Path(source).expanduser()))
+        return ArrayReader(str(source), open_array(Path(source).expanduser()))
     if isinstance(source, Tensor) or not hasattr(source, "__getitem__"):
         raise ValueError(
             f"rows are to be streamed from a {type(source).__name__}; expected the path of a .npy file, a numpy array "
@@ -220,7 +219,12 @@ def make_reader(source: str | Path | Array | Dataset) -> RowReader:
     return DatasetReader(source)
 
 
-def _open(path: Path) -> Array:
+def open_array(path: Path) -> Array:
+    """The array of a .npy file, mapped and not read.
+
+    Raises:
+        ValueError: If there is no such file, or no array in it.
+    """
     if not path.is_file():
         raise ValueError(f"There is no file {str(path)!r}; check the path.")
     try:

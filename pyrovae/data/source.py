@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pyrovae.data.streaming import AnyRows, taken
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Rows that belong together, with their labels.
 
     Args:
-        values: Float32 values, shape (rows, *data_shape).
+        values: Float32 values, shape (rows, *data_shape), in memory or streamed.
         labels: Int64 labels, shape (rows,), or None.
     """
 
-    values: Tensor
+    values: AnyRows
     labels: Tensor | None = None
 
     def __len__(self) -> int:
@@ -25,7 +27,7 @@ class Rows:
 
     def take(self, index: Tensor) -> Rows:
         """Return the rows at the given positions."""
-        return Rows(self.values[index], None if self.labels is None else self.labels[index])
+        return Rows(taken(self.values, index), None if self.labels is None else self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)

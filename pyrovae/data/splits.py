@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from pyrovae.data.facts import Facts, Support, facts_of, missing_entries
 from pyrovae.data.source import Rows, Source
+from pyrovae.data.streaming import AnyRows
 
-Support = Literal["binary", "unit_interval", "count", "real"]
+RowsT = TypeVar("RowsT", bound=AnyRows, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class DataSplits:
+class DataSplits(Generic[RowsT]):
     """Training, validation and test rows of one data set.
 
     Args:
-        train: Float32 values, shape (rows, *data_shape); NaN for a missing entry.
+        train: Float32 values, shape (rows, *data_shape), a tensor or `StreamedRows`; NaN for a missing entry.
         validation: As `train`.
         test: As `train`.
         train_labels: Int64 labels, shape (rows,), or None.
@@ -45,9 +47,9 @@ class DataSplits:
         torch.Size([2, 1, 8, 8])
     """
 
-    train: Tensor
-    validation: Tensor
-    test: Tensor
+    train: RowsT
+    validation: RowsT
+    test: RowsT
     train_labels: Tensor | None
     validation_labels: Tensor | None
     test_labels: Tensor | None
@@ -63,7 +65,7 @@ class DataSplits:
     @property
     def num_missing(self) -> int:
         """Number of missing entries in the three splits."""
-        return sum(int(split.isnan().sum()) for split in (self.train, self.validation, self.test))
+        return sum(missing_entries(split) for split in (self.train, self.validation, self.test))
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -72,12 +74,20 @@ class DataSplits:
 
     @property
     def checksum(self) -> str:
-        """Sha256 over shapes, dtypes and bytes of the three splits as they stand."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.validation, self.test):
-            digest.update(f"{tuple(split.shape)} {split.dtype} ".encode())
-            digest.update(split.detach().cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        """Sha256 over shapes, dtypes and bytes of the three splits as they stand.
+
+        Streamed rows have that of the same rows in memory; they are read once for it.
+        """
+        return self._facts().checksum
+
+    def _facts(self) -> Facts:
+        if isinstance(self.train, Tensor):
+            return facts_of(self.train, self.validation, self.test)
+        return self._facts_read
+
+    @cached_property
+    def _facts_read(self) -> Facts:
+        return facts_of(self.train, self.validation, self.test)
 
     def __repr__(self) -> str:
         rows = f"{len(self.train)} + {len(self.validation)} + {len(self.test)} rows"
@@ -97,19 +107,19 @@ class DataSplits:
             checksum    ...
         """
         splits = (self.train, self.validation, self.test)
-        lowest, highest = value_range(*splits)
+        facts = self._facts()
         rows = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
-        entries = sum(split.numel() for split in splits)
+        entries = sum(split.shape.numel() for split in splits)
         kinds = Counter(self.column_kinds or ())
         lines = {
             "data": self.name,
             "values": self.variant,
             "shape": str(self.data_shape),
-            "support": f"{self.support}, from {lowest:g} to {highest:g}",
+            "support": f"{self.support}, from {facts.lowest:g} to {facts.highest:g}",
             "rows": rows,
             **({"missing": f"{self.num_missing:,} of {entries:,} entries"} if self.num_missing else {}),
             **({"columns": ", ".join(f"{n} {kind}" for kind, n in kinds.items())} if kinds else {}),
-            "checksum": self.checksum[:12],
+            "checksum": facts.checksum[:12],
         }
         return "\n".join(f"{title:<12}{text}" for title, text in lines.items())
 
@@ -173,24 +183,6 @@ def split_rows(
         source.train.take(validation),
         source.train.take(test) if source.test is None else source.test,
     )
-
-
-def support_of(*splits: Tensor) -> Support:
-    """Find the smallest support that holds every value; missing ones are in each."""
-    splits = tuple(split[~split.isnan()] for split in splits)
-    if all(bool(((split == 0) | (split == 1)).all()) for split in splits):
-        return "binary"
-    if all(bool(((split >= 0) & (split <= 1)).all()) for split in splits):
-        return "unit_interval"
-    if all(bool(((split >= 0) & (split == split.round())).all()) for split in splits):
-        return "count"
-    return "real"
-
-
-def value_range(*splits: Tensor) -> tuple[float, float]:
-    """The least and the largest value that is not missing."""
-    ends = [split[~split.isnan()].aminmax() for split in splits if not bool(split.isnan().all())]
-    return min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
 
 
 def _share(total: int, fraction: float, most: int) -> int:

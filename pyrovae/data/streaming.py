@@ -78,6 +78,21 @@ class StreamedRows:
         return f"StreamedRows({len(self):,} rows of shape {self.data_shape} from {self._reader.title})"
 
     @property
+    def stored_dtype(self) -> np.dtype:
+        """Type of the values in the source."""
+        return self._reader.dtype
+
+    @property
+    def stored_dims(self) -> int:
+        """Dimensions of one row in the source."""
+        return len(self._reader.shape) - 1
+
+    @property
+    def divided(self) -> bool:
+        """Whether values are those of the source divided by 255."""
+        return self._divisor != 1
+
+    @property
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         stored = self._reader.shape[1:]
@@ -117,7 +132,7 @@ class StreamedRows:
         if wrong.any():
             raise IndexError(f"there is no row {numbers[wrong][0]} in {len(self):,} rows of {self._reader.title}")
         values = self._reader.read(np.where(numbers < 0, numbers + len(self), numbers))
-        if self._divisor != 1:
+        if self.divided:
             values /= self._divisor
         return values.reshape(-1, *self.data_shape).to(self.device, self.dtype)
 
@@ -141,7 +156,8 @@ class StreamedRows:
             index: Their numbers from 0, shape (rows,).
         """
         chosen = copy.copy(self)
-        chosen.__dict__.pop("non_finite", None)
+        if "non_finite" in self.__dict__:
+            chosen.__dict__["non_finite"] = torch.isin(index.cpu(), self.non_finite).nonzero().flatten()
         chosen._reader = SubsetReader(self._reader, index.cpu().numpy())
         return chosen
 
@@ -171,9 +187,32 @@ def rows_in_memory(rows: AnyRows) -> Tensor:
     return rows if isinstance(rows, Tensor) else rows.some()
 
 
+def all_in_memory(rows: AnyRows, argument: str) -> Tensor:
+    """The rows, where they are in memory.
+
+    Args:
+        rows: Rows ``(rows, *data_shape)``.
+        argument: How an error names them.
+
+    Raises:
+        ValueError: If they are streamed.
+    """
+    if isinstance(rows, StreamedRows):
+        raise ValueError(
+            f"{argument} are streamed rows, and here all of them are needed in memory: give some of them as a tensor, "
+            f"such as {argument}[:1000]"
+        )
+    return rows
+
+
 def rows_at_once(rows: AnyRows) -> int:
     """How many rows to take at a time where all are gone over."""
     return max(1, _BLOCK_NUMBERS // rows.shape[1:].numel())
+
+
+def taken(rows: AnyRows, index: Tensor) -> AnyRows:
+    """Some of the rows, by their numbers from 0; streamed rows stay so."""
+    return rows[index] if isinstance(rows, Tensor) else rows.subset(index)
 
 
 def blocks_of(rows: AnyRows) -> Iterable[Tensor]:

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from pyrovae.data import AnyRows
+
 # Rows are taken in blocks of a fixed size, and draws in blocks that follow from it, so that what is drawn depends on
 # nothing that the caller chooses to save memory.
 ROWS_PER_BLOCK = 64
@@ -12,9 +14,9 @@ _EVALUATIONS = 8192
 _NUMBERS = 2**23
 
 
-def evaluations_at_once(rows: Tensor) -> int:
+def evaluations_at_once(rows: AnyRows) -> int:
     """Evaluations of the model at a time, for rows ``(rows, *data_shape)``."""
-    return max(1, min(_EVALUATIONS, _NUMBERS // rows[0].numel()))
+    return max(1, min(_EVALUATIONS, _NUMBERS // rows.shape[1:].numel()))
 
 
 def draws_at_once(rows: Tensor) -> int:

@@ -32,7 +32,7 @@ class Conditional:
         self, vae: ConditionalVAE, rows: ModelRows, names: Sequence[str], chosen: Sequence[int], device: torch.device
     ) -> None:
         self.vae, self.data, self.device = vae, rows.data, device
-        self.chosen, self.joined = list(chosen), rows.test[list(chosen)].to(device)
+        self.chosen, self.joined = list(chosen), rows.test[torch.tensor(chosen)].to(device)
         self.classes = [name.removeprefix("label=") for name in names][:_MOST_CLASSES]
         self.one_hot = torch.eye(len(names), device=device)[: len(self.classes)]
         self.some = f"; {len(self.classes)} of {len(names)} classes" if len(self.classes) < len(names) else ""

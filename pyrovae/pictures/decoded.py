@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import plots
-from pyrovae.data import DataSplits
+from pyrovae.data import AnyRows, DataSplits
 from pyrovae.models import VAE, Autoencoder
 from pyrovae.models.looking import TRAVERSED
 from pyrovae.pictures.codes import Codes
@@ -33,10 +33,10 @@ class Decoded:
         device: where the weights are.
     """
 
-    def __init__(self, vae: VAE, data: DataSplits, rows: Sequence[int], device: torch.device) -> None:
+    def __init__(self, vae: VAE, data: DataSplits[AnyRows], rows: Sequence[int], device: torch.device) -> None:
         self.vae, self.data, self.device = vae, data, device
         self.rows = list(rows)
-        self.x = data.test[self.rows].to(device)
+        self.x = data.test[torch.tensor(self.rows)].to(device)
         self.names = row_names(data, self.rows)
 
     def interpolation(self) -> "Figure":
@@ -106,19 +106,19 @@ class Decoded:
         )
 
 
-def row_names(data: DataSplits, rows: Sequence[int]) -> list[str]:
+def row_names(data: DataSplits[AnyRows], rows: Sequence[int]) -> list[str]:
     """What test rows are called in pictures."""
     labels = data.test_labels
     return [f"row {row}" if labels is None else f"row {row}, class {labels[row].item()}" for row in rows]
 
 
 def draw_interpolation(
-    model: VAE | Autoencoder, data: DataSplits, rows: Sequence[int], device: torch.device, title: str
+    model: VAE | Autoencoder, data: DataSplits[AnyRows], rows: Sequence[int], device: torch.device, title: str
 ) -> "Figure":
     """From each test row to the next one."""
     if len(rows) < 2:
         raise ValueError("one row has none to go to: give --rows two or more")
-    x, names = data.test[list(rows)].to(device), row_names(data, rows)
+    x, names = data.test[torch.tensor(rows)].to(device), row_names(data, rows)
     images = model.interpolate(x[:-1], x[1:], _STEPS)
     return plots.interpolation(
         images.cpu(),

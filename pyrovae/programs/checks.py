@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pyrovae.data import AnyRows, StreamedRows, rows_at_once
+from pyrovae.data import AnyRows, StreamedRows, all_in_memory, rows_at_once
 
 
 def check_positive(**numbers: int | None) -> None:
@@ -29,12 +29,7 @@ def check_rows(x: Tensor, argument: str) -> None:
     Raises:
         ValueError: no tensor of numbers, no rows, infinite values.
     """
-    if isinstance(x, StreamedRows):
-        raise ValueError(
-            f"{argument} are streamed rows, and here all of them are needed in memory: give some of them as a tensor, "
-            f"such as {argument}[:1000]"
-        )
-    check_any_rows(x, argument)
+    check_any_rows(all_in_memory(x, argument), argument)
 
 
 def check_any_rows(x: AnyRows, argument: str) -> None:

@@ -72,7 +72,7 @@ def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, abo
     pair, module = (run.model, run.guide), run.module
     if isinstance(module, ConditionalVAE):
         # The programs of x alone, so that pictures are of x.
-        pair = module.given(module.split(rows.test.to(device))[1])
+        pair = module.given(module.split(rows.test[:PICTURE_ROWS].to(device))[1])
     try:
         means = reconstruct_rows(*pair, x.to(device)).cpu()
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and x.dim() == 4:

@@ -29,6 +29,7 @@ _ASIDE = {
     "model",
     "data",
     "data_root",
+    "stream",
     "num_samples",
     "chunk_size",
     "device",

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.data import AnyRows
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
 from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
-from pyrovae.programs import check_rows
+from pyrovae.programs import check_any_rows
 from pyrovae.runs.storage import Run
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class ScoringOptions:
 
 def score_rows(
     run: Run,
-    x: Tensor,
+    x: AnyRows,
     options: ScoringOptions,
     table: Path,
     provenance: Mapping[str, Any],
@@ -76,7 +77,7 @@ def score_rows(
 
     Args:
         run: the pair with its weights.
-        x: rows ``(rows, *data_shape)``, on the device of the weights.
+        x: rows ``(rows, *data_shape)``, on the device of the weights; or ``data.StreamedRows``.
         options: what to compute.
         table: the CSV file.
         provenance: ``DataSplits.provenance()`` of the rows.
@@ -92,7 +93,7 @@ def score_rows(
     """
     import pandas as pd
 
-    check_rows(x, "x")
+    check_any_rows(x, "x")
     rows_per_write = _rows_per_write(x, options)
     asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
     beside = table.with_name(f"{table.name}.json")
@@ -143,7 +144,7 @@ def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "
     return frame
 
 
-def _rows_per_write(x: Tensor, options: ScoringOptions) -> int:
+def _rows_per_write(x: AnyRows, options: ScoringOptions) -> int:
     """Rows that are annealed together; a part holds a whole number of such blocks."""
     if not options.ais:
         return _ROWS_PER_PART

@@ -101,7 +101,7 @@ class Comparison:
         True
     """
 
-    def __init__(self, data: DataSplits, settings: Settings) -> None:
+    def __init__(self, data: DataSplits[Tensor], settings: Settings) -> None:
         if data.train_labels is None or data.test_labels is None:
             raise ValueError(
                 f"{data.name} has no labels; expected a class for each row, to learn from and to compare predictions "

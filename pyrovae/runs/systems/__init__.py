@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pyrovae.data import DataSplits
+from pyrovae.data import AnyRows, DataSplits
 from pyrovae.runs.objective_options import as_option
 from pyrovae.runs.systems.autoencoder import PlainAutoencoder
 from pyrovae.runs.systems.conditional_vae import CONDITIONS, Conditional
@@ -58,7 +58,9 @@ def check_system(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     check_corruption(config)
 
 
-def model_rows(config: Mapping[str, Any], data: DataSplits, covariates: Mapping[str, str] | None = None) -> ModelRows:
+def model_rows(
+    config: Mapping[str, Any], data: DataSplits[AnyRows], covariates: Mapping[str, str] | None = None
+) -> ModelRows:
     """The rows of a data set as the programs of a configuration take them.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae.data import DataSplits
+from pyrovae.data import AnyRows, DataSplits, value_range
 from pyrovae.models import Autoencoder
 from pyrovae.programs import Program
 from pyrovae.runs.part import Part
@@ -25,13 +25,15 @@ class PlainAutoencoder(System):
 
     def why_not(self, option: str) -> str:
         """Most of them are of a density."""
+        if option == "stream":
+            return ", as it is fitted to rows in memory"
         if option in ("precision", "step"):
             return super().why_not(option)
         of_density = option in (*DENSITY_OPTIONS, "missing", "missing_indicators")
         return ", as it has no p(x)" if of_density else super().why_not(option)
 
     def rows(
-        self, config: Mapping[str, Any], data: DataSplits, covariates: Mapping[str, str] | None = None
+        self, config: Mapping[str, Any], data: DataSplits[AnyRows], covariates: Mapping[str, str] | None = None
     ) -> ModelRows:
         """The rows as they are.
 
@@ -39,7 +41,7 @@ class PlainAutoencoder(System):
             ValueError: values outside [0, 1] under the cross-entropy.
         """
         if config["reconstruction_loss"] == "cross_entropy" and data.support not in ("binary", "unit_interval"):
-            low, high = (end.item() for end in data.train.aminmax())
+            low, high = value_range(data.train)
             raise ValueError(
                 f"--reconstruction-loss cross_entropy is for values in [0, 1], and the data range from {low:g} to "
                 f"{high:g}: scale them, or take --reconstruction-loss squared_error"

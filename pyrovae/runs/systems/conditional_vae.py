@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import DataSplits, column_covariates, label_covariates
+from pyrovae.data import AnyRows, DataSplits, all_in_memory, column_covariates, label_covariates
 from pyrovae.models import ConditionalVAE
 from pyrovae.programs import check_support, evaluation_mode, isolated_rng
 from pyrovae.runs.imports import users_errors
@@ -40,12 +40,14 @@ class Conditional(System):
             )
 
     def why_not(self, option: str) -> str:
-        """Missing entries are not looked for in rows that hold c too."""
+        """Missing entries are not looked for in rows that hold c too; c is put behind rows in memory."""
+        if option == "stream":
+            return ", as c is put behind its rows in memory"
         missing = option in ("missing", "missing_indicators")
         return ", as its rows have to be complete" if missing else super().why_not(option)
 
     def rows(
-        self, config: Mapping[str, Any], data: DataSplits, covariates: Mapping[str, str] | None = None
+        self, config: Mapping[str, Any], data: DataSplits[AnyRows], covariates: Mapping[str, str] | None = None
     ) -> ModelRows:
         """The rows x with what is known of each behind it.
 
@@ -62,7 +64,7 @@ class Conditional(System):
                 f"{', '.join(covariates)}: give data with the same"
             )
         splits = ((data.train, known.train), (data.validation, known.validation), (data.test, known.test))
-        train, validation, test = (torch.cat([x.flatten(1), c], 1) for x, c in splits)
+        train, validation, test = (torch.cat([all_in_memory(x, data.name).flatten(1), c], 1) for x, c in splits)
         of_values = None if data.train_transform is None else _of_values(data.train_transform, data.data_shape)
         return ModelRows(data, train, validation, test, of_values, known)
 
@@ -73,8 +75,9 @@ class Conditional(System):
             ValueError: the first value outside the support.
         """
         if isinstance(module, ConditionalVAE):
-            with isolated_rng(0, rows.train.device):
-                train = rows.train if rows.train_transform is None else rows.train_transform(rows.train)
+            train = all_in_memory(rows.train, rows.data.name)
+            with isolated_rng(0, train.device):
+                train = train if rows.train_transform is None else rows.train_transform(train)
             x, c = module.split(train)
             with evaluation_mode(module.model, module.guide):
                 check_support(*module.given(c), x)

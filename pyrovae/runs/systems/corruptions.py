@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.data import Corruption, DataSplits, GaussianNoise, Masking, SaltAndPepper
+from pyrovae.data import AnyRows, Corruption, DataSplits, GaussianNoise, Masking, SaltAndPepper, value_range
 
 CORRUPTION_OPTIONS = ("corruption", "corruption_level")
 
@@ -45,14 +45,14 @@ def check_corruption(config: Mapping[str, Any]) -> None:
         )
 
 
-def check_corrupted_values(config: Mapping[str, Any], data: DataSplits) -> None:
+def check_corrupted_values(config: Mapping[str, Any], data: DataSplits[AnyRows]) -> None:
     """Refuse salt and pepper, which are 0 and 1, on values of another range.
 
     Raises:
         ValueError: the range of the values.
     """
     if config.get("corruption") == "salt-and-pepper" and data.support not in ("binary", "unit_interval"):
-        low, high = (end.item() for end in data.train.aminmax())
+        low, high = value_range(data.train)
         raise ValueError(
             f"--corruption salt-and-pepper sets entries to 0 or 1, and the data range from {low:g} to {high:g}: scale "
             "them to [0, 1], or take --corruption gaussian or masking"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from pyrovae.data import Covariates, DataSplits
+from pyrovae.data import AnyRows, Covariates, DataSplits
 from pyrovae.programs import Program, observes_bits
 from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, OBJECTIVE_OPTIONS
 from pyrovae.runs.part import PARTS
@@ -55,17 +55,17 @@ class ModelRows:
 
     Attributes:
         data: the rows x that have a density, their labels and where they come from.
-        train: training rows, ``(rows, *row_shape)``.
+        train: training rows, ``(rows, *row_shape)``, in memory or streamed.
         validation: validation rows.
         test: test rows.
         train_transform: applied to each training batch, or None.
         covariates: what is known of each row beside x, where the system takes it.
     """
 
-    data: DataSplits
-    train: Tensor
-    validation: Tensor
-    test: Tensor
+    data: DataSplits[AnyRows]
+    train: AnyRows
+    validation: AnyRows
+    test: AnyRows
     train_transform: Callable[[Tensor], Tensor] | None
     covariates: Covariates | None = None
 
@@ -126,7 +126,7 @@ class System(ABC):
         return ", which it has no use for"
 
     def rows(
-        self, config: Mapping[str, Any], data: DataSplits, covariates: Mapping[str, str] | None = None
+        self, config: Mapping[str, Any], data: DataSplits[AnyRows], covariates: Mapping[str, str] | None = None
     ) -> ModelRows:
         """The rows as the system's programs take them.
 

@@ -16,7 +16,7 @@ class TwoLayers(System):
 
     name = "two-layer-vae"
     title = "two-layer VAE"
-    options = (*DENSITY_OPTIONS, "missing", "missing_indicators", "upper_dim")
+    options = (*DENSITY_OPTIONS, "missing", "missing_indicators", "stream", "upper_dim")
     # Guide and model draw z1 and z2 in opposite orders, which TraceMeanField_ELBO is not right for.
     default_objective = "pyrovae.objectives.Trace_ELBO"
 

@@ -14,7 +14,7 @@ class PlainVAE(System):
 
     name = "vae"
     title = "variational autoencoder"
-    options = (*DENSITY_OPTIONS, "missing", "missing_indicators")
+    options = (*DENSITY_OPTIONS, "missing", "missing_indicators", "stream")
 
     def build(self, config: Mapping[str, Any], facts: Facts) -> VAE:
         """The VAE of a configuration."""
