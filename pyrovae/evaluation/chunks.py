@@ -1,7 +1,7 @@
 """The joint density of many draws: a chunk at a time, by recorded operations where there are many chunks."""
 
 import math
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pyro
@@ -47,7 +47,8 @@ class LogJoint:
         num_draws = len(next(iter(latents.values())))
         if self._replay is None:
             chunks = math.ceil(self.num_draws / step)
-            self._replay = Replay(self._of_chunk, self._tensors, "auto", chunks, rounding=_ROUNDING)
+            function, weights = partial(_of_chunk, self.sampler), partial(_tensors, self.sampler)
+            self._replay = Replay(function, weights, "auto", chunks, rounding=_ROUNDING)
         parts = []
         for start in range(0, num_draws, step):
             log_joint = self._replay(rows, *(value[start : start + step] for value in latents.values()))[0]
@@ -63,18 +64,16 @@ class LogJoint:
         most = min(_EVALUATIONS, evaluations_at_once(rows), int(self.memory_gib * 2**30) // self._bytes)
         return max(1, most // len(rows))
 
-    def _of_chunk(self, rows: Tensor, *values: Tensor) -> tuple[Tensor]:
-        return (self.sampler.log_joint(rows, dict(zip(self.sampler.structure.latent_event_dims, values, strict=True))),)
 
-    def _tensors(self) -> list[Tensor]:
-        return list(_tensors(self.sampler))
+def _of_chunk(sampler: Sampler, rows: Tensor, *values: Tensor) -> tuple[Tensor]:
+    return (sampler.log_joint(rows, dict(zip(sampler.structure.latent_event_dims, values, strict=True))),)
 
 
-def _tensors(sampler: Sampler) -> Iterator[Tensor]:
-    for module in (*owned_modules(sampler.model, sampler.guide), *sampler.structure.modules):
-        yield from module.state_dict(keep_vars=True).values()
-    for _, value in pyro.get_param_store().named_parameters():
-        yield value
+def _tensors(sampler: Sampler) -> list[Tensor]:
+    """All that a density depends on beside its arguments."""
+    modules = (*owned_modules(sampler.model, sampler.guide), *sampler.structure.modules)
+    of_modules = [tensor for module in modules for tensor in module.state_dict(keep_vars=True).values()]
+    return of_modules + [value for _, value in pyro.get_param_store().named_parameters()]
 
 
 class _Allocations(TorchDispatchMode):

@@ -96,6 +96,8 @@ class LabelledLoop:
                 for epoch in range(1, schedule.epochs + 1):
                     self._epoch(epoch, batches, optimizer, bar)
             finally:
+                # It knows the loop: together they would stay until the garbage collector comes.
+                del self.gradient_step
                 self.programs.load_state_dict(self.best_weights)
                 self.programs.eval()
 

@@ -38,16 +38,14 @@ class BatchTerms:
         stepping: Stepping,
         batches: int,
     ) -> None:
-        self.sampler, self.objective, self.precision = sampler, objective, precision
-        self.schedules = {name: value for name, value in vars(objective).items() if isinstance(value, Schedule)}
-        self.progress = 0.0
+        self.terms = _Terms(sampler, objective, precision)
         self.step = GradientStep(
-            self._plain,
+            self.terms.plain,
             parameters,
             weights,
             stepping,
             batches,
-            recordable=self._given_weights,
+            recordable=self.terms.given_weights,
             # A compiler leaves out roundings to bfloat16 that the layers do one by one.
             rounding=SINGLE if precision == "32" else BFLOAT16,
         )
@@ -59,15 +57,24 @@ class BatchTerms:
             x: rows ``(rows, *data_shape)``.
             progress: the fraction of the run's steps that is done.
         """
-        self.progress = progress
-        moving = [torch.tensor(schedule(progress), device=x.device) for schedule in self.schedules.values()]
+        self.terms.progress = progress
+        moving = [torch.tensor(schedule(progress), device=x.device) for schedule in self.terms.schedules.values()]
         return self.step(x, *moving)
 
-    def _plain(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
+
+class _Terms:
+    """The terms at the present progress, which is no tensor, or with the weights that it moves as arguments."""
+
+    def __init__(self, sampler: Sampler, objective: Objective, precision: Precision) -> None:
+        self.sampler, self.objective, self.precision = sampler, objective, precision
+        self.schedules = {name: value for name, value in vars(objective).items() if isinstance(value, Schedule)}
+        self.progress = 0.0
+
+    def plain(self, x: Tensor, *_: Tensor) -> dict[str, Tensor]:
         return self._terms(self.objective, x, self.progress)
 
-    def _given_weights(self, x: Tensor, *moving: Tensor) -> dict[str, Tensor]:
-        """The same with weights that move as arguments: nothing else may depend on the progress."""
+    def given_weights(self, x: Tensor, *moving: Tensor) -> dict[str, Tensor]:
+        # Nothing else may depend on the progress.
         objective = copy.copy(self.objective)
         vars(objective).update(zip(self.schedules, moving, strict=True))
         return self._terms(objective, x, math.nan)

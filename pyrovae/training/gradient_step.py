@@ -1,12 +1,14 @@
 """The terms of a loss and its gradient, by recorded operations where that pays."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pyrovae.recording import SINGLE, Replay, Stepping
 
+Outputs = tuple[Tensor | None, ...]
 LossTerms = Callable[..., dict[str, Tensor]]
 """From the tensors of a batch to numbers by name; the first is the loss."""
 
@@ -37,14 +39,14 @@ class GradientStep:
         recordable: LossTerms | None = None,
         rounding: float = SINGLE,
     ) -> None:
-        self.parameters = list(parameters)
-        self.names: list[str] = []
+        self.parameters, self.names = list(parameters), list[str]()
+        outputs = partial(_outputs, self.parameters, self.names)
         self.replay = Replay(
-            lambda *batch: self._outputs(terms(*batch)),
+            partial(_composed, outputs, terms),
             weights,
             stepping,
             calls,
-            recordable=lambda *batch: self._outputs((recordable or terms)(*batch)),
+            recordable=partial(_composed, outputs, recordable or terms),
             rounding=rounding,
         )
 
@@ -56,10 +58,14 @@ class GradientStep:
         assert values is not None
         return values
 
-    def _outputs(self, terms: dict[str, Tensor]) -> tuple[Tensor | None, ...]:
-        self.names = list(terms)
-        loss = terms[self.names[0]]
-        values = torch.stack([value.detach().to(loss.dtype) for value in terms.values()])
-        if not self.parameters:
-            return (values,)
-        return values, *torch.autograd.grad(loss, self.parameters, allow_unused=True)
+
+# Not methods: a step that knew itself would stay, with all that it knows, until the garbage collector comes.
+def _composed(outputs: Callable[[dict[str, Tensor]], Outputs], terms: LossTerms, *batch: Tensor) -> Outputs:
+    return outputs(terms(*batch))
+
+
+def _outputs(parameters: list[Tensor], names: list[str], terms: dict[str, Tensor]) -> Outputs:
+    names[:] = terms
+    loss = terms[names[0]]
+    values = torch.stack([value.detach().to(loss.dtype) for value in terms.values()])
+    return values, *(torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ())

@@ -94,6 +94,9 @@ class TrainingLoop:
             except KeyboardInterrupt:
                 self.trouble.check_warm_up(self._part(), self.progress)
                 raise
+            finally:
+                # They know the loop: together they would stay until the garbage collector comes.
+                del self.step, self.judge
 
     def _epochs(
         self,

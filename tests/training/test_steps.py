@@ -1,7 +1,9 @@
 """Steps by recorded operations against steps that run the programs: the same losses, weights and draws."""
 
+import gc
 import os
 import shutil
+import weakref
 
 import pyro
 import pyro.distributions as dist
@@ -12,7 +14,7 @@ from problems import bits, small_vae
 from torch import nn
 from users_parts import CorrelatedNormal, Gamma, StudentT
 
-from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, log_weights, networks, posteriors, priors
 from pyrovae.objectives import IWAE, Linear, TraceMeanField_ELBO
 from pyrovae.objectives.named import OBJECTIVES
 from pyrovae.recording import Replay
@@ -176,6 +178,21 @@ def test_the_callers_random_state_stays():
     vae, state = small_vae(), torch.get_rng_state()
     fit(vae, bits(60), "recorded")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("step", ["plain", "recorded"])
+def test_a_fit_keeps_nothing_of_the_model(step):
+    vae = small_vae()
+    gone = weakref.ref(vae)
+    gc.collect()
+    gc.disable()
+    try:
+        fit(vae, bits(60), step)
+        log_weights(vae.model, vae.guide, bits(60), 10)
+        del vae
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_another_step_is_refused():
