@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config
 
 from pyrovae.recording import Replay
 from pyrovae.recording.record import record
@@ -240,12 +241,10 @@ def test_draws_that_lead_nowhere_are_kept_for_those_after_them():
     assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(recorded, plain, strict=True))
 
 
-def test_without_a_compiler_the_recorded_operations_run(monkeypatch):
-    config = pytest.importorskip("torch._inductor.config")
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(config, "force_disable_caches", True)
+def test_without_a_compiler_the_recorded_operations_run():
     step = replay(noisy, stepping="compiled")
-    recorded, _ = run(step, batches(4, rows=5))
+    with config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
+        recorded, _ = run(step, batches(4, rows=5))
     plain, _ = run(noisy, batches(4, rows=5))
     assert step.way == "recorded"
     assert all(torch.equal(ours[1], theirs[1]) for ours, theirs in zip(recorded, plain, strict=True))
