@@ -1,6 +1,7 @@
 """Calling a function by its recorded operations, for as long as these give what the function gives."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -64,7 +65,8 @@ class Replay:
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
         self._shapes: object = None
-        self._same_shapes, self._checks, self._calls_since_check = 0, 0, 0
+        self._calls_of: Counter[str] = Counter()
+        self._checks, self._calls_since_check = 0, 0
 
     @property
     def way(self) -> str:
@@ -95,12 +97,12 @@ class Replay:
         return self.function(*inputs)
 
     def _is_time(self, shapes: object) -> bool:
-        # Batches of one shape follow one another; the last of an epoch may have another.
-        self._same_shapes = self._same_shapes + 1 if shapes == self._shapes else 1
+        # The last batch of an epoch may have a shape of its own: that of most batches comes first to a hundred.
         self._shapes = shapes
         if self.stepping != "auto":
             return True
-        return self._same_shapes > _CALLS_BEFORE_RECORDING and self.calls_left >= _CALLS_WORTH_RECORDING
+        self._calls_of[str(shapes)] += 1
+        return self._calls_of[str(shapes)] > _CALLS_BEFORE_RECORDING and self.calls_left >= _CALLS_WORTH_RECORDING
 
     def _record(self, inputs: tuple[Tensor, ...]) -> None:
         # Imported when needed: it takes half a second.

@@ -84,6 +84,14 @@ def test_auto_records_after_a_hundred_calls_where_many_are_to_come():
     assert long.reason == ""
 
 
+def test_the_last_batches_of_epochs_do_not_keep_auto_from_recording():
+    step = replay(noisy, stepping="auto", calls=1000)
+    for _ in range(11):
+        run(step, [*batches(10), *batches(1, rows=3)])
+    assert step.way == "recorded"
+    assert step._shapes[0][0] == (4, 2)
+
+
 def test_other_shapes_go_through_the_function():
     step = replay(noisy)
     recorded, _ = run(step, [*batches(3), *batches(1, rows=3), *batches(3)])
