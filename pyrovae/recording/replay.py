@@ -34,9 +34,9 @@ class Replay:
     """A function of tensors that is recorded once it has been called often enough.
 
     Each recording is checked against the function itself: at the two calls after it is made, and at each five-hundredth
-    call. There both run, from the same random state, and values, what they wrote, and the random state
-    that they leave have to agree; what the function gave is what counts. Where they do not, and where the function
-    cannot be recorded, it is called itself from then on, and ``reason`` says why.
+    call. There both run, from the same random state, and values, what they wrote, and the random state that they leave
+    have to agree; what the function gave is what counts. Where they do not, and where the function cannot be recorded,
+    it is called itself from then on, and ``reason`` says why.
 
     Args:
         function: from tensors to a tuple of tensors, some of which may be None. The first is finite where all is well.
