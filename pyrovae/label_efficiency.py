@@ -121,6 +121,12 @@ def make_parser() -> CommandParser:
         default=40,
         help="passes over all training rows; a network that sees fewer rows makes as many steps",
     )
+    add(
+        "--second-epochs",
+        type=PositiveInt | None,
+        default=None,
+        help="those of the second layer of M1+M2 where --fine-tune-epochs follow; without it as --epochs",
+    )
     add("--batch-size", type=PositiveInt, default=100, help="rows of a step")
     add("--lr", type=PositiveFloat, default=3e-3, help="learning rate of Adam")
     add(
@@ -237,6 +243,7 @@ def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch
         "hidden_dims",
         "second_hidden_dims",
         "epochs",
+        "second_epochs",
         "batch_size",
         "lr",
         "classification_weight",

@@ -48,6 +48,7 @@ class Settings:
         second_hidden_dims: those of the second layer of M1+M2; wide ones learn to do without the class.
         translation: pixels by which those networks may see a training image moved; see ``data.Translation``.
         epochs: passes over all training rows; those who see fewer rows in one make as many steps.
+        second_epochs: those of the second layer of M1+M2, which learns in the first few; None is ``epochs``.
         batch_size: rows of each step.
         lr: learning rate of Adam.
         classification_weight: w of M2.
@@ -65,6 +66,7 @@ class Settings:
     second_hidden_dims: Sequence[int] = (200,)
     translation: int = 0
     epochs: int = 40
+    second_epochs: int | None = None
     batch_size: int = 100
     lr: float = 3e-3
     classification_weight: float = 3.0
@@ -183,13 +185,13 @@ class Comparison:
         )
 
     def _second_layer(self, known: Tensor, seed: int) -> M2:
-        hidden_dims = tuple(self.settings.second_hidden_dims)
+        hidden_dims, epochs = tuple(self.settings.second_hidden_dims), self.settings.second_epochs
         return M2(
             latent_dim=self.settings.m2_latent_dim,
             likelihood=partial(predicted_normal_likelihood, hidden_dims=hidden_dims),
             classifier=partial(MLP, hidden_dims=hidden_dims),
             classification_weight=self.settings.second_classification_weight,
-            epochs=self._epochs(self._unlabelled_rows(known)),
+            epochs=self._epochs(self._unlabelled_rows(known), epochs),
             **{**self._common(seed), "hidden_dims": hidden_dims},
         )
 
@@ -263,10 +265,10 @@ class Comparison:
             return None
         return partial(normal_likelihood, hidden_dims=self.settings.hidden_dims)
 
-    def _epochs(self, rows: int) -> int:
+    def _epochs(self, rows: int, epochs: int | None = None) -> int:
         """Passes over some of the rows that have as many steps as those over all."""
         size = self.settings.batch_size
-        return math.ceil(self.settings.epochs * math.ceil(len(self.labels) / size) / math.ceil(rows / size))
+        return math.ceil((epochs or self.settings.epochs) * math.ceil(len(self.labels) / size) / math.ceil(rows / size))
 
     def _logistic(self, known: Tensor) -> float:
         labelled = known != UNLABELLED
