@@ -18,6 +18,7 @@ LAYERS = [
     {"models"},
     {"objectives"},
     {"recording"},
+    {"checkpoints"},
     {"training"},
     {"semi_supervised"},
     {"evaluation"},

@@ -69,6 +69,24 @@ class RandomState:
         np.random.set_state(self.of_numpy)
         random.setstate(self.of_python)
 
+    def as_plain(self) -> dict[str, Any]:
+        """The states as tensors, numbers and texts."""
+        kind, keys, *rest = self.of_numpy
+        version, internal, gauss = self.of_python
+        return {
+            "torch": self.of_torch,
+            "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *rest],
+            "python": [version, torch.tensor(internal), gauss],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], device: torch.device) -> "RandomState":
+        """What ``as_plain`` gave."""
+        kind, keys, *rest = plain["numpy"]
+        version, internal, gauss = plain["python"]
+        of_numpy = (kind, keys.numpy().astype(np.uint32), *rest)
+        return cls(device, plain["torch"], of_numpy, (version, tuple(internal.tolist()), gauss))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RandomState):
             return NotImplemented

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +64,8 @@ class Replay:
         self.reason = ""
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
+        # How a run that was cut off called it, for arguments of which shapes.
+        self._before: tuple[str, str] | None = None
         self._shapes: object = None
         self._calls_of: Counter[str] = Counter()
         self._checks, self._calls_since_check = 0, 0
@@ -71,6 +73,8 @@ class Replay:
     @property
     def way(self) -> str:
         """How the function is called now: ``"recorded"``, ``"compiled"``, or ``"plain"``, with the reason if any."""
+        if self._before is not None:
+            return self._before[0]
         if self._recorded is None:
             return f"plain: {self.reason}" if self.reason else "plain"
         return "recorded" if self._compiled is None else "compiled"
@@ -81,12 +85,14 @@ class Replay:
         if self.reason or self.stepping == "plain":
             return self.function(*inputs)
         shapes = [(tensor.shape, tensor.dtype, tensor.device) for tensor in inputs]
+        if self._before is not None:
+            return self._again(inputs, shapes, *self._before)
         if self._recorded is None and self._is_time(shapes):
             self._record(inputs)
         if self._recorded is None or shapes != self._shapes:
             return self.function(*inputs)
         self._calls_since_check += 1
-        if self._checks or self._calls_since_check >= _CALLS_BETWEEN_CHECKS:
+        if self._is_time_to_check():
             return self._checked(inputs)
         states = generator_states(inputs[0].device)
         outputs = (self._compiled or self._recorded)(*inputs)
@@ -96,6 +102,43 @@ class Replay:
         set_generator_states(states, inputs[0].device)
         return self.function(*inputs)
 
+    def state(self) -> dict[str, Any]:
+        """What a run that goes on from here needs to call the function in the same ways, as numbers and texts."""
+        way, shapes = self._before or (self.way, str(self._shapes))
+        return {
+            "way": way,
+            "shapes": shapes,
+            "reason": self.reason,
+            "calls_left": self.calls_left,
+            "calls_of": dict(self._calls_of),
+            "checks": self._checks,
+            "calls_since_check": self._calls_since_check,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave: what was recorded then is recorded again when it is needed."""
+        self.reason, self.calls_left, self._calls_of = state["reason"], state["calls_left"], Counter(state["calls_of"])
+        self._checks, self._calls_since_check = state["checks"], state["calls_since_check"]
+        if state["way"] in ("recorded", "compiled"):
+            self._before = state["way"], state["shapes"]
+
+    def _again(
+        self, inputs: tuple[Tensor, ...], shapes: object, way: str, shapes_before: str
+    ) -> tuple[Tensor | None, ...]:
+        """Record once more what was recorded before; what it gives counts where it would have counted then."""
+        if str(shapes) != shapes_before:
+            return self.function(*inputs)
+        self._before, self._shapes = None, shapes
+        checks, calls = self._checks, self._calls_since_check
+        self._record(inputs, compiles=way == "compiled")
+        if self._recorded is None:
+            return self.function(*inputs)
+        self._checks, self._calls_since_check = checks, calls + 1
+        return self._checked(inputs, unasked=not self._is_time_to_check())
+
+    def _is_time_to_check(self) -> bool:
+        return self._checks > 0 or self._calls_since_check >= _CALLS_BETWEEN_CHECKS
+
     def _is_time(self, shapes: object) -> bool:
         # The last batch of an epoch may have a shape of its own: that of most batches comes first to a hundred.
         self._shapes = shapes
@@ -104,7 +147,7 @@ class Replay:
         self._calls_of[str(shapes)] += 1
         return self._calls_of[str(shapes)] > _CALLS_BEFORE_RECORDING and self.calls_left >= _CALLS_WORTH_RECORDING
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+    def _record(self, inputs: tuple[Tensor, ...], compiles: bool | None = None) -> None:
         # Imported when needed: it takes half a second.
         from pyrovae.recording.record import record
 
@@ -114,7 +157,9 @@ class Replay:
             self._recorded = record(self.recordable, tuple(_copies(inputs)), weights)
             self._checks = _CHECKS
             copies = tuple(_copies(inputs))
-            if self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(copies)):
+            if compiles is None:
+                compiles = self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(copies))
+            if compiles:
                 self._compile(copies)
         except CannotRecordError as error:
             self._give_up(str(error))
@@ -142,7 +187,8 @@ class Replay:
         except Exception:  # no compiler, or one that fails: the recorded operations are as right
             self._compiled = None
 
-    def _checked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+    def _checked(self, inputs: tuple[Tensor, ...], *, unasked: bool = False) -> tuple[Tensor | None, ...]:
+        """What the function gives, or, where it was not the time for a check, what its operations do."""
         assert self._recorded is not None
         device = inputs[0].device
         state, weights = RandomState.now(device), list(self.weights())
@@ -155,7 +201,8 @@ class Replay:
         outputs = self.function(*inputs)
         if not _is_finite(outputs[0]):
             return outputs
-        self._checks, self._calls_since_check = max(self._checks - 1, 0), 0
+        if not unasked:
+            self._checks, self._calls_since_check = max(self._checks - 1, 0), 0
         now = list(self.weights())
         if drawn != RandomState.now(device):
             difference = "other random draws"
@@ -169,7 +216,10 @@ class Replay:
             self._compiled, self._checks = None, _CHECKS
         elif difference:
             self._give_up(f"its recorded operations gave {difference}")
-        return outputs
+        if difference or not unasked:
+            return outputs
+        _restore(weights, written)
+        return replayed
 
     def _give_up(self, reason: str) -> None:
         self._recorded, self._compiled, self.reason = None, None, reason

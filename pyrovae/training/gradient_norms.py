@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,16 @@ class GradientNorms:
             gradients = [p.grad for p in parameters if p.grad is not None and not p.grad.is_sparse]
             if gradients:
                 self._pending.append((step, torch.stack(torch._foreach_norm(gradients)).norm()))
+
+    def state(self) -> dict[str, Any]:
+        """What was measured, as numbers."""
+        found = self.explosion()
+        return {"recent": list(self._recent), "found": None if found is None else astuple(found)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+        self._found = None if state["found"] is None else Explosion(*state["found"])
+        self._recent = deque(state["recent"], maxlen=_WINDOW)
 
     def explosion(self) -> Explosion | None:
         """The first norm above a thousand times the running median of the hundred before it; None without one."""

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyrovae.checkpoints import Keeper
+from pyrovae.checkpoints.store import State
 from pyrovae.data import AnyRows
 from pyrovae.objectives import KlForm, Objective
 from pyrovae.programs import (
@@ -27,8 +30,10 @@ from pyrovae.programs import (
 from pyrovae.recording import Stepping
 from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.batches import batches_of
+from pyrovae.training.continuation import restore, state_of
 from pyrovae.training.diagnosis import first_non_finite_site
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
+from pyrovae.training.skipping import Skipped
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
 
 
@@ -45,6 +50,8 @@ class TrainingLoop:
         train_transform: Callable[[Tensor], Tensor] | None,
         precision: Precision,
         stepping: Stepping,
+        clip_norm: float | None,
+        max_skipped_steps: int,
     ) -> None:
         self.sampler, self.objective, self.outside = sampler, objective, outside
         self.model, self.guide, self.structure = sampler.model, sampler.guide, sampler.structure
@@ -54,7 +61,14 @@ class TrainingLoop:
         self.weights = Weights.of(self.model, self.guide, self.structure)
         self.weights.check_trainable()
         self.history: list[EpochTerms] = []
+        # The epoch under way, counted from 1, and the steps of it that are done.
+        self.epoch, self.step_of_epoch = 1, 0
         self.steps_done, self.last_step, self.progress = 0, 0, 0.0
+        self.totals = torch.zeros(len(TERMS), dtype=torch.float64)
+        self.seconds = 0.0
+        self.stopped_early = False
+        self.skipped = Skipped(max_skipped_steps)
+        self.clip_norm = clip_norm
         self.said_why_plain = False
         self.best_epoch = 0
         self.best_objective = float("-inf")
@@ -63,8 +77,12 @@ class TrainingLoop:
         # Where signs of trouble are looked for: on validation rows, else on the first of the epoch as they were given.
         self.looked_at: list[Tensor]
         self.validates: bool
+        self.moved: list[Tensor]
         self.step: BatchTerms
         self.judge: BatchTerms
+        self.optimizer: torch.optim.Optimizer
+        self.shuffler: torch.Generator
+        self.shuffler_state: Tensor
 
     def run(
         self,
@@ -75,22 +93,32 @@ class TrainingLoop:
         make_optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         seed: int,
         progress: bool,
+        keeper: Keeper,
+        kept: State | None,
     ) -> FitResult:
         """Train, epoch after epoch, and put the best weights back."""
         # A parameter that is held needs no gradient.
-        moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
-        optimizer = make_optimizer(moved)
+        self.moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
+        self.optimizer = make_optimizer(self.moved)
+        self.totals = self.totals.to(train.device)
         self.validates = validation is not None
         self.looked_at = [] if validation is None else [validation[:ROWS]]
         # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.
-        shuffler = torch.Generator().manual_seed(seed)
+        self.shuffler = torch.Generator().manual_seed(seed)
+        self.shuffler_state = self.shuffler.get_state()
         self.last_step = epochs * -(-len(train) // batch_size) - 1
-        self.step = self._batch_terms(moved, self.last_step + 1)
+        self.step = self._batch_terms(self.moved, self.last_step + 1)
         self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
         with tqdm(total=self.last_step + 1, disable=not progress, desc="fitting", unit="step") as bar:
             self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=progress)
+            if kept is not None:
+                restore(self, kept)
+                bar.update(self.steps_done)
             try:
-                return self._epochs(train, validation, epochs, batch_size, optimizer, shuffler, seed, bar)
+                with keeper:
+                    self._epochs(train, validation, epochs, batch_size, seed, bar, keeper)
+                    keeper.keep(partial(state_of, self), self.steps_done)
+                return self._finish()
             except KeyboardInterrupt:
                 self.trouble.check_warm_up(self._part(), self.progress)
                 raise
@@ -104,19 +132,15 @@ class TrainingLoop:
         validation: AnyRows | None,
         epochs: int,
         batch_size: int,
-        optimizer: torch.optim.Optimizer,
-        shuffler: torch.Generator,
         seed: int,
         bar: "tqdm[Any]",
-    ) -> FitResult:
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            if not self.validates:
-                self.looked_at = []
-            order = torch.randperm(len(train), generator=shuffler)
+        keeper: Keeper,
+    ) -> None:
+        while self.epoch <= epochs and not self.stopped_early:
+            epoch, start = self.epoch, time.perf_counter() - self.seconds
             terms = {
                 "epoch": epoch,
-                **self._train_epoch(epoch, train, order, batch_size, optimizer, bar),
+                **self._train_epoch(epoch, train, batch_size, bar, keeper, start),
                 **({} if validation is None else self._validate(epoch, validation, batch_size, seed)),
             }
             terms |= {name: schedule(self.progress) for name, schedule in schedules(self.objective).items()}
@@ -140,8 +164,15 @@ class TrainingLoop:
                 refresh=False,
             )
             if self.patience is not None and epoch - self.best_epoch >= self.patience:
-                return self._finish(stopped_early=epoch < epochs)
-        return self._finish(stopped_early=False)
+                self.stopped_early = epoch < epochs
+            self._next_epoch()
+            keeper.after_step(partial(state_of, self), self.steps_done)
+
+    def _next_epoch(self) -> None:
+        self.epoch, self.step_of_epoch, self.seconds = self.epoch + 1, 0, 0.0
+        self.totals.zero_()
+        self.skipped.next_epoch()
+        self.shuffler_state = self.shuffler.get_state()
 
     def _say_why_plain(self, *, progress: bool) -> None:
         reason = self.step.step.replay.reason
@@ -159,31 +190,52 @@ class TrainingLoop:
         self,
         epoch: int,
         train: AnyRows,
-        order: Tensor,
         batch_size: int,
-        optimizer: torch.optim.Optimizer,
         bar: "tqdm[Any]",
+        keeper: Keeper,
+        start: float,
     ) -> EpochTerms:
-        totals = torch.zeros(len(TERMS), dtype=torch.float64, device=train.device)
+        if not self.validates and not self.step_of_epoch:
+            self.looked_at = []
+        order = torch.randperm(len(train), generator=self.shuffler)[self.step_of_epoch * batch_size :]
         with training_mode(self.modules), batches_of(train, batch_size, order) as batches:
-            for step, given in enumerate(batches, start=1):
+            for given in batches:
                 # From 0 at the first step of the run to 1 at the last.
                 self.progress = self.steps_done / self.last_step if self.last_step else 1.0
                 x = given if self.train_transform is None else self.train_transform(given)
                 if not self.validates and sum(map(len, self.looked_at)) < ROWS:
                     self.looked_at.append(x)
                 terms = self._terms(self.step, x, self.progress)
-                if terms is None:
-                    raise self._non_finite(epoch, step, x)
-                self.trouble.gradient_norms.note(self.weights.parameters, self.steps_done + 1)
-                optimizer.step()
-                totals += terms
+                if terms is None or not self._clip():
+                    self._skip(epoch, x)
+                else:
+                    self.optimizer.step()
+                    self.totals += terms
+                    self.skipped.none_now()
                 self.steps_done += 1
+                self.step_of_epoch += 1
                 bar.update()
-            # The last step's weights have been through no loss yet.
-            if not self.weights.finite():
-                raise self._non_finite(epoch, step, x)
-        return _means("train", totals, len(train))
+                # The last step's weights have been through no loss yet.
+                if self.step_of_epoch * batch_size >= len(train) and not self.weights.finite():
+                    raise self._non_finite(epoch, self.step_of_epoch, x)
+                self.seconds = time.perf_counter() - start
+                keeper.after_step(partial(state_of, self), self.steps_done)
+        if self.skipped.most_of(self.step_of_epoch):
+            raise self._failed(*self.skipped.first_of_epoch)
+        return _means("train", self.totals, len(train) - self.skipped.rows)
+
+    def _clip(self) -> bool:
+        """Shorten the gradient if it is too long; False if it is not finite, where that is known."""
+        self.trouble.gradient_norms.note(self.weights.parameters, self.steps_done + 1)
+        if self.clip_norm is None:
+            return True
+        return math.isfinite(torch.nn.utils.clip_grad_norm_(self.moved, self.clip_norm))
+
+    def _skip(self, epoch: int, x: Tensor) -> None:
+        """Leave a step out, unless there were too many or no step can help."""
+        self.skipped.note(epoch, self.step_of_epoch + 1, len(x), self._site(x))
+        if self.skipped.too_many() or not self.weights.finite():
+            raise self._failed(*self.skipped.first_in_a_row)
 
     @torch.no_grad()
     def _validate(self, epoch: int, validation: AnyRows, batch_size: int, seed: int) -> EpochTerms:
@@ -224,26 +276,33 @@ class TrainingLoop:
         loss_and_objective = values[:2].sum()
         return values[1:] if math.isfinite(loss_and_objective) else None
 
+    def _site(self, x: Tensor) -> str:
+        return first_non_finite_site(self.model, self.guide, x) or self.structure.observed[0]
+
     def _non_finite(self, epoch: int, step: int | None, x: Tensor) -> NonFiniteLossError:
-        site = first_non_finite_site(self.model, self.guide, x) or self.structure.observed[0]
-        return NonFiniteLossError(epoch, step, site, self._finish(stopped_early=False, failed=True))
+        return self._failed(epoch, step, self._site(x))
+
+    def _failed(self, epoch: int, step: int | None, site: str) -> NonFiniteLossError:
+        return NonFiniteLossError(epoch, step, site, self._finish(failed=True))
 
     def keep_best(self) -> None:
         """Put the best weights back, and keep the values of ``pyro.param`` statements."""
         self.weights.restore(self.best_weights)
         keep_params(self.model, self.guide, self.structure, self.outside)
 
-    def _finish(self, *, stopped_early: bool, failed: bool = False) -> FitResult:
+    def _finish(self, *, failed: bool = False) -> FitResult:
         self.keep_best()
+        self.trouble.skipped_steps(self.skipped.total, self.steps_done)
         self.trouble.at_end(self.best_epoch, self.looked_at, self._part(), self.progress, failed=failed)
         return FitResult(
             history=self.history,
             best_epoch=self.best_epoch,
-            stopped_early=stopped_early,
+            stopped_early=self.stopped_early,
             params=param_values(self.model, self.guide, self.structure),
             kl_forms=self.kl_forms,
             signs_of_trouble=self.trouble.said,
             stepping=self.step.step.replay.way,
+            skipped_steps=self.skipped.total,
         )
 
 

@@ -31,6 +31,7 @@ class FitResult:
             a scale on its floor, a warm-up that fills the run, gradients that explode. Empty where nothing did.
         stepping: how the programs ran in the last steps: ``"plain"``, ``"recorded"`` or ``"compiled"``; where they
             could not be recorded, ``"plain: "`` and the reason.
+        skipped_steps: steps that were left out, as their loss or gradient was not finite.
     """
 
     history: list[EpochTerms]
@@ -40,6 +41,7 @@ class FitResult:
     kl_forms: dict[str, KlForm]
     signs_of_trouble: tuple[str, ...] = ()
     stepping: str = "plain"
+    skipped_steps: int = 0
 
 
 class NonFiniteLossError(RuntimeError):

@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
+from pyrovae.checkpoints import Checkpoints, begin_or_resume
 from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.programs import (
@@ -34,6 +36,8 @@ from pyrovae.recording import Stepping
 from pyrovae.training.loop import TrainingLoop
 from pyrovae.training.optimizers import adam
 from pyrovae.training.result import FitResult
+from pyrovae.training.settings import settings_of
+from pyrovae.training.skipping import check_skipping
 
 Trained = Literal["all", "guide", "model"]
 
@@ -56,6 +60,10 @@ def fit_svi(
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] | None = None,
     precision: Precision = "32",
     step: Stepping = "auto",
+    clip_norm: float | None = None,
+    max_skipped_steps: int = 10,
+    checkpoints: Checkpoints | str | Path | None = None,
+    resume: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> FitResult:
@@ -100,15 +108,25 @@ def fit_svi(
             recording is checked against the programs, at first and at each five-hundredth step. Programs that decide by
             values of tensors run plainly; ``stepping`` of the result says how they ran. What a program does beside
             tensors, printing for example, it does in plain steps only, and so does Pyro's validation.
+        clip_norm: the gradient over all parameters is shortened to this norm where it is longer; None leaves it.
+        max_skipped_steps: a step whose loss is not finite is left out, and with ``clip_norm`` one whose gradient is
+            not; more than so many in a row, or half of an epoch, stop the fit.
+        checkpoints: a folder, or ``Checkpoints`` with its options, in which the state of the fit is kept: from time to
+            time, at its end, and where Ctrl-C or SIGTERM ask the process to stop, which it then does after the step in
+            hand. Where it cannot be written the fit goes on, and says so.
+        resume: go on from the newest checkpoint, to the same result as without a break: bit for bit on one processor
+            with the same versions. All other arguments have to be what they were, with weights as they may be. Without
+            a checkpoint the fit begins. What a program keeps beside parameters and buffers is not in it.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
 
     Raises:
         ValueError: a pair that breaks the contract of ``inspect_pair``, data outside the likelihood's support,
             NaN in the data unless the programs take missing entries, a batch larger than the data, numbers out of
-            range, an objective that is not defined for the pair. Nothing was changed then.
+            range, an objective that is not defined for the pair, a checkpoint of a fit with other arguments or rows.
+            Nothing was changed then.
         NonFiniteLossError: the loss became NaN or infinite.
-        OSError: streamed rows that cannot be read.
+        OSError: streamed rows or checkpoints that cannot be read.
 
     Example:
         >>> import torch
@@ -131,6 +149,7 @@ def fit_svi(
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
     if step not in get_args(Stepping):
         raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
+    check_skipping(clip_norm, max_skipped_steps)
     maximized = as_objective(objective, num_particles, beta)
     device = _parameter_device(model, guide, default=train.device)
     _check_dtype(model, guide, train)
@@ -140,6 +159,27 @@ def fit_svi(
     check_missing(model, guide, train, "train")
     if validation is not None:
         check_missing(model, guide, validation, "validation")
+
+    def settings() -> dict[str, str]:
+        return settings_of(
+            train,
+            validation,
+            train_transform=train_transform,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr if optimizer is None else None,
+            objective=maximized,
+            trained=trained,
+            patience=patience,
+            optimizer=optimizer,
+            precision=precision,
+            step=step,
+            clip_norm=clip_norm,
+            max_skipped_steps=max_skipped_steps,
+            seed=seed,
+        )
+
+    keeper, kept = begin_or_resume(checkpoints, resume, settings)
     with ExitStack() as stack:
         outside = stack.enter_context(private_param_store(model, guide))
         stack.enter_context(isolated_rng(seed, device))
@@ -155,7 +195,18 @@ def fit_svi(
             check_support(model, guide, train if train_transform is None else first_rows)
             if validation is not None:
                 check_support(model, guide, validation)
-        loop = TrainingLoop(sampler, maximized, kl_forms, outside, patience, train_transform, precision, step)
+        loop = TrainingLoop(
+            sampler,
+            maximized,
+            kl_forms,
+            outside,
+            patience,
+            train_transform,
+            precision,
+            step,
+            clip_norm,
+            max_skipped_steps,
+        )
         make_optimizer = optimizer or (lambda parameters: adam(parameters, lr))
         try:
             with training_mode(loop.modules):
@@ -165,7 +216,7 @@ def fit_svi(
                     maximized.check(sampler, first_rows)
                     stack.enter_context(_held(sampler, loop.weights, first_rows, trained))
             loop.weights.restore(loop.best_weights)
-            return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress)
+            return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress, keeper, kept)
         except BaseException:
             # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
             loop.keep_best()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class SignsOfTrouble:
       1 however small the scale.
     * A warm-up that leaves less than a tenth of the run at the final weights. Said at the start where it is known then.
     * Gradients whose norm over all parameters is above 1000 times its running median.
+    * Steps that were left out, as their loss or gradient was not finite.
 
     Args:
         sampler: of the pair.
@@ -71,6 +73,20 @@ class SignsOfTrouble:
     def said(self) -> tuple[str, ...]:
         """The signs so far."""
         return tuple(self._said.values())
+
+    def state(self) -> dict[str, Any]:
+        """What was found until now, as tensors, numbers and texts."""
+        return {
+            "norms": self.gradient_norms.state(),
+            "looks": list(self._looks),
+            "was_collapsed": self._was_collapsed,
+            "said": dict(self._said),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave; what was said is not said again."""
+        self.gradient_norms.restore(state["norms"])
+        self._looks, self._was_collapsed, self._said = state["looks"], state["was_collapsed"], state["said"]
 
     def after_epoch(self, epoch: int, rows: Sequence[Tensor], part: float, progress: float) -> None:
         """Look at the state after an epoch, if it is time.
@@ -115,6 +131,15 @@ class SignsOfTrouble:
                 f"The fit ended after {part:.0%} of the run, and {moving_weights(self.objective)} would have had its "
                 f"final value from {self.objective.settled:.0%} on: no epoch was judged at it, and the newest weights "
                 "are kept. Give the schedule a shorter length.",
+            )
+
+    def skipped_steps(self, skipped: int, steps: int) -> None:
+        """Say how many of the steps were left out, if any."""
+        if skipped:
+            self._say(
+                "skipped",
+                f"{skipped:,} of {steps:,} steps were left out, as their loss or gradient was not finite: lower lr, "
+                "give clip_norm, or look for extreme values in the data.",
             )
 
     def _check_gradients(self) -> None:

@@ -1,0 +1,54 @@
+"""Stopping when the process is asked to, once the step in hand is done."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequests:
+    """Within this context Ctrl-C and SIGTERM are noted, and not acted on; a second Ctrl-C stops at once.
+
+    Only the main thread is given signals: elsewhere nothing changes. A signal that is ignored stays so.
+
+    Attributes:
+        asked: the signal that asked to stop; None if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopRequests":
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def stop(self) -> None:
+        """Stop, as was asked.
+
+        Raises:
+            KeyboardInterrupt: by Ctrl-C.
+            SystemExit: by SIGTERM, with the status that a shell gives such a process.
+        """
+        if self.asked is signal.SIGTERM:
+            raise SystemExit(128 + self.asked)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.asked is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.asked is None:
+            self.asked = signal.Signals(number)
+            again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
+            print(f"\nstopping after this step{again}", file=sys.stderr)

@@ -1,0 +1,82 @@
+"""The state of a fit: everything that the steps to come depend on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyrovae.checkpoints.store import State
+from pyrovae.programs import RandomState
+
+if TYPE_CHECKING:
+    from pyrovae.training.loop import TrainingLoop
+
+_NUMBERS = (
+    "epoch",
+    "step_of_epoch",
+    "steps_done",
+    "progress",
+    "seconds",
+    "stopped_early",
+    "said_why_plain",
+    "best_epoch",
+    "best_objective",
+)
+
+
+def state_of(loop: TrainingLoop) -> State:
+    """What ``restore`` needs, between two steps."""
+    return {
+        **{name: getattr(loop, name) for name in _NUMBERS},
+        "history": [dict(terms) for terms in loop.history],
+        "weights": loop.weights.copy(),
+        "best_weights": loop.best_weights,
+        "optimizer": loop.optimizer.state_dict(),
+        "totals": loop.totals,
+        "shuffler": loop.shuffler_state,
+        "random": RandomState.now(loop.totals.device).as_plain(),
+        "looked_at": [] if loop.validates else loop.looked_at,
+        "trouble": loop.trouble.state(),
+        "skipped": loop.skipped.state(),
+        "step": loop.step.step.replay.state(),
+        "judge": loop.judge.step.replay.state(),
+    }
+
+
+def restore(loop: TrainingLoop, state: State) -> None:
+    """Make the state of a loop that has not begun the one that ``state_of`` gave.
+
+    Raises:
+        ValueError: it is of programs with other weights.
+    """
+    _check_fits(loop, state)
+    for name in _NUMBERS:
+        setattr(loop, name, state[name])
+    device = loop.totals.device
+    loop.history[:] = state["history"]
+    loop.weights.restore(state["weights"])
+    loop.best_weights = {name: value.to(loop.weights.tensors[name]) for name, value in state["best_weights"].items()}
+    loop.optimizer.load_state_dict(state["optimizer"])
+    loop.totals.copy_(state["totals"])
+    loop.shuffler.set_state(state["shuffler"])
+    loop.shuffler_state = state["shuffler"]
+    if not loop.validates:
+        loop.looked_at = [rows.to(device) for rows in state["looked_at"]]
+    loop.trouble.restore(state["trouble"])
+    loop.skipped.restore(state["skipped"])
+    loop.step.step.replay.restore(state["step"])
+    loop.judge.step.replay.restore(state["judge"])
+    RandomState.from_plain(state["random"], device).put_back()
+
+
+def _check_fits(loop: TrainingLoop, state: State) -> None:
+    shapes = [
+        {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        for weights in (loop.weights.tensors, state["weights"])
+    ]
+    if shapes[0] != shapes[1]:
+        name = next(name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
+        now, before = (f"has shape {of[name]}" if name in of else "is not there" for of in shapes)
+        raise ValueError(
+            f"the weights {name!r}: in the programs it {now}, and in the checkpoint it {before}. A fit goes on with "
+            "the programs that it began with"
+        )

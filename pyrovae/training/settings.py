@@ -1,0 +1,36 @@
+"""What makes a fit what it is, as text, to be compared with what it began with."""
+
+from typing import Any
+
+from pyrovae.checkpoints import fingerprint
+from pyrovae.data import AnyRows
+from pyrovae.objectives import Objective, Schedule
+
+
+def settings_of(train: AnyRows, validation: AnyRows | None, **arguments: Any) -> dict[str, str]:
+    """The arguments of a fit as text, by name; of rows a fingerprint.
+
+    Args:
+        train: rows ``(rows, *data_shape)``.
+        validation: the like.
+        **arguments: the others, by name.
+
+    Example:
+        >>> import torch
+        >>> settings_of(torch.zeros(3, 2), None, lr=0.1)
+        {'train': 'torch.float32 (3, 2) a738ea1c', 'validation': 'None', 'lr': '0.1'}
+    """
+    rows = {"train": fingerprint(train), "validation": "None" if validation is None else fingerprint(validation)}
+    return {**rows, **{name: _as_text(value) for name, value in arguments.items()}}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Objective):
+        options = [f"{name}={_as_text(option)}" for name, option in sorted(vars(value).items())]
+        return f"{value.name}({', '.join(options)})"
+    if value is None or isinstance(value, bool | int | float | str | Schedule):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_text, value))}]"
+    # Of anything else the address in memory may be all that its text says.
+    return getattr(value, "__name__", type(value).__name__)

@@ -1,0 +1,81 @@
+"""Steps that are left out, as their loss or gradient is not finite."""
+
+import math
+from typing import Any
+
+Place = tuple[int, int, str]
+"""Epoch and step of it, counted from 1, and the site that is not finite."""
+
+
+class Skipped:
+    """Counts steps that are left out.
+
+    Args:
+        most: so many in a row may be.
+
+    Attributes:
+        total: in the whole fit.
+        rows: of the steps left out in this epoch.
+        first_in_a_row: where the present ones began.
+        first_of_epoch: the first of this epoch.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.total, self.rows = 0, 0
+        self.first_in_a_row: Place = (0, 0, "")
+        self.first_of_epoch: Place = (0, 0, "")
+        self._in_a_row, self._of_epoch = 0, 0
+
+    def note(self, epoch: int, step: int, rows: int, site: str) -> None:
+        """Count a step.
+
+        Args:
+            epoch: counted from 1.
+            step: of the epoch, counted from 1.
+            rows: of its batch.
+            site: that is not finite.
+        """
+        if not self._in_a_row:
+            self.first_in_a_row = epoch, step, site
+        if not self._of_epoch:
+            self.first_of_epoch = epoch, step, site
+        self.total, self.rows = self.total + 1, self.rows + rows
+        self._in_a_row, self._of_epoch = self._in_a_row + 1, self._of_epoch + 1
+
+    def none_now(self) -> None:
+        """A step was taken."""
+        self._in_a_row = 0
+
+    def next_epoch(self) -> None:
+        """An epoch begins."""
+        self.rows, self._of_epoch = 0, 0
+
+    def too_many(self) -> bool:
+        """Whether more in a row than may be were left out."""
+        return self._in_a_row > self.most
+
+    def most_of(self, steps: int) -> bool:
+        """Whether half of the steps of this epoch, or more, were left out."""
+        return self._of_epoch > 0 and 2 * self._of_epoch >= steps
+
+    def state(self) -> dict[str, Any]:
+        """All counts, as numbers and texts."""
+        return {name: value for name, value in vars(self).items() if name != "most"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+        vars(self).update(state)
+
+
+def check_skipping(clip_norm: float | None, max_skipped_steps: int) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        ValueError: which, and what was expected.
+    """
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ValueError(f"clip_norm is {clip_norm!r}; expected a positive norm of the gradient, or None for no limit")
+    whole = isinstance(max_skipped_steps, int) and not isinstance(max_skipped_steps, bool)
+    if not whole or max_skipped_steps < 0:
+        raise ValueError(f"max_skipped_steps is {max_skipped_steps!r}; expected a number of steps, zero or more")
