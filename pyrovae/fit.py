@@ -10,13 +10,21 @@ from typing import Any
 import pyro
 
 from pyrovae.command_line import (
+    EXIT_BAD_INPUT,
+    EXIT_FILES,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     CommandParser,
+    RunKeeper,
+    check_resumable,
     choose_device,
     claim_folder,
     errors_of_parts,
     fit_pair,
     fit_parser,
     fit_reconstructions,
+    print_error,
+    resumed_options,
     run_command,
     system_asked,
 )
@@ -34,6 +42,7 @@ from pyrovae.runs import (
     describe_parts,
     in_options,
     model_rows,
+    start_from,
     system_of,
     users_errors,
 )
@@ -49,21 +58,30 @@ def make_parser(system: str = "vae") -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status.
 
-    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 130 for an interrupt.
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for a file that cannot be written, 130 for
+    Ctrl-C, 143 for SIGTERM.
     """
-    parser = make_parser(system_asked(sys.argv[1:] if arguments is None else arguments))
-    return run_command(parser, arguments, _fit, "nothing was written")
+    try:
+        tokens = resumed_options(sys.argv[1:] if arguments is None else arguments)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    return run_command(make_parser(system_asked(tokens)), tokens, _fit, "nothing was written")
 
 
 def _fit(config: dict[str, Any]) -> int:
     start = time.perf_counter()
     config.pop("config")
     _check(config)
+    if config["resume"] is not None:
+        ended = check_resumable(config)
+        if ended is not None:
+            return _say_ended(config["resume"], ended)
     device = choose_device(config["device"])
     rows = _load(config, "none" if config["binarize"] == "auto" else config["binarize"])
     pyro.set_rng_seed(config["seed"])
     # Leave to overwrite holds for this run, not for the next one that reads its configuration.
-    stored = {**config, "overwrite": False}
+    stored = {**config, "overwrite": False, "resume": None}
     data = rows.data
     pair = build_pair(config, data.data_shape, data.column_kinds, rows.covariate_kinds)
     run = Run(*pair, stored, data.data_shape, rows.test[:1].to(device), data.column_kinds, rows.covariate_kinds)
@@ -83,23 +101,47 @@ def _fit(config: dict[str, Any]) -> int:
                 rows = _load(config, "dynamic")
         if run.module is not None:
             run.system.check_rows(run.module, rows)
-    folder = Path(
-        config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-    )
-    undo = claim_folder(folder, overwrite=config["overwrite"])
+    if config["init_from"] is not None:
+        start_from(run, config["init_from"], device)
+    if config["resume"] is None:
+        folder = Path(
+            config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+        )
+        unclaim = claim_folder(folder, overwrite=config["overwrite"])
+        keeper = RunKeeper(folder, config)
+        keeper.begin()
+    else:
+        folder = Path(config["resume"])
+        keeper = RunKeeper(folder, config)
+
+    def undo() -> None:
+        if config["resume"] is None:
+            keeper.forget()
+            unclaim()
+
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, rows, device)
     try:
         # An autoencoder out of a factory of the user's own is refused as any pair without a density.
         if run.autoencoder is not None and config["model"] is None:
-            return fit_reconstructions(run, run.autoencoder, rows, folder, device, seconds, example)
-        return fit_pair(run, rows, folder, device, seconds, example)
+            return fit_reconstructions(run, run.autoencoder, rows, keeper, device, seconds, example)
+        return fit_pair(run, rows, keeper, device, seconds, example)
     except ValueError as error:
         undo()
         raise ValueError(in_options(str(error))) from error
-    except KeyboardInterrupt:
-        undo()
-        raise
+    except OSError as error:
+        print_error(f"a file could not be read or written: {error}{_to_go_on(keeper)}")
+        return EXIT_FILES
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if config["resume"] is None and not keeper.has_any():
+            undo()
+            raise
+        print_error(f"interrupted{_to_go_on(keeper)}")
+        return EXIT_INTERRUPTED if isinstance(stop, KeyboardInterrupt) else EXIT_TERMINATED
+
+
+def _to_go_on(keeper: RunKeeper) -> str:
+    return f"; to go on: python -m pyrovae.fit --resume {keeper.run_folder}"
 
 
 def _check(config: dict[str, Any]) -> None:
@@ -117,6 +159,13 @@ def _check(config: dict[str, Any]) -> None:
     check_system(config, defaults)
     if system.default_objective is not None:
         build_objective(config)
+
+
+def _say_ended(folder: str, status: str) -> int:
+    if status != "complete":
+        raise ValueError(f"--resume {folder}: its fit ended so: {status}. It would again; begin another run")
+    print(f"the run in {folder} is complete: there is nothing to go on with")
+    return 0
 
 
 def _print_header(config: dict[str, Any], rows: ModelRows, device: Any) -> None:

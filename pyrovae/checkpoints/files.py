@@ -25,7 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
-def write_whole(path: Path, contents: bytes) -> None:
+def write_whole(path: Path, contents: bytes | memoryview) -> None:
     """Write a file whole or not at all.
 
     Raises:

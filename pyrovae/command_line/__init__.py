@@ -3,8 +3,10 @@
 from pyrovae.command_line.autoencoders import fit_reconstructions
 from pyrovae.command_line.execution import (
     EXIT_BAD_INPUT,
+    EXIT_FILES,
     EXIT_INTERRUPTED,
     EXIT_NON_FINITE,
+    EXIT_TERMINATED,
     choose_device,
     claim_folder,
     print_error,
@@ -14,17 +16,22 @@ from pyrovae.command_line.fit_options import fit_parser, system_asked
 from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.pairs import errors_of_parts, fit_pair
 from pyrovae.command_line.parser import CommandParser
+from pyrovae.command_line.resuming import RunKeeper, check_resumable, resumed_options
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 from pyrovae.command_line.stored_rows import rows_of_run
 
 __all__ = [
     "EXIT_BAD_INPUT",
+    "EXIT_FILES",
     "EXIT_INTERRUPTED",
     "EXIT_NON_FINITE",
+    "EXIT_TERMINATED",
     "FILLED_IN",
     "SLOTS",
     "CommandParser",
+    "RunKeeper",
     "add_objective_options",
+    "check_resumable",
     "choose_device",
     "claim_folder",
     "errors_of_parts",
@@ -32,6 +39,7 @@ __all__ = [
     "fit_parser",
     "fit_reconstructions",
     "print_error",
+    "resumed_options",
     "rows_of_run",
     "run_command",
     "system_asked",

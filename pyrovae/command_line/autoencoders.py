@@ -1,7 +1,6 @@
 """Fitting, scoring and writing of an autoencoder, for ``python -m pyrovae.fit``."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
 from pyrovae.command_line.pairs import errors_of_parts
+from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.data import all_in_memory
 from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
@@ -21,7 +21,7 @@ def fit_reconstructions(
     run: Run,
     autoencoder: Autoencoder,
     rows: ModelRows,
-    folder: Path,
+    keeper: RunKeeper,
     device: torch.device,
     seconds: dict[str, float],
     example: Tensor,
@@ -32,7 +32,7 @@ def fit_reconstructions(
         run: the autoencoder's run.
         autoencoder: the same.
         rows: what it is fitted to.
-        folder: of the run.
+        keeper: of the run folder, to go on from what is kept there.
         device: of the weights.
         seconds: time spent until now, by what it was spent on.
         example: some training rows on the device.
@@ -43,8 +43,9 @@ def fit_reconstructions(
     Raises:
         ValueError: what is wrong with the networks or the rows, before anything is written.
     """
-    config = run.config
+    config, folder = run.config, keeper.run_folder
     options: dict[str, Any] = {name: config[name] for name in ("batch_size", "lr", "seed")}
+    options["resume"] = True
     options["progress"] = not config["quiet"]
     splits = (rows.train, rows.validation, rows.test)
     train, validation, test = (all_in_memory(split, "the rows").to(device) for split in splits)
@@ -54,7 +55,12 @@ def fit_reconstructions(
         with errors_of_parts(run, example):
             if config["pretrain_epochs"]:
                 pretraining = pretrain_layers(
-                    autoencoder, train, corruption=autoencoder.corruption, epochs=config["pretrain_epochs"], **options
+                    autoencoder,
+                    train,
+                    corruption=autoencoder.corruption,
+                    checkpoints=keeper.of,
+                    epochs=config["pretrain_epochs"],
+                    **options,
                 )
             result = fit_autoencoder(
                 autoencoder,
@@ -63,11 +69,13 @@ def fit_reconstructions(
                 train_transform=rows.train_transform,
                 epochs=config["epochs"],
                 patience=config["patience"],
+                checkpoints=keeper.of("fit"),
                 **options,
             )
     except FloatingPointError as error:
         seconds["fit"] = time.perf_counter() - start
         write_autoencoder(folder, run, rows, pretraining, None, None, status=str(error), seconds=seconds)
+        keeper.forget()
         print_error(f"{error}\nrun folder: {folder}")
         return EXIT_NON_FINITE
     seconds["fit"] = time.perf_counter() - start
@@ -75,6 +83,7 @@ def fit_reconstructions(
     errors = reconstruction_errors(autoencoder, test, seed=config["seed"])
     seconds["evaluate"] = time.perf_counter() - start
     write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds)
+    keeper.forget()
     layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)
     more = " (still improving: more --epochs would help)" if result.best_epoch == config["epochs"] else ""
     if layers:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT = 2
 EXIT_NON_FINITE = 3
+EXIT_FILES = 4
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 def run_command(
@@ -32,6 +34,9 @@ def run_command(
     except ValueError as error:
         print_error(str(error))
         return EXIT_BAD_INPUT
+    except OSError as error:
+        print_error(f"a file could not be read or written: {error}")
+        return EXIT_FILES
     except KeyboardInterrupt:
         print_error(f"interrupted; {interrupted}")
         return EXIT_INTERRUPTED

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.parser import CommandParser
@@ -166,6 +166,26 @@ def _add_training_options(parser: CommandParser) -> None:
         "run, compiled joins these by a C++ compiler; auto takes what is fastest for the length of the run",
     )
     add(
+        "--clip-norm",
+        type=PositiveFloat | None,
+        default=None,
+        help="shorten the gradient to this norm where it is longer; without it gradients are as they are",
+    )
+    add(
+        "--max-skipped-steps",
+        type=NonNegativeInt,
+        default=10,
+        help="steps whose loss is not finite are left out; more than so many in a row, or half of an epoch, end the "
+        "run",
+    )
+    add(
+        "--init-from",
+        type=str | None,
+        default=None,
+        metavar="RUN",
+        help="start from the weights of this run folder, in a run of the same parts; all else is new",
+    )
+    add(
         "--num-samples",
         type=PositiveInt,
         default=1000,
@@ -180,5 +200,22 @@ def _add_training_options(parser: CommandParser) -> None:
     add("--seed", type=NonNegativeInt, default=0, help="of the split, the initial weights, shuffling and all draws")
     add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
     add("--output-dir", type=str | None, default=None, help="the run folder; without it runs/DATA-TIME")
+    add(
+        "--resume",
+        type=str | None,
+        default=None,
+        metavar="RUN",
+        help="go on with the run of this folder, which was cut off, to the result that it would have had; its options "
+        "are its own",
+    )
+    add(
+        "--checkpoint-every",
+        type=NonNegativeFloat,
+        default=300.0,
+        help="seconds between two checkpoints, at least; Ctrl-C and SIGTERM make one too, after the step in hand",
+    )
+    add(
+        "--keep-checkpoints", type=PositiveInt, default=2, help="how many of the newest stay; none when the run is done"
+    )
     add("--overwrite", action="store_true", help="write into a folder that holds a run already")
     add("--quiet", action="store_true", help="no progress bars")

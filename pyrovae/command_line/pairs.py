@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
+from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
 from pyrovae.objectives import Objective
@@ -18,14 +18,19 @@ from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
 
 
 def fit_pair(
-    run: Run, rows: ModelRows, folder: Path, device: torch.device, seconds: dict[str, float], example: Tensor
+    run: Run,
+    rows: ModelRows,
+    keeper: RunKeeper,
+    device: torch.device,
+    seconds: dict[str, float],
+    example: Tensor,
 ) -> int:
     """Fit a pair by SVI, score the test rows, write the run folder and print the table.
 
     Args:
         run: the pair and its configuration.
         rows: what it is fitted to.
-        folder: of the run.
+        keeper: of the run folder, to go on from what is kept there.
         device: of the weights.
         seconds: time spent until now, by what it was spent on.
         example: some training rows on the device, to find what is wrong with parts.
@@ -36,7 +41,7 @@ def fit_pair(
     Raises:
         ValueError: what is wrong with the programs, the rows or the objective, before anything is written.
     """
-    config = run.config
+    config, folder = run.config, keeper.run_folder
     objective = build_objective(config)
     start = time.perf_counter()
     try:
@@ -54,12 +59,17 @@ def fit_pair(
                 patience=config["patience"],
                 precision=config["precision"],
                 step=config["step"],
+                clip_norm=config["clip_norm"],
+                max_skipped_steps=config["max_skipped_steps"],
+                checkpoints=keeper.of("fit"),
+                resume=True,
                 seed=config["seed"],
                 progress=not config["quiet"],
             )
     except NonFiniteLossError as error:
         seconds["fit"] = time.perf_counter() - start
         write_run(folder, run, rows, error.result, None, status=str(error), seconds=seconds, device=device)
+        keeper.forget()
         print_error(f"{error}\nrun folder: {folder}")
         return EXIT_NON_FINITE
     seconds["fit"] = time.perf_counter() - start
@@ -75,6 +85,7 @@ def fit_pair(
     )
     seconds["evaluate"] = time.perf_counter() - start
     write_run(folder, run, rows, result, bounds, status="complete", seconds=seconds, device=device)
+    keeper.forget()
     more = " (still improving: more --epochs would help)"
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"

@@ -1,6 +1,7 @@
 """Storing a fitted pair of programs, and loading it again."""
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from pyrovae.checkpoints import write_whole
 from pyrovae.models import VAE, Autoencoder, ConditionalVAE, TwoLayerVAE
 from pyrovae.programs import (
     Program,
@@ -100,13 +102,15 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(yaml.safe_dump(dict(run.config), sort_keys=False), encoding="utf-8")
+    write_whole(folder / CONFIG_FILE, yaml.safe_dump(dict(run.config), sort_keys=False).encode())
     write_summary(run, folder, summary or {})
     with _weights(run) as weights:
         tensors = weights.copy()
     if run.example is not None and any(name.startswith(_STATEMENT) for name in tensors):
         tensors[_EXAMPLE] = run.example[:1].detach().clone()
-    torch.save(tensors, folder / WEIGHTS_FILE)
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    write_whole(folder / WEIGHTS_FILE, buffer.getbuffer())
 
 
 def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
@@ -118,7 +122,7 @@ def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
         "covariates": run.covariates,
         **summary,
     }
-    (folder / SUMMARY_FILE).write_text(json.dumps(_json_safe(contents), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / SUMMARY_FILE, (json.dumps(_json_safe(contents), indent=2) + "\n").encode())
 
 
 def stored_data(folder: str | Path) -> dict[str, Any]:
@@ -190,6 +194,34 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
             raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it, first in {different[0]!r}")
         weights.restore(saved)
     return run
+
+
+def start_from(run: Run, folder: str | Path, device: str | torch.device = "cpu") -> None:
+    """Give a run the weights of a stored one.
+
+    Args:
+        run: to be fitted; its weights are on ``device``.
+        folder: a run folder of the same parts and sizes.
+        device: where the weights are.
+
+    Raises:
+        ValueError: no run folder, or weights of other parts.
+    """
+    other = load(folder, device=device)
+    with _weights(other, device) as weights:
+        values = weights.copy()
+    with _weights(run, device) as weights:
+        different = [
+            name
+            for name in {**weights.tensors, **values}
+            if name not in values or name not in weights.tensors or values[name].shape != weights.tensors[name].shape
+        ]
+        if different:
+            raise ValueError(
+                f"--init-from {folder}: its weights are of other parts or sizes, first in {different[0]!r}: give this "
+                "run the same parts"
+            )
+        weights.restore(values)
 
 
 @contextmanager

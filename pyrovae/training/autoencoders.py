@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
 from pyrovae.programs import check_rows
 from pyrovae.training.losses import LossResult, minimize_losses
@@ -30,7 +31,8 @@ def fit_autoencoder(
         train: rows ``(rows, *data_shape)``, on the device of the parameters.
         validation: rows to judge each epoch by. With them the weights of the best epoch are kept, else the last.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
-        **options: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``seed`` and ``progress`` of ``minimize_losses``.
+        **options: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``checkpoints``, ``resume``, ``seed`` and
+            ``progress`` of ``minimize_losses``.
 
     Raises:
         ValueError: rows with NaN, values outside [0, 1] under cross-entropy, numbers out of range.
@@ -62,6 +64,7 @@ def pretrain_layers(
     train: Tensor,
     *,
     corruption: Callable[[Tensor], Tensor] | None = None,
+    checkpoints: Callable[[str], Checkpoints] | None = None,
     **options: Any,
 ) -> list[LossResult]:
     r"""Pretrain a deep autoencoder greedily, layer by layer (Bengio et al., 2007; Vincent et al., 2010).
@@ -75,7 +78,8 @@ def pretrain_layers(
         autoencoder: with ``MLP`` networks, whose hidden layers mirror one another, such as 200, 50 and 50, 200.
         train: rows ``(rows, *data_shape)``, on the device of the parameters.
         corruption: damage to the input of each layer while it is fitted, for a stack of denoising autoencoders.
-        **options: ``epochs``, ``batch_size``, ``lr``, ``seed`` and ``progress`` of ``minimize_losses``.
+        checkpoints: gives those of the fit of a layer, by its name, ``"layer-1"`` and so on.
+        **options: ``epochs``, ``batch_size``, ``lr``, ``resume``, ``seed`` and ``progress`` of ``minimize_losses``.
 
     Returns:
         What each fit did, from the first layer to the code.
@@ -103,7 +107,8 @@ def pretrain_layers(
     below = train.flatten(1)
     for depth, ((_, up), (_, down)) in enumerate(zip(encoder, reversed(decoder), strict=True)):
         layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
-        results.append(minimize_losses(layer, layer.losses, (below,), **options))
+        kept = None if checkpoints is None else checkpoints(f"layer-{depth + 1}")
+        results.append(minimize_losses(layer, layer.losses, (below,), checkpoints=kept, **options))
         with torch.no_grad():
             below = torch.cat([up(rows) for rows in below.split(4096)])
     return results

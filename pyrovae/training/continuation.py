@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyrovae.checkpoints.store import State
+from pyrovae.checkpoints import State
 from pyrovae.programs import RandomState
 
 if TYPE_CHECKING:

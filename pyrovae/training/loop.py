@@ -12,8 +12,7 @@ from pyro.params.param_store import StateDict
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrovae.checkpoints import Keeper
-from pyrovae.checkpoints.store import State
+from pyrovae.checkpoints import Keeper, State
 from pyrovae.data import AnyRows
 from pyrovae.objectives import KlForm, Objective
 from pyrovae.programs import (

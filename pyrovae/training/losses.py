@@ -1,20 +1,17 @@
 """Minimising a loss of single rows: what is not a bound on log p(x)."""
 
-import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyrovae.programs import check_positive, isolated_rng, training_mode
-from pyrovae.training.gradient_step import GradientStep
-from pyrovae.training.optimizers import adam
-
-Losses = Callable[..., Tensor]
-"""A function from the tensors of a batch to the loss of each row."""
+from pyrovae.checkpoints import Checkpoints, begin_or_resume, fingerprint
+from pyrovae.programs import check_positive, isolated_rng
+from pyrovae.training.loss_epochs import LossEpochs, Losses
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ def minimize_losses(
     batch_size: int = 128,
     lr: float = 1e-3,
     patience: int | None = 20,
+    checkpoints: Checkpoints | str | Path | None = None,
+    resume: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> LossResult:
@@ -59,56 +58,53 @@ def minimize_losses(
         batch_size: rows of each step; fewer rows make one step.
         lr: learning rate of Adam.
         patience: epochs without a better validation loss before stopping; None never stops early.
+        checkpoints: where the state of the fit is kept, as in ``fit_svi``.
+        resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range.
+        ValueError: numbers out of range, a checkpoint of another fit.
         FloatingPointError: a loss that is NaN or infinite; the best weights so far are put back.
     """
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number")
-    moved = list(module.parameters() if parameters is None else parameters)
-    optimizer = adam(moved, lr)
-    step = GradientStep(
-        lambda *batch: {"loss": losses(*batch).mean()},
-        moved,
-        lambda: list(module.state_dict(keep_vars=True).values()),
-        "auto",
-        epochs * -(-len(train[0]) // batch_size),
-    )
-    shuffler = torch.Generator().manual_seed(seed)
-    history: list[dict[str, float]] = []
-    best, best_epoch, kept = float("inf"), 0, copy.deepcopy(module.state_dict())
+
+    def settings() -> dict[str, str]:
+        fingerprints = {"train": train, "validation": validation or ()}
+        return {
+            **{name: ", ".join(map(fingerprint, tensors)) for name, tensors in fingerprints.items()},
+            **{"epochs": str(epochs), "batch_size": str(batch_size), "lr": str(lr)},
+            **{"patience": str(patience), "seed": str(seed)},
+        }
+
+    keeper, kept = begin_or_resume(checkpoints, resume, settings)
+    fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)
     device = train[0].device
     with isolated_rng(seed, device), tqdm(total=epochs, disable=not progress, desc="fitting", unit="epoch") as bar:
-        for epoch in range(1, epochs + 1):
-            start, total = time.perf_counter(), 0.0
-            with training_mode([module]):
-                for rows in torch.randperm(len(train[0]), generator=shuffler).to(device).split(batch_size):
-                    total += len(rows) * float(step(*(tensor[rows] for tensor in train))[0])
-                    optimizer.step()
-            terms = {"epoch": epoch, "train_loss": total / len(train[0])}
-            if validation is not None:
-                terms["validation_loss"] = _mean_loss(module, losses, validation, batch_size, seed)
-            terms["seconds"] = time.perf_counter() - start
-            history.append(terms)
-            judged = terms.get("validation_loss", terms["train_loss"])
-            if not judged < float("inf") or not total < float("inf"):
-                module.load_state_dict(kept)
-                raise FloatingPointError(
-                    f"the loss is {judged} in epoch {epoch}; the weights of epoch {best_epoch} were put back: a lower "
-                    "learning rate is the usual repair, otherwise look for extreme values in the data"
-                )
-            if validation is None or judged < best:
-                best, best_epoch, kept = judged, epoch, copy.deepcopy(module.state_dict())
-            bar.set_postfix_str(", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in terms.items() if "loss" in n))
-            bar.update()
-            if patience is not None and epoch - best_epoch >= patience:
-                break
-    module.load_state_dict(kept)
-    return LossResult(history, best_epoch, stopped_early=len(history) < epochs)
+        try:
+            if kept is not None:
+                fit.restore(kept)
+                bar.update(fit.epoch - 1)
+            with keeper:
+                while fit.epoch <= epochs and not fit.stopped_early:
+                    start = time.perf_counter()
+                    terms = {"epoch": fit.epoch, "train_loss": fit.train_epoch(keeper)}
+                    if validation is not None:
+                        terms["validation_loss"] = _mean_loss(module, losses, validation, batch_size, seed)
+                    terms["seconds"] = time.perf_counter() - start
+                    fit.end_epoch(terms, patience)
+                    bar.set_postfix_str(
+                        ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in terms.items() if "loss" in n)
+                    )
+                    bar.update()
+                    keeper.after_step(fit.state, fit.steps_done)
+                keeper.keep(fit.state, fit.steps_done)
+        finally:
+            # Whatever ends a fit, the module is left with its best weights.
+            module.load_state_dict(fit.best_weights)
+    return LossResult(fit.history, fit.best_epoch, stopped_early=len(fit.history) < epochs)
 
 
 @torch.no_grad()

@@ -1,0 +1,120 @@
+"""Going on with a run that was cut off, for ``python -m pyrovae.fit``."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pyrovae.checkpoints import Checkpoints, write_whole
+from pyrovae.command_line.slots import options_of
+from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, as_option
+
+CHECKPOINT_FOLDER = "checkpoints"
+
+# What may be another when a run goes on: they change no result.
+_FREE = ("resume", "quiet", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "data_root")
+
+
+class RunKeeper:
+    """What a run folder holds of a run that is under way: its options, and checkpoints of each of its fits.
+
+    Args:
+        folder: of the run.
+        config: the command's options.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.run_folder, self.folder = folder, folder / CHECKPOINT_FOLDER
+        self._config = dict(config)
+
+    def begin(self) -> None:
+        """Write the options down, and forget what an earlier run in this folder kept.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.forget()
+        self.folder.mkdir(parents=True)
+        text = yaml.safe_dump({**self._config, "resume": None}, sort_keys=False)
+        write_whole(self.folder / CONFIG_FILE, text.encode())
+
+    def of(self, fit: str) -> Checkpoints:
+        """The checkpoints of one of the fits.
+
+        Args:
+            fit: its name.
+        """
+        every, keep = self._config["checkpoint_every"], self._config["keep_checkpoints"]
+        return Checkpoints(self.folder / fit, every, keep)
+
+    def has_any(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.folder.glob("*/step-*.pt"))
+
+    def forget(self) -> None:
+        """Remove what was kept."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def resumed_options(tokens: Sequence[str]) -> list[str]:
+    """The words of a command line, with the options of the run that it goes on with before them.
+
+    Args:
+        tokens: those given.
+
+    Raises:
+        ValueError: there is no such run, or options come from two files.
+
+    Example:
+        >>> resumed_options(["--epochs", "3"])
+        ['--epochs', '3']
+    """
+    said = dict(options_of(tokens))
+    if "resume" not in said:
+        return list(tokens)
+    if "config" in said:
+        raise ValueError("--resume brings the options of the run: leave --config out")
+    folder = Path(said["resume"])
+    options = folder / CHECKPOINT_FOLDER / CONFIG_FILE
+    if options.is_file():
+        return [f"--config={options}", *tokens]
+    if (folder / CONFIG_FILE).is_file():
+        return [f"--config={folder / CONFIG_FILE}", *tokens]
+    raise ValueError(
+        f"--resume {folder}: no run was begun there: expected the folder of one, with {CHECKPOINT_FOLDER}/{CONFIG_FILE}"
+    )
+
+
+def check_resumable(config: Mapping[str, Any]) -> str | None:
+    """See that a run goes on with the options that it began with.
+
+    Args:
+        config: the options, those of ``--resume`` among them.
+
+    Returns:
+        How the run ended; None for one that is under way.
+
+    Raises:
+        ValueError: another value of an option, or a file that cannot be read.
+    """
+    folder = Path(config["resume"])
+    options = folder / CHECKPOINT_FOLDER / CONFIG_FILE
+    under_way = options.is_file()
+    path = options if under_way else folder / CONFIG_FILE
+    stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for option, now in config.items():
+        if option not in _FREE and option in stored and stored[option] != now:
+            raise ValueError(
+                f"{as_option(option)} is {_shown(now)}, and the run in {folder} began with {_shown(stored[option])}: a "
+                "run goes on with its own options, so leave it out. To start another from its weights take --init-from"
+            )
+    if under_way:
+        return None
+    return str(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("status", "complete"))
+
+
+def _shown(value: Any) -> str:
+    return value["class_path"].split(".")[-1] if isinstance(value, dict) and "class_path" in value else str(value)

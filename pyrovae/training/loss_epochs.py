@@ -1,0 +1,116 @@
+"""The state of a fit by a loss of single rows."""
+
+import copy
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from pyrovae.checkpoints import Keeper, State
+from pyrovae.programs import RandomState, training_mode
+from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.optimizers import adam
+
+Losses = Callable[..., Tensor]
+"""A function from the tensors of a batch to the loss of each row."""
+
+_NUMBERS = ("epoch", "step_of_epoch", "steps_done", "total", "best", "best_epoch", "stopped_early")
+
+
+class LossEpochs:
+    """The epochs of one fit by a loss, and all that those to come depend on."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        losses: Losses,
+        train: tuple[Tensor, ...],
+        parameters: Iterable[Tensor] | None,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        seed: int,
+    ) -> None:
+        self.module, self.train, self.batch_size = module, train, batch_size
+        moved = list(module.parameters() if parameters is None else parameters)
+        self.optimizer = adam(moved, lr)
+        self.step = GradientStep(
+            lambda *batch: {"loss": losses(*batch).mean()},
+            moved,
+            lambda: list(module.state_dict(keep_vars=True).values()),
+            "auto",
+            epochs * -(-len(train[0]) // batch_size),
+        )
+        self.shuffler = torch.Generator().manual_seed(seed)
+        self.shuffler_state = self.shuffler.get_state()
+        self.history: list[dict[str, float]] = []
+        self.epoch, self.step_of_epoch, self.steps_done, self.total = 1, 0, 0, 0.0
+        self.best, self.best_epoch, self.stopped_early = float("inf"), 0, False
+        self.best_weights = copy.deepcopy(module.state_dict())
+
+    def train_epoch(self, keeper: Keeper) -> float:
+        """The steps of an epoch that are left; the mean loss of all of them."""
+        rows_of_epoch = torch.randperm(len(self.train[0]), generator=self.shuffler).to(self.train[0].device)
+        with training_mode([self.module]):
+            for rows in rows_of_epoch[self.step_of_epoch * self.batch_size :].split(self.batch_size):
+                self.total += len(rows) * float(self.step(*(tensor[rows] for tensor in self.train))[0])
+                self.optimizer.step()
+                self.step_of_epoch += 1
+                self.steps_done += 1
+                keeper.after_step(self.state, self.steps_done)
+        return self.total / len(self.train[0])
+
+    def end_epoch(self, terms: dict[str, float], patience: int | None) -> None:
+        """Judge an epoch by its terms.
+
+        Raises:
+            FloatingPointError: a loss that is NaN or infinite; the best weights so far are put back.
+        """
+        self.history.append(terms)
+        judged = terms.get("validation_loss", terms["train_loss"])
+        if not judged < float("inf") or not self.total < float("inf"):
+            raise FloatingPointError(
+                f"the loss is {judged} in epoch {self.epoch}; the weights of epoch {self.best_epoch} were put back: a "
+                "lower learning rate is the usual repair, otherwise look for extreme values in the data"
+            )
+        if "validation_loss" not in terms or judged < self.best:
+            self.best, self.best_epoch = judged, self.epoch
+            self.best_weights = copy.deepcopy(self.module.state_dict())
+        self.stopped_early = patience is not None and self.epoch - self.best_epoch >= patience
+        self.epoch, self.step_of_epoch, self.total = self.epoch + 1, 0, 0.0
+        self.shuffler_state = self.shuffler.get_state()
+
+    def state(self) -> State:
+        """What ``restore`` needs, between two steps."""
+        return {
+            **{name: getattr(self, name) for name in _NUMBERS},
+            "history": [dict(terms) for terms in self.history],
+            "weights": self.module.state_dict(),
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+            "shuffler": self.shuffler_state,
+            "random": RandomState.now(self.train[0].device).as_plain(),
+            "step": self.step.replay.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what ``state`` gave.
+
+        Raises:
+            ValueError: it is of another module.
+        """
+        try:
+            self.module.load_state_dict(state["weights"])
+        except RuntimeError as error:
+            raise ValueError(
+                f"the checkpoint is of other networks ({str(error).splitlines()[-1].strip()}): a fit goes on with "
+                "those that it began with"
+            ) from error
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
+        self.history[:], self.best_weights = state["history"], state["best_weights"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.shuffler.set_state(state["shuffler"])
+        self.shuffler_state = state["shuffler"]
+        self.step.replay.restore(state["step"])
+        RandomState.from_plain(state["random"], self.train[0].device).put_back()
