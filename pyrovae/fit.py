@@ -121,6 +121,8 @@ def _fit(config: dict[str, Any]) -> int:
 
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, rows, device)
+    if config["resume"] is not None:
+        print(f"{'resumed':<12}{keeper.reached()}", flush=True)
     try:
         # An autoencoder out of a factory of the user's own is refused as any pair without a density.
         if run.autoencoder is not None and config["model"] is None:

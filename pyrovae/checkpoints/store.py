@@ -82,7 +82,8 @@ class Checkpoints:
             _check_readable(contents)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"step-{step:09d}-{_checksum(contents)}.pt", contents)
-        for old in self.files()[self.keep :]:
+        # And what a process left that ended while it wrote.
+        for old in [*self.files()[self.keep :], *folder.glob(".step-*.part")]:
             old.unlink(missing_ok=True)
 
     def newest(self) -> State | None:
@@ -101,9 +102,9 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all of them, and the folder if nothing else is in it."""
-        for path in self.files():
-            path.unlink(missing_ok=True)
         folder = Path(self.folder)
+        for path in [*self.files(), *folder.glob(".step-*.part")]:
+            path.unlink(missing_ok=True)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

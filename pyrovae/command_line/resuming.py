@@ -54,6 +54,14 @@ class RunKeeper:
         """Whether there is a checkpoint to go on from."""
         return any(self.folder.glob("*/step-*.pt"))
 
+    def reached(self) -> str:
+        """How far the run had come, in words."""
+        kept = [(path.stat().st_mtime_ns, path) for path in self.folder.glob("*/step-*.pt")]
+        if not kept:
+            return "from the beginning, as no checkpoint had been made"
+        newest = max(kept)[1]
+        return f"from step {int(newest.name.split('-')[1]):,} of {newest.parent.name}"
+
     def forget(self) -> None:
         """Remove what was kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
