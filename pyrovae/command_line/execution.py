@@ -10,6 +10,9 @@ import torch
 if TYPE_CHECKING:
     from pyrovae.command_line.parser import CommandParser
 
+CHECKPOINT_FOLDER = "checkpoints"
+"""Of a run folder, while the run is under way."""
+
 EXIT_BAD_INPUT = 2
 EXIT_NON_FINITE = 3
 EXIT_FILES = 4
@@ -77,6 +80,11 @@ def claim_folder(folder: Path, *, overwrite: bool) -> Callable[[], None]:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output-dir {folder}: this is a file; give a folder that is not there yet")
+    if (folder / CHECKPOINT_FOLDER).is_dir() and not overwrite:
+        raise ValueError(
+            f"--output-dir {folder}: it holds a run that was cut off: go on with it by --resume {folder}, or begin "
+            "anew by --overwrite"
+        )
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise ValueError(f"--output-dir {folder}: it holds files already; give another folder, or --overwrite")
     made = [path for path in (folder, *folder.parents) if not path.exists()]

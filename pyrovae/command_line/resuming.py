@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 
 from pyrovae.checkpoints import Checkpoints, write_whole
+from pyrovae.command_line.execution import CHECKPOINT_FOLDER
 from pyrovae.command_line.slots import options_of
 from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, as_option
-
-CHECKPOINT_FOLDER = "checkpoints"
 
 # What may be another when a run goes on: they change no result.
 _FREE = ("resume", "quiet", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "data_root")

@@ -29,12 +29,15 @@ def batches_of(rows: AnyRows, batch_size: int, order: Tensor | None = None) -> I
     Args:
         rows: rows ``(rows, *data_shape)``.
         batch_size: rows of a batch; the last has what is left.
-        order: numbers of the rows, in the order in which they come; None is 0, 1, 2, ...
+        order: numbers of the rows, in the order in which they come, or none; None is 0, 1, 2, ...
 
     Raises:
         OSError: streamed rows that cannot be read.
         ValueError: an item of a data set that is not like the others.
     """
+    if order is not None and not len(order):
+        yield iter(())
+        return
     if isinstance(rows, Tensor):
         yield iter(rows.split(batch_size)) if order is None else _gathered(rows, batch_size, order)
         return

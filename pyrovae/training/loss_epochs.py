@@ -50,9 +50,10 @@ class LossEpochs:
 
     def train_epoch(self, keeper: Keeper) -> float:
         """The steps of an epoch that are left; the mean loss of all of them."""
-        rows_of_epoch = torch.randperm(len(self.train[0]), generator=self.shuffler).to(self.train[0].device)
+        order = torch.randperm(len(self.train[0]), generator=self.shuffler).to(self.train[0].device)
+        batches = order.split(self.batch_size)[self.step_of_epoch :]
         with training_mode([self.module]):
-            for rows in rows_of_epoch[self.step_of_epoch * self.batch_size :].split(self.batch_size):
+            for rows in batches:
                 self.total += len(rows) * float(self.step(*(tensor[rows] for tensor in self.train))[0])
                 self.optimizer.step()
                 self.step_of_epoch += 1

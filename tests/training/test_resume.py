@@ -240,6 +240,16 @@ def test_checkpoints_of_another_fit_are_not_written_over(tmp_path):
         fit(batch_norm_vae(), resume=True)
 
 
+def test_stopped_between_the_last_step_of_an_epoch_and_its_validation(tmp_path):
+    whole = batch_norm_vae()
+    expected = fit(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(batch_norm_vae(), 6, tmp_path, how=signal.SIGINT)
+    assert Checkpoints(tmp_path).newest()["step_of_epoch"] == 7
+    ours = batch_norm_vae(seed=7)
+    assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True), expected)
+
+
 @pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_signals_end_the_step_and_keep_the_fit(tmp_path, capsys, number, stop):
     before = signal.getsignal(number)
@@ -333,17 +343,17 @@ def test_autoencoders(tmp_path):
         shape = ROWS.shape[1:]
         return Autoencoder(networks.MLP(shape, 2, (8,)), networks.MLP(2, shape, (8,)))
 
-    def train(autoencoder, batches=None, **options):
-        noise = Noise(batches)
+    def train(autoencoder, batches=None, how=None, **options):
+        noise = Noise(batches, how)
         options |= {"epochs": 3, "batch_size": 16, "progress": False}
         return fit_autoencoder(autoencoder, ROWS, validation=ROWS[:30], train_transform=noise, **options)
 
     whole = make()
     expected = train(whole)
-    for batches in (1, 7, 12):
+    for batches, how in ((1, None), (7, None), (12, None), (6, signal.SIGINT)):
         kept = {"checkpoints": Checkpoints(tmp_path / str(batches), every_seconds=0)}
-        with pytest.raises(CutOffError):
-            train(make(), batches, **kept)
+        with pytest.raises(CutOffError if how is None else KeyboardInterrupt):
+            train(make(), batches, how, **kept)
         ours = make(7)
         result = train(ours, resume=True, **kept)
         for name, value in whole.state_dict().items():
