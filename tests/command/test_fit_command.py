@@ -468,7 +468,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(in_tmp, capsys):
     assert all(torch.isfinite(value).all() for value in loaded.vae.state_dict().values())
 
 
-def test_an_interrupt_leaves_no_empty_folder(tmp_path):
+def test_an_interrupt_keeps_the_fit_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "pyrovae.fit", "--epochs", "100000", "--output-dir", "out"],
         stdout=subprocess.PIPE,
@@ -487,9 +487,9 @@ def test_an_interrupt_leaves_no_empty_folder(tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "error: interrupted; nothing was written" in error
+    assert "error: interrupted; to go on: python -m pyrovae.fit --resume out" in error
     assert "Traceback" not in error
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]
 
 
 def test_help_explains_every_option(capsys):
