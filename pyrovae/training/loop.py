@@ -291,7 +291,8 @@ class TrainingLoop:
 
     def _finish(self, *, failed: bool = False) -> FitResult:
         self.keep_best()
-        self.trouble.skipped_steps(self.skipped.total, self.steps_done)
+        if not failed:
+            self.trouble.skipped_steps(self.skipped.total, self.steps_done)
         self.trouble.at_end(self.best_epoch, self.looked_at, self._part(), self.progress, failed=failed)
         return FitResult(
             history=self.history,
