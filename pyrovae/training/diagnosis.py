@@ -5,6 +5,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.programs import Program, sample_sites, trace_pair
@@ -16,7 +17,14 @@ class _Begun(Messenger):
     name: str | None = None
 
     def _pyro_sample(self, message: Any) -> None:
-        self.name = message["name"]
+        # The plate draws its rows as a site of its own.
+        if not site_is_subsample(message):
+            self.name = message["name"]
+
+
+def is_of_numbers(error: Exception) -> bool:
+    """Whether an error comes from the values of a distribution's parameters, which other draws may not have."""
+    return isinstance(error, torch.linalg.LinAlgError) or "but found invalid values" in str(error)  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
@@ -32,7 +40,11 @@ def first_non_finite_site(model: Program, guide: Program, x: Tensor) -> str | No
             return begun.name
         for trace in (guide_trace, model_trace):
             for name, site in sample_sites(trace).items():
-                log_prob = site["fn"].log_prob(site["value"])
+                try:
+                    log_prob = site["fn"].log_prob(site["value"])
+                except RuntimeError:
+                    # A covariance that has lost its rank has no root.
+                    return name
                 # Missing entries of observed values are NaN.
                 value_finite = site["is_observed"] or torch.isfinite(site["value"]).all()
                 if not (value_finite and torch.isfinite(log_prob).all()):

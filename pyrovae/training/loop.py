@@ -30,7 +30,7 @@ from pyrovae.recording import Stepping
 from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.batches import batches_of
 from pyrovae.training.continuation import restore, state_of
-from pyrovae.training.diagnosis import first_non_finite_site
+from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.skipping import Skipped
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
@@ -267,9 +267,9 @@ class TrainingLoop:
         """The terms of a batch, summed over rows; None if they are not finite."""
         try:
             values = batch_terms(x, progress)
-        except ValueError:
-            # Pyro refuses distributions whose parameters became NaN; any other error passes.
-            if first_non_finite_site(self.model, self.guide, x) is None:
+        except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+            # Parameters became NaN, or a covariance lost its rank; any other error passes.
+            if not is_of_numbers(error) and first_non_finite_site(self.model, self.guide, x) is None:
                 raise
             return None
         loss_and_objective = values[:2].sum()
