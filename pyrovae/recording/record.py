@@ -82,7 +82,6 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
         CannotRecordError: the function reads values of tensors, to decide what to do for example.
         Exception: what the function raises.
     """
-
     # While it is traced, a tensor that an operation keeps for its gradient knows the operation: where no gradient comes
     # that way, neither would ever go.
     kept: list[Tensor] = []
