@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pyro
 import torch
-from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch.nn.modules import module as torch_modules
 
 
@@ -22,9 +22,11 @@ def of_the_process():
         "validation": (torch.distributions.Distribution._validate_args, pyro.distributions.Normal(0, 1)._validate_args),
         "param store": dict(pyro.get_param_store().items()),
         "handlers": list(_PYRO_STACK),
+        "plates": list(_DIM_ALLOCATOR._stack),
         "hooks": dict(torch_modules._global_forward_pre_hooks),
         "modes": (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
         "warnings": list(warnings.filters),
         "threads": torch.get_num_threads(),
-        "running": threading.enumerate(),
+        # tqdm has one thread for all of its bars.
+        "running": [thread for thread in threading.enumerate() if thread.name != "tqdm_monitor"],
     }

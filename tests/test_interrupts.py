@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
+import pyro
 import pytest
 import torch
 from jobs import CLASSIFIER, LABELS, X, fit, small_vae
@@ -65,6 +66,24 @@ def test_interrupted_in_a_step(step, options):
     for one in (vae, whole_epochs):
         fit(one, seed=1, **options)
     assert equal(vae.state_dict(), whole_epochs.state_dict())
+
+
+def test_a_plate_that_an_interrupt_left_open_is_closed():
+    """As where it comes between the first line of a plate and its second."""
+    vae, before, calls = small_vae(), of_the_process(), []
+
+    def enter_and_leave(x):
+        calls.append(x)
+        if len(calls) == STEPS:
+            pyro.plate("data", len(x), dim=-1).__enter__()
+            signal.raise_signal(signal.SIGINT)
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(vae, train_transform=enter_and_leave)
+    assert of_the_process() == before
+    assert compare_bounds(vae.model, vae.guide, X[:5], num_samples=10).log_px.isfinite().all()
+    fit(vae)
 
 
 @pytest.mark.parametrize("kind", [M2, PCVAE])

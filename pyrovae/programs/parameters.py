@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pyrovae.programs.contract import PairStructure
 from pyrovae.programs.modules import Program, owned_modules
-from pyrovae.programs.turns import TURN
+from pyrovae.programs.turns import TURN, handlers_put_back
 
 # pyro.module joins the names of module and parameter by this.
 _MODULE_DIVIDER = "$$$"
@@ -62,7 +62,7 @@ def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
     it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
     caller's store. Threads that are inside take turns.
     """
-    with TURN, _own_store(model, guide) as outside:
+    with TURN, handlers_put_back(), _own_store(model, guide) as outside:
         yield outside
 
 
