@@ -124,8 +124,8 @@ def interrupted_at(seconds, step):
     """A model whose fit got a SIGINT from another thread after so many seconds."""
     vae = small_vae()
     timer = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    timer.start()
     with suppress(KeyboardInterrupt):
+        timer.start()
         fit(vae, epochs=EPOCHS, step=step)
         # Here the interrupt comes where the fit was faster. Inside a callback of Python's own it is lost.
         timer.join()
