@@ -2,6 +2,7 @@
 
 from pyrovae.distributions.bernoulli import IndependentBernoulli
 from pyrovae.distributions.beta import Beta
+from pyrovae.distributions.binomial import Binomial
 from pyrovae.distributions.categorical_levels import CategoricalLevels
 from pyrovae.distributions.columns import Columns, ColumnValues
 from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
@@ -18,6 +19,7 @@ from pyrovae.distributions.zero_inflated import ZeroInflated
 
 __all__ = [
     "Beta",
+    "Binomial",
     "CategoricalLevels",
     "ColumnValues",
     "Columns",

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions import Binomial as BinomialDistribution
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, probability
 
@@ -41,7 +42,7 @@ class Binomial(nn.Module):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
         logits = self.decoder(z)
-        return dist.Binomial(self.total_count, logits=logits).to_event(data_dims(logits, z, self))
+        return BinomialDistribution(self.total_count, logits=logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
         """Start at the mean of each entry."""

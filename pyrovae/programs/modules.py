@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,9 +43,11 @@ def initialize_modules(module: nn.Module, rows: AnyRows) -> None:
 def called_modules() -> Iterator[list[nn.Module]]:
     """The modules that are called inside, in order of their first call."""
     found: dict[int, nn.Module] = {}
+    thread = get_ident()
 
     def note(module: nn.Module, _: Any) -> None:
-        found.setdefault(id(module), module)
+        if get_ident() == thread:
+            found.setdefault(id(module), module)
 
     handle = register_module_forward_pre_hook(note)
     modules: list[nn.Module] = []
@@ -59,18 +62,20 @@ def called_modules() -> Iterator[list[nn.Module]]:
 def evaluation_mode(model: Program, guide: Program) -> Iterator[None]:
     """Run all modules of the programs in evaluation mode, wherever the programs keep them; back afterwards."""
     was_training: dict[int, nn.Module] = {}
+    thread = get_ident()
 
     def evaluate(module: nn.Module, _: Any = None) -> None:
-        if module.training:
+        # Hooks are of all threads: what another one trains is left alone.
+        if module.training and get_ident() == thread:
             was_training[id(module)] = module
             module.training = False
 
-    for module in owned_modules(model, guide):
-        for part in module.modules():
-            evaluate(part)
     # A program may hold modules in closures, dictionaries or objects: they are met when they are called.
     handle = register_module_forward_pre_hook(evaluate)
     try:
+        for module in owned_modules(model, guide):
+            for part in module.modules():
+                evaluate(part)
         yield
     finally:
         handle.remove()
@@ -83,9 +88,9 @@ def training_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put modules and all below them in training mode, and back afterwards."""
     parts = {id(part): part for module in modules for part in module.modules()}
     was_evaluating = [part for part in parts.values() if not part.training]
-    for part in was_evaluating:
-        part.training = True
     try:
+        for part in was_evaluating:
+            part.training = True
         yield
     finally:
         for part in was_evaluating:

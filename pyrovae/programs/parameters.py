@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pyrovae.programs.contract import PairStructure
 from pyrovae.programs.modules import Program, owned_modules
+from pyrovae.programs.turns import TURN, handlers_put_back
 
 # pyro.module joins the names of module and parameter by this.
 _MODULE_DIVIDER = "$$$"
@@ -59,8 +60,14 @@ def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
 
     A value comes from what is kept with the programs; from the caller's store where that has none, or changed after
     it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
-    caller's store.
+    caller's store. Threads that are inside take turns.
     """
+    with TURN, handlers_put_back(), _own_store(model, guide) as outside:
+        yield outside
+
+
+@contextmanager
+def _own_store(model: Program, guide: Program) -> Iterator[StateDict]:
     outside = _state()
     inside: StateDict = {"params": {}, "constraints": {}}
     for name, value in outside["params"].items():

@@ -11,6 +11,7 @@ import torch
 from pyro.infer.util import Dice, torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor, fx
+from torch.autograd.graph import saved_tensors_hooks
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -81,9 +82,16 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
         CannotRecordError: the function reads values of tensors, to decide what to do for example.
         Exception: what the function raises.
     """
+    # While it is traced, a tensor that an operation keeps for its gradient knows the operation: where no gradient comes
+    # that way, neither would ever go.
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> int:
+        kept.append(tensor)
+        return len(kept) - 1
 
     def watched(*arguments: Tensor) -> tuple[Tensor | None, ...]:
-        with _Watch(weights):
+        with _Watch(weights), saved_tensors_hooks(keep, kept.__getitem__):
             return function(*arguments)
 
     try:
@@ -96,6 +104,8 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
         if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error):
             raise CannotRecordError("it reads values of tensors, to decide what to do for example") from error
         raise
+    finally:
+        kept.clear()
     captured = _lift(graph)
     simplify(graph)
     return Recording(graph, captured)
