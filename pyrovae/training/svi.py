@@ -74,8 +74,8 @@ def fit_svi(
     Parameters are found by themselves: those of an ``nn.Module`` given as program or owning the bound method, and
     what ``pyro.module`` and ``pyro.param`` touch. They never pass through the global param store, so models of
     equal names do not meet. The rows are moved to the device of the parameters once. Whatever ends a fit, an error or
-    an interrupt, the best weights so far are put back. Fits and evaluations in several threads take turns; random
-    numbers that another thread draws meanwhile, for new modules say, come from the fit's generators and change its draws.
+    an interrupt, the best weights so far are put back. Fits and evaluations in several threads take turns; what
+    another thread draws meanwhile, for new modules say, comes from the fit's generators and changes its draws.
 
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
