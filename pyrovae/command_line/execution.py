@@ -70,7 +70,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        # The number has to come back, which it does not from a device of shapes alone.
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         present = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         if torch.backends.mps.is_available():

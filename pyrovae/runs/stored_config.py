@@ -77,7 +77,7 @@ def stored_config(folder: Path) -> dict[str, Any]:
 
 def says_nothing(folder: Path, config: Mapping[str, Any], error: KeyError) -> ValueError:
     """The error about a stored run that does not say what is needed, with the nearest name that it has."""
-    near = difflib.get_close_matches(str(error.args[0]), list(config), n=1)
+    near = difflib.get_close_matches(str(error.args[0]), [name for name in config if name not in _TYPES], n=1)
     hint = f"; {CONFIG_FILE} has {near[0]!r}, is it misspelt?" if near else ""
     return ValueError(
         f"{folder} says nothing of {error}: it was stored by another version of pyrovae; fit the run again{hint}"

@@ -406,7 +406,7 @@ BAD_INPUT = {
     "no such config": (lambda _: ["--config", "none.yaml"], "--config: .*none.yaml"),
     "bad config": (
         lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")],
-        "key 'latent_dmi' that is no option; did you mean --latent-dim",
+        "key 'latent_dmi' that is no option; did you mean latent_dim",
     ),
     "kinds of columns that nobody named": (
         lambda f: [*array(f, np.zeros((20, 3))), "--likelihood", "Columns"],
