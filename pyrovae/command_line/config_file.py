@@ -1,6 +1,6 @@
 """What a configuration file has to look like before the parser reads it."""
 
-from argparse import Action
+from argparse import SUPPRESS, Action
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def check_config_files(tokens: Sequence[str], options: Sequence[Action]) -> None
     Raises:
         ValueError: the file, what is wrong with it, and what was expected.
     """
-    known = {option.dest: option for option in options}
+    known = {option.dest: option for option in options if option.default != SUPPRESS}
     for option, value in options_of(tokens):
         if option == "config" and "\0" not in value and Path(value).is_file():
             _check(Path(value), known)
@@ -49,6 +49,8 @@ def _check(path: Path, known: Mapping[str, Action]) -> None:
         if not isinstance(key, str):
             raise ValueError(f"--config {path}: the key {key!r} is no word; expected names of options")
     for key, value in contents.items():
+        if key == "config" and not isinstance(value, str | None):
+            raise ValueError(f"--config {path}: config is {value!r}; expected the path of another such file")
         if key in SLOTS:
             _check_part(path, key, value)
         elif key.replace("-", "_") in known:
