@@ -122,6 +122,40 @@ EVALUATE_OPTIONS = {
 }
 
 
+# Options that go together, of which fits come about.
+SOUND_DATA = {
+    "real.npy": ["Normal", "Laplace", "StudentT", "FullCovarianceNormal", "LowRankNormal"],
+    "bits.npy": ["Bernoulli", "ContinuousBernoulli", "Poisson", "Normal"],
+    "grey.npy": ["ContinuousBernoulli", "Normal", "DiscretizedLogistic"],
+    "counts.npy": ["Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "Normal"],
+    "labels.npz": ["Bernoulli", "Poisson"],
+}
+SOUND_OPTIONS = {
+    "--prior": words("StandardNormal", "VampPrior", "GaussianMixture", "DiagonalNormal", "Laplace"),
+    "--posterior": words("DiagonalNormal", "FullCovarianceNormal", "LowRankNormal", "MixtureOfNormals"),
+    "--latent-dim": words("1", "3"),
+    "--epochs": words("2", "3"),
+    "--batch-size": words("3", "10"),
+    "--lr": words("0.01", "0.1", "100"),
+    "--seed": words("1", "4294967295"),
+    "--validation-fraction": words("0.3", "0.01"),
+    "--test-fraction": words("0.3", "0.01"),
+    "--chunk-size": words("2"),
+    "--num-samples": words("1", "2", "40"),
+    "--precision": words("32", "bf16-mixed"),
+    "--step": words("plain", "recorded"),
+    "--stream": [[]],
+    "--missing": words("keep", "refuse"),
+    "--beta": words("0", "2"),
+    "--free-bits": words("0.1"),
+    "--patience": words("1"),
+    "--corruption": words("masking", "gaussian"),
+    "--encoder.normalization": words("batch", "layer"),
+    "--system": words("two-layer-vae", "vae"),
+    "--objective": words("Trace_ELBO", "IWAE", "DReG", "StickingTheLanding", "ReweightedWakeSleep", "ScoreFunction"),
+}
+
+
 def some_of(options, at_most):
     """Some of the options, each with one of its values, as the words of a command line."""
     chosen = st.lists(st.sampled_from(sorted(options)), max_size=at_most, unique=True)
@@ -171,6 +205,25 @@ OPTION_KEYS = [option[2:].replace("-", "_") for option in FIT_OPTIONS if option[
 KEYS = st.sampled_from(
     [*OPTION_KEYS, "epochs", "overwrite", "quiet", "data", "num_sample", "config", "class_path"]
 ) | st.text(max_size=5)
+
+
+@lengths(4, 300)
+def test_fit_with_options_that_go_together(count, place):
+    pairs = st.sampled_from([(data, likelihood) for data, kinds in SOUND_DATA.items() for likelihood in kinds])
+
+    @examples(count)
+    @given(pairs, some_of(SOUND_OPTIONS, 4))
+    def holds(pair, options):
+        shutil.rmtree("new", ignore_errors=True)
+        arguments = ["--output-dir", "new", *BASE, *SMALL, "--data", pair[0], "--likelihood", pair[1], *options]
+        with global_state_kept(random_too=False):
+            status, _ = status_of(fit_main, arguments)
+        if status == 0:
+            check_run(Path("new"))
+            assert status_of(evaluate_main, ["new", "--num-samples", "3", "--quiet"])[0] == 0
+        assert Path("new").exists() == (status != 2)
+
+    holds()
 
 
 @lengths(15, 300)
