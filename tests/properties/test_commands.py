@@ -126,12 +126,12 @@ EVALUATE_OPTIONS = {
 SOUND_DATA = {
     "real.npy": ["Normal", "Laplace", "StudentT", "FullCovarianceNormal", "LowRankNormal"],
     "bits.npy": ["Bernoulli", "ContinuousBernoulli", "Poisson", "Normal"],
-    "grey.npy": ["ContinuousBernoulli", "Normal", "DiscretizedLogistic"],
+    "grey.npy": ["ContinuousBernoulli", "Normal", "Beta"],
     "counts.npy": ["Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "Normal"],
     "labels.npz": ["Bernoulli", "Poisson"],
 }
 SOUND_OPTIONS = {
-    "--prior": words("StandardNormal", "VampPrior", "GaussianMixture", "DiagonalNormal", "Laplace"),
+    "--prior": words("StandardNormal", "StudentT", "GaussianMixture", "DiagonalNormal", "Laplace"),
     "--posterior": words("DiagonalNormal", "FullCovarianceNormal", "LowRankNormal", "MixtureOfNormals"),
     "--latent-dim": words("1", "3"),
     "--epochs": words("2", "3"),
