@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pyrovae.command_line import CommandParser, run_command
-from pyrovae.runs import compare_runs
+from pyrovae.runs import compare_runs, write_table
 
 
 def make_parser() -> CommandParser:
@@ -26,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(options: dict[str, Any]) -> int:
+    file = None if options["csv"] is None else Path(options["csv"])
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        wrong = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}; make it first"
+        raise ValueError(f"--csv {file}: {wrong}; expected a place for a CSV file")
     comparison = compare_runs(options["runs"])
     print(comparison.summary())
-    if options["csv"] is not None:
-        comparison.table.to_csv(options["csv"], index=False)
+    if file is not None:
+        write_table(comparison.table, file, index=False)
     return 0
 
 

@@ -9,7 +9,15 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Schedule, Start
-from pyrovae.runs import ScoringOptions, load, refuse_without_density, score_rows, summary_of, weights_checksum
+from pyrovae.runs import (
+    ScoringOptions,
+    as_option,
+    load,
+    refuse_without_density,
+    score_rows,
+    summary_of,
+    weights_checksum,
+)
 
 
 def make_parser() -> CommandParser:
@@ -59,7 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(make_parser(), arguments, _evaluate, kept)
 
 
+def _check(options: dict[str, Any]) -> None:
+    """Refuse what has no effect, before anything is read."""
+    defaults = make_parser().get_defaults().as_dict()
+    given = [name for name in options if name.startswith("ais_") and options[name] != defaults[name]]
+    if given and not options["ais"]:
+        idle = ", ".join(map(as_option, given))
+        raise ValueError(f"{idle} would be ignored, as there is no --ais: add it, or leave {idle} out")
+    if options["seed"] >= 2**32:
+        raise ValueError(f"--seed {options['seed']}: expected a whole number below 2**32")
+
+
 def _evaluate(options: dict[str, Any]) -> int:
+    _check(options)
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
     refuse_without_density(options["run"])

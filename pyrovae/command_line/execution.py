@@ -1,5 +1,6 @@
 """What all commands do around their own work: statuses, errors in one line, devices, run folders."""
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,11 +39,25 @@ def run_command(
         print_error(str(error))
         return EXIT_BAD_INPUT
     except OSError as error:
-        print_error(f"a file could not be read or written: {error}")
+        print_error(_of_file(error))
         return EXIT_FILES
     except KeyboardInterrupt:
         print_error(f"interrupted; {interrupted}")
         return EXIT_INTERRUPTED
+
+
+def _of_file(error: OSError) -> str:
+    """What the system says of a file, or what the package said of it."""
+    if error.errno is None:
+        return str(error)
+    repair = _REPAIRS.get(error.errno, "see that the place is there, and may be read and written")
+    return f"{error.filename or 'a file'} cannot be read or written ({error.strerror}): {repair}"
+
+
+_REPAIRS = {
+    errno.ENOSPC: "make room on the disk, or give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
 
 
 def print_error(message: str) -> None:
@@ -60,7 +75,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        # The number has to come back, which it does not from a device of shapes alone.
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         present = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         if torch.backends.mps.is_available():

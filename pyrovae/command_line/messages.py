@@ -38,6 +38,9 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
             f"such as {untyped[1]}: int, or one of the names that the command fills in ({filled_in})"
         )
     if option in SLOTS:
+        wrong = re.search(r"Not a valid subclass of \w+\. Got value: (.*?) Subclass types expect", reason)
+        if wrong:
+            return f"--{option} is {wrong[1]}; expected a {SLOTS[option].noun} {_expected_part(option)}"
         given = re.search(r"Expected a dot import path string: (\w+)", reason)
         return f"--{option}: {no_such_part(option, given[1]) if given else f'{reason} {_expected_part(option)}'}"
     return _wrong_value(option, reason, parts) or f"--{option.replace('_', '-')}{_of_another_kind(reason)}"
@@ -67,9 +70,9 @@ def _of_another_kind(reason: str) -> str:
     choice = re.match(r"Expected a typing.(Literal\[.*\])\. Got value: (.*)$", reason)
     if choice:
         return f" is {choice[2]}; expected one of {_kind(choice[1])}{nearest(choice[2], _choices(choice[1]))}"
-    number = re.match(r"Not of type (\w+): (?:(.*) does not conform|.*: '(.*)'$|.*?(\S+)$)", reason)
+    number = re.match(r"Not of type (\w+): (?:(.*) does not conform|(.*) not an? \w+$|.*: '(.*)'$|.*?(\S+)$)", reason)
     if number and number[1] in _KINDS:
-        return f" is {number[2] or number[3] or number[4]}; expected {_KINDS[number[1]]}"
+        return f" is {next(filter(None, number.groups()[1:]))}; expected {_KINDS[number[1]]}"
     return f": {reason}"
 
 
@@ -118,7 +121,8 @@ def _not_accepted(name: str, parts: Mapping[str, GivenPart], options: Sequence[s
             else:
                 why = nearest(name, known) or ":"
             return f"--{slot} {taken} has no argument {name!r}{why} see --{slot}.help {taken}"
-    return f"the configuration has a key {name!r} that is no option{nearest(name.replace('_', '-'), options, '--')}"
+    keys = [option.replace("-", "_") for option in options]
+    return f"the configuration has a key {name!r} that is no option{nearest(name.replace('-', '_'), keys)}"
 
 
 def _required(name: str, parts: Mapping[str, GivenPart]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from jsonargparse import ArgumentParser
 
+from pyrovae.command_line.config_file import check_config_files
 from pyrovae.command_line.execution import EXIT_BAD_INPUT, print_error
 from pyrovae.command_line.messages import explained
 from pyrovae.command_line.slots import SLOTS, arguments_of, class_of, given_parts, read_config, wraps
@@ -39,6 +40,7 @@ class CommandParser(ArgumentParser):
         CommandParser.given = _config_first(sys.argv[1:] if arguments is None else arguments)
         CommandParser.written = {}
         try:
+            check_config_files(CommandParser.given, self._actions)
             tokens = self._followable(CommandParser.given)
         except ValueError as error:
             self.error(str(error))

@@ -152,7 +152,8 @@ def _in_file(path: str) -> dict[str, GivenPart]:
         if slot in SLOTS and isinstance(part, str):
             found[slot] = GivenPart(part)
         elif slot in SLOTS and isinstance(part, dict) and isinstance(part.get("class_path"), str):
-            found[slot] = GivenPart(part["class_path"], dict(part.get("init_args") or {}))
+            arguments = part.get("init_args")
+            found[slot] = GivenPart(part["class_path"], dict(arguments) if isinstance(arguments, dict) else {})
     return found
 
 
@@ -160,9 +161,10 @@ def read_config(path: str) -> dict[str, Any]:
     """The contents of a configuration file; empty where it is none, which the parser then says."""
     try:
         contents = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except Exception:  # a damaged file fails in any way
         return {}
-    return contents if isinstance(contents, dict) else {}
+    # What stands for the system is looked up before the parser checks it.
+    return contents if isinstance(contents, dict) and isinstance(contents.get("system", ""), str) else {}
 
 
 def class_of(slot: str, name: str) -> type[Any] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,7 +148,7 @@ def _refuse_beyond_memory(path: Path) -> None:
 def _load(path: Path, file: BinaryIO) -> Array | NpzFile:
     try:
         loaded: Array | NpzFile = np.load(file, allow_pickle=False)
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file fails in any way
         raise unreadable(path, error) from error
     return loaded
 
@@ -158,7 +156,7 @@ def _load(path: Path, file: BinaryIO) -> Array | NpzFile:
 def _member(path: Path, archive: NpzFile, key: str) -> Array:
     try:
         member = archive[key]
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged file fails in any way
         raise unreadable(path, error) from error
     # An archive made by another program can hold files that are no arrays; numpy returns their bytes.
     return np.asarray(member)

@@ -82,9 +82,9 @@ def _read_image(path: Path) -> NDArray[np.float32]:
     try:
         with Image.open(path) as image:
             array = _pixels(image)
-    # A damaged file shows as any of these, depending on its format.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); repair or remove it.") from error
+    except Exception as error:  # a damaged file fails in any way, depending on its format
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image ({reason}); repair or remove it.") from error
     return np.atleast_3d(array)
 
 

@@ -117,6 +117,7 @@ def load_data(
         'binary'
     """
     _check_arguments(binarize, missing, seed)
+    _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)
     _check_fraction("test_fraction", test_fraction)
     if stream:
@@ -155,6 +156,17 @@ def _check_arguments(binarize: str, missing: str, seed: int) -> None:
         raise ValueError(f"missing={missing!r} is unknown; use one of {', '.join(map(repr, get_args(Missing)))}.")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed} is out of range; use a whole number from 0 to 2**63 - 1.")
+
+
+def _check_name(name: str) -> None:
+    """Refuse paths that cannot be one, or that no text can name."""
+    try:
+        name.encode()
+        Path(name).expanduser()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the name {name!r} is not UTF-8, so that no report can give it; rename the file.") from error
+    except RuntimeError as error:
+        raise ValueError(f"{name}: there is no such home folder; write out the path.") from error
 
 
 def _check_fraction(argument: str, fraction: float) -> None:

@@ -229,7 +229,7 @@ def open_array(path: Path) -> Array:
         raise ValueError(f"There is no file {str(path)!r}; check the path.")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in any way
         raise unreadable(path, error) from error
     if not isinstance(array, np.ndarray):
         array.close()

@@ -140,6 +140,7 @@ class DataSplits(Generic[RowsT]):
             "data_shape": list(self.data_shape),
             "support": self.support,
             **({"missing": self.num_missing} if self.num_missing else {}),
+            **({"column_names": list(self.column_names)} if self.column_names else {}),
             **({"column_kinds": list(self.column_kinds)} if self.column_kinds else {}),
             **(
                 {"categories": {name: list(levels) for name, levels in self.categories.items()}}

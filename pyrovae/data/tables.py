@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyrovae.data.arrays import to_labels, to_tensors
@@ -30,17 +32,12 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     """
     import pandas as pd
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first_row = [cell.strip() for cell in next(csv.reader(file), [])]
-        header = first_row if _names_columns(path, first_row) else None
+    with _damage(path), path.open(encoding="utf-8-sig", newline="") as file:
+        first_row = [cell.strip() for cell in next(csv.reader(file), [])]
+    header = first_row if _names_columns(path, first_row) else None
+    with _damage(path):
         # Blank lines are kept, and then refused as missing cells, so that row numbers are line numbers.
         frame = pd.read_csv(path, header=None, skiprows=1 if header else 0, skip_blank_lines=False, low_memory=False)
-    except (csv.Error, UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a table ({' '.join(str(error).split())}); expected UTF-8 text with "
-            "the same number of comma-separated numbers in every row, and at least one such row."
-        ) from error
     if header:
         _check_header(path, header, frame.shape[1])
     names = header or [str(number) for number in range(1, frame.shape[1] + 1)]
@@ -71,6 +68,18 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         column_kinds=None if columns is None else encoded.kinds,
         categories=encoded.categories,
     )
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Whatever goes wrong where a file is read, as the error about it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a table ({' '.join(str(error).split())}); expected UTF-8 text with "
+            "the same number of comma-separated numbers in every row, and at least one such row."
+        ) from error
 
 
 def _names_columns(path: Path, cells: list[str]) -> bool:

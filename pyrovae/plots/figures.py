@@ -33,6 +33,16 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
+def literal(text: str) -> str:
+    r"""A name from outside so that matplotlib writes it letter by letter; between dollars it would read a formula.
+
+    Example:
+        >>> print(literal("$100 to $200"))
+        \$100 to \$200
+    """
+    return text.replace("$", r"\$")
+
+
 def class_colours(classes: Sequence[int]) -> list[Any]:
     """A colour for each class: ten that differ, or a scale from dark to light where there are more."""
     if len(classes) <= len(CLASS_COLOURS):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, new_figure
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, literal, new_figure
 from pyrovae.plots.projection import check_codes, dimension_names
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def latent_histograms(
             linewidth=0,
         )
         axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel=names[dim], ylabel="rows" if panel % columns == 0 else "")
+        axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     if classes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import new_figure
+from pyrovae.plots.figures import literal, new_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
         axes.imshow((line[0] if len(line) == 1 else line.movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(literal(name), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 

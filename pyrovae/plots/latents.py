@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, CLASS_COLOURS, check_labels, class_colours, class_legend, new_figure
+from pyrovae.plots.figures import BLUE, CLASS_COLOURS, check_labels, class_colours, class_legend, literal, new_figure
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.projection import ProjectionMethod, project
 
@@ -65,7 +65,7 @@ def latent_space(
         class_legend(figure, classes, list(colours.values()))
         if len(classes) <= len(CLASS_COLOURS):
             _name_classes(axes, projection.points, labels.cpu(), colours)
-    axes.set(xlabel=projection.axis_names[0], ylabel=projection.axis_names[1])
+    axes.set(xlabel=literal(projection.axis_names[0]), ylabel=literal(projection.axis_names[1]))
     axes.set_title(f"{title or f'codes of {len(codes):,} rows'}{projection.title}", fontsize=10)
     axes.set_aspect("equal", adjustable="datalim")
     if not projection.has_units:

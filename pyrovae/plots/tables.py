@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import new_figure
+from pyrovae.plots.figures import literal, new_figure
 from pyrovae.plots.images import are_images, tile
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def table_of_rows(
         entry_names: of the entries of a row that is no image; without them they are numbered.
         column_label: what the columns are.
     """
+    line_names, column_names = list(map(literal, line_names)), list(map(literal, column_names))
+    entry_names = None if entry_names is None else list(map(literal, entry_names))
     if are_images(cells.flatten(0, 1)):
         return _images(cells, title, line_names, column_names, column_label)
     return _strips(cells.flatten(2), title, line_names, column_names, entry_names, column_label)

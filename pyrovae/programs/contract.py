@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyrovae.programs.modules import Program, called_modules
+from pyrovae.programs.modules import Program, called_modules, owned_modules
 
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 _PROBE_ROWS = (3, 5)
@@ -154,6 +154,15 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
             raise ValueError(
                 f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
                 "distribution, n being the number of data dimensions (3 for images)"
+            ) from error
+        except RuntimeError as error:
+            kinds = {parameter.dtype for module in owned_modules(model, guide) for parameter in module.parameters()}
+            if rows.dtype in kinds or not kinds:
+                raise
+            needed = sorted(map(str, kinds))[0]
+            raise ValueError(
+                f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
+                f"({str(error).splitlines()[0]}): give x.to({needed})"
             ) from error
     return traces
 

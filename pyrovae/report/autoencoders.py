@@ -6,7 +6,7 @@ from typing import Any
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
 from pyrovae.report.files import clear_folder, data_columns, versions
-from pyrovae.runs import ModelRows, Run, describe_parts, save
+from pyrovae.runs import ModelRows, Run, describe_parts, save, write_table
 from pyrovae.training import LossResult
 
 
@@ -44,11 +44,11 @@ def write_autoencoder(
     if result is None or errors is None:
         return
     columns, about = data_columns(rows), plots.picture_metadata(rows.provenance())
-    pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
+    write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
     per_row = {"loss": errors.loss, "corrupted": errors.corrupted, "restored": errors.restored}
     per_row["label"] = rows.data.test_labels
     frame = pd.DataFrame({name: values.numpy() for name, values in per_row.items() if values is not None})
-    frame.rename_axis("row").assign(**columns).to_csv(folder / "losses.csv")
+    write_table(frame.rename_axis("row").assign(**columns), folder / "losses.csv")
     curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
     curves.savefig(folder / "learning_curves.png", metadata=about)
     x = rows.test[: len(errors.reconstructed)]

@@ -10,7 +10,7 @@ from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.models import ConditionalVAE
 from pyrovae.report.files import PICTURE_ROWS, clear_folder, data_columns, versions
-from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary
+from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary, write_table
 from pyrovae.training import FitResult
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def write_run(
     save(run, folder, _summary(run, rows, result, bounds, status, seconds, "not drawn yet"))
     columns, labels = data_columns(rows), rows.data.test_labels
     about = plots.picture_metadata(rows.provenance())
-    pd.DataFrame(result.history).assign(**columns).to_csv(folder / "metrics.csv", index=False)
+    write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
     curves = plots.learning_curves(result.history, result.best_epoch)
     curves.savefig(folder / "learning_curves.png", metadata=about)
     if bounds is not None:
         frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
         if labels is not None:
             frame["label"] = labels.numpy()
-        frame.assign(**columns).to_csv(folder / "evaluation.csv")
+        write_table(frame.assign(**columns), folder / "evaluation.csv")
     pictures = _pictures(folder, run, rows, device, about) if bounds is not None else "not drawn: the fit broke off"
     write_summary(run, folder, _summary(run, rows, result, bounds, status, seconds, pictures))
 

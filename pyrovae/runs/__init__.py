@@ -7,18 +7,16 @@ from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, GENERAL, OBJECTIVE
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
 from pyrovae.runs.parts import build_pair, describe_parts
-from pyrovae.runs.storage import (
+from pyrovae.runs.storage import Run, load, refuse_without_density, save, start_from, stored_data, write_summary
+from pyrovae.runs.stored_config import says_nothing
+from pyrovae.runs.stored_files import (
     CONFIG_FILE,
     SUMMARY_FILE,
     WEIGHTS_FILE,
-    Run,
-    load,
-    refuse_without_density,
-    save,
-    start_from,
-    stored_data,
+    read_mapping,
+    read_summary,
     weights_checksum,
-    write_summary,
+    write_table,
 )
 from pyrovae.runs.systems import (
     CONDITIONS,
@@ -61,8 +59,11 @@ __all__ = [
     "in_options",
     "load",
     "model_rows",
+    "read_mapping",
+    "read_summary",
     "refuse_without_density",
     "save",
+    "says_nothing",
     "score_rows",
     "start_from",
     "stored_data",
@@ -71,4 +72,5 @@ __all__ = [
     "users_errors",
     "weights_checksum",
     "write_summary",
+    "write_table",
 ]

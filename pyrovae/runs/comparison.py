@@ -1,19 +1,18 @@
 """Comparing stored runs on the same test rows."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
 from pyrovae.runs.objectives import describe_objective
 from pyrovae.runs.part import PARTS
 from pyrovae.runs.parts import describe_parts
-from pyrovae.runs.storage import CONFIG_FILE, SUMMARY_FILE, refuse_without_density, stored_data
+from pyrovae.runs.storage import refuse_without_density, stored_data
+from pyrovae.runs.stored_config import says_nothing, stored_config
+from pyrovae.runs.stored_files import CONFIG_FILE, SUMMARY_FILE, check_run_folder, read_summary, read_table
 from pyrovae.runs.systems import system_of
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # What the numbers of two runs must agree on to be of the same rows.
 _SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
+# Columns of a table of scored rows that are needed.
+_COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
     *PARTS,
@@ -142,19 +143,18 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     best = ranked[0][1]
     lines = [_line(name, table, best) for name, table in ranked]
     settings = _differences({name: _settings(Path(name)) for name, _ in ranked})
-    targets = {name: system_of(_config(Path(name))).target for name, _ in ranked}
+    targets = {name: system_of(stored_config(Path(name))).target for name, _ in ranked}
     return RunComparison(pd.DataFrame(lines), len(reference), settings, targets)
 
 
 def _settings(folder: Path) -> dict[str, str]:
     """What a run was told: its parts and its objective with their arguments, and the other options."""
-    config = _config(folder)
+    config = stored_config(folder)
     options = {name: str(value) for name, value in config.items() if name not in _ASIDE}
-    return {**describe_parts(config), "objective": describe_objective(config), **options}
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    try:
+        return {**describe_parts(config), "objective": describe_objective(config), **options}
+    except KeyError as error:
+        raise says_nothing(folder, config, error) from error
 
 
 def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -166,19 +166,22 @@ def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str
 
 
 def _scored_rows(folder: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    if not (folder / SUMMARY_FILE).is_file():
-        raise ValueError(f"{folder} is no run folder: there is no {SUMMARY_FILE} in it")
+    check_run_folder(folder, (CONFIG_FILE, SUMMARY_FILE))
     refuse_without_density(folder)
     checksum = stored_data(folder)["checksum"]
-    tables = [pd.read_csv(file, index_col="row") for file in sorted(folder.glob("evaluation*.csv"))]
+    tables = {path: read_table(path, _COLUMNS) for path in sorted(folder.glob("evaluation*.csv"))}
     # Tables of other data lie there, too.
-    tables = [table for table in tables if table["data_checksum"].iloc[0] == checksum]
-    if not tables:
-        status = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("status")
+    own = {path: table for path, table in tables.items() if len(table) and table["data_checksum"].iloc[0] == checksum}
+    if not own:
+        status = read_summary(folder).get("status")
         raise ValueError(f"{folder} has no scored rows ({status}): score them with python -m pyrovae.evaluate {folder}")
-    return max(tables, key=lambda table: (len(table), table["num_samples"].iloc[0]))
+    for path, table in own.items():
+        if not (table["data_checksum"] == checksum).all():
+            raise ValueError(
+                f"{path} is cut off, or has rows of other data among its own: remove it and score the rows again with "
+                "python -m pyrovae.evaluate"
+            )
+    return max(own.values(), key=lambda table: (len(table), table["num_samples"].iloc[0]))
 
 
 def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:

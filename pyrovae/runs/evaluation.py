@@ -17,6 +17,7 @@ from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.programs import check_any_rows
 from pyrovae.runs.storage import Run
+from pyrovae.runs.stored_files import read_mapping, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,18 +99,15 @@ def score_rows(
     asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
     beside = table.with_name(f"{table.name}.json")
     done = 0
-    if not table.parent.is_dir():
-        raise ValueError(f"{table}: there is no folder {table.parent}; make it first")
+    if not table.parent.is_dir() or table.is_dir():
+        wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
+        raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
     if table.exists():
-        if not beside.is_file() or json.loads(beside.read_text(encoding="utf-8")) != json.loads(json.dumps(asked)):
+        if not beside.is_file() or read_mapping(beside) != json.loads(json.dumps(asked)):
             raise ValueError(
                 f"{table} is there for other options, other weights or other data: give another output, or --overwrite"
             )
-        # A part that was cut off while it was written, perhaps within a line, is scored again.
-        lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
-        scored = sum(line.endswith("\n") for line in lines) - 1
-        done = scored if scored == len(x) else max(scored, 0) // rows_per_write * rows_per_write
-        table.write_text("".join(lines[: done + 1]), encoding="utf-8")
+        done = _rows_kept(table, len(x), rows_per_write)
     else:
         beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     with tqdm(total=len(x), initial=done, disable=not progress, desc="scoring", unit="row") as bar:
@@ -126,9 +124,25 @@ def score_rows(
                 if options.ais:
                     annealed = _anneal(run, x[first : first + len(block)], options, seed=options.seed + first)
                     block = block.join(annealed.set_index(block.index))
-                block.to_csv(table, mode="a" if first else "w", header=not first)
+                write_table(block, table, mode="a" if first else "w", header=not first)
                 bar.update(len(block))
-    return pd.read_csv(table, index_col="row")
+    return read_table(table, ("log_px",))
+
+
+def _rows_kept(table: Path, rows: int, rows_per_write: int) -> int:
+    """How many rows of an interrupted table count; the file is shortened to them."""
+    # A part that was cut off while it was written, perhaps within a line, is scored again.
+    lines = table.read_bytes().splitlines(keepends=True)
+    scored = sum(line.endswith(b"\n") for line in lines) - 1
+    kept = scored if scored == rows else max(scored, 0) // rows_per_write * rows_per_write
+    with table.open("r+b") as file:
+        file.truncate(sum(map(len, lines[: kept + 1])))
+    if not kept:
+        return 0
+    there = len(read_table(table, ("log_px",)))
+    if there != kept:
+        raise ValueError(f"{table} has {there} rows in {kept} lines, so it is damaged: start it again by --overwrite")
+    return kept
 
 
 def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "pd.DataFrame":

@@ -1,6 +1,5 @@
 """Storing a fitted pair of programs, and loading it again."""
 
-import hashlib
 import io
 import json
 import math
@@ -27,13 +26,22 @@ from pyrovae.programs import (
     owned_modules,
     private_param_store,
 )
+from pyrovae.runs.imports import users_errors
 from pyrovae.runs.parts import build_pair
+from pyrovae.runs.stored_config import says_nothing, stored_config, stored_shapes
+from pyrovae.runs.stored_files import (
+    CONFIG_FILE,
+    FORMAT,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+    check_run_folder,
+    read_summary,
+    read_weights,
+    weights_checksum,
+)
 from pyrovae.runs.systems import Facts, System, system_of
 from pyrovae.version import __version__
 
-CONFIG_FILE = "config.yaml"
-WEIGHTS_FILE = "weights.pt"
-SUMMARY_FILE = "summary.json"
 _STATEMENT = "pyro.param:"
 _EXAMPLE = "example"
 _MODULES = (VAE, ConditionalVAE, TwoLayerVAE, Autoencoder)
@@ -93,7 +101,8 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     """Write the configuration, the weights and a summary of a run.
 
     ``weights.pt`` is a dictionary of tensors, for a VAE its ``state_dict``, and loads with ``weights_only=True``;
-    ``config.yaml`` is what ``python -m pyrovae.fit --config`` reads; ``summary.json`` says what was done.
+    ``config.yaml`` is what ``python -m pyrovae.fit --config`` reads; ``summary.json`` says what was done, with the
+    checksum of the weights.
 
     Args:
         run: the pair and its configuration.
@@ -103,7 +112,6 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG_FILE, yaml.safe_dump(dict(run.config), sort_keys=False).encode())
-    write_summary(run, folder, summary or {})
     with _weights(run) as weights:
         tensors = weights.copy()
     if run.example is not None and any(name.startswith(_STATEMENT) for name in tensors):
@@ -111,12 +119,15 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
     write_whole(folder / WEIGHTS_FILE, buffer.getbuffer())
+    write_summary(run, folder, summary or {})
 
 
 def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
-    """Write ``summary.json`` again, with the version and the shape of a row added."""
+    """Write ``summary.json``, with the version, the shape of a row and the checksum of the stored weights added."""
     contents = {
         "pyrovae": __version__,
+        "format": FORMAT,
+        "weights_sha256": weights_checksum(folder),
         "data_shape": list(run.data_shape),
         "column_kinds": run.column_kinds,
         "covariates": run.covariates,
@@ -126,8 +137,18 @@ def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def stored_data(folder: str | Path) -> dict[str, Any]:
-    """``DataSplits.provenance()`` of the data that a stored run was fitted to."""
-    return dict(json.loads((Path(folder) / SUMMARY_FILE).read_text(encoding="utf-8"))["data"])
+    """``DataSplits.provenance()`` of the data that a stored run was fitted to.
+
+    Raises:
+        ValueError: nothing is said of them, or a damaged file.
+    """
+    data = read_summary(Path(folder)).get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("checksum"), str):
+        raise ValueError(
+            f"{Path(folder) / SUMMARY_FILE} does not say which data the run was fitted to: give save(run, folder, "
+            '{"data": data.provenance()}), or fit with python -m pyrovae.fit'
+        )
+    return data
 
 
 def refuse_without_density(folder: str | Path) -> None:
@@ -136,18 +157,12 @@ def refuse_without_density(folder: str | Path) -> None:
     Raises:
         ValueError: why it has none, and what to do.
     """
-    config = yaml.safe_load((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
-    reason = system_of(config).no_density
+    reason = system_of(stored_config(Path(folder))).no_density
     if reason is not None:
         raise ValueError(
             f"{folder} cannot be scored: {reason}. Its summary.json has its reconstruction loss; for log p(x) fit a "
             "VAE of the same networks, --system vae"
         )
-
-
-def weights_checksum(folder: str | Path) -> str:
-    """Sha256 of the stored weights."""
-    return hashlib.sha256((Path(folder) / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
@@ -161,38 +176,31 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
         device: where the weights go.
 
     Raises:
-        ValueError: no run folder, or weights that do not fit the configuration.
+        ValueError: no run folder, one of a later version, a damaged file, or weights that do not fit the configuration.
     """
     folder = Path(folder)
-    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE, SUMMARY_FILE) if not (folder / name).is_file()]
-    if missing:
-        raise ValueError(f"{folder} is no run folder: there is no {', '.join(missing)} in it")
-    saved = torch.load(folder / WEIGHTS_FILE, map_location=device, weights_only=True)
+    check_run_folder(folder)
+    summary, config = read_summary(folder), stored_config(folder)
+    saved = read_weights(folder, summary, device)
     try:
-        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-        data_shape, kinds = tuple(summary["data_shape"]), summary["column_kinds"]
-        column_kinds = None if kinds is None else tuple(kinds)
-        # Runs that were stored before there were covariates have none.
-        covariates = summary.get("covariates", {})
+        data_shape, column_kinds, covariates = stored_shapes(folder, summary)
         with isolated_rng(0, torch.device("cpu")):
             pair = build_pair(config, data_shape, column_kinds, covariates)
     except KeyError as error:
-        raise ValueError(
-            f"{folder} says nothing of {error}: it was stored by another version of pyrovae; fit the run again"
-        ) from error
+        raise says_nothing(folder, config, error) from error
     run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds, covariates)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
-    with _weights(run, device) as weights:
-        different = [
-            name
-            for name in {**weights.tensors, **saved}
-            if name not in saved or name not in weights.tensors or saved[name].shape != weights.tensors[name].shape
-        ]
-        if different:
-            raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it, first in {different[0]!r}")
-        weights.restore(saved)
+    # The programs run, and may be the user's own.
+    with users_errors(str(folder)), _weights(run, device) as weights:
+        different = _first_difference(saved, weights.tensors)
+        if different is None:
+            weights.restore(saved)
+    if different is not None:
+        raise ValueError(
+            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it: {different}. Put the two files of one run "
+            "together, or fit the run again"
+        )
     return run
 
 
@@ -240,6 +248,17 @@ def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
         structure = inspect_pair(run.model, run.guide, example)
         yield Weights.of(run.model, run.guide, structure)
         keep_params(run.model, run.guide, structure, outside)
+
+
+def _first_difference(saved: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> str | None:
+    """What is the first to be there on one side alone, or of another shape."""
+    for name, tensor in needed.items():
+        if name not in saved:
+            return f"it has no {name!r}"
+        if saved[name].shape != tensor.shape:
+            return f"{name!r} has shape {tuple(saved[name].shape)}, and the model needs {tuple(tensor.shape)}"
+    more = [name for name in saved if name not in needed]
+    return f"it has {more[0]!r}, which the model has not" if more else None
 
 
 def _json_safe(value: Any) -> Any:

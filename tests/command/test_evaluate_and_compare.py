@@ -247,7 +247,11 @@ def bad(runs, tmp_path):
             "were scored on different test rows",
         ),
         "the same run twice": (compare_main, [str(runs / "short")] * 2, "a run is named twice"),
-        "no run folder": (compare_main, [str(runs / "short"), str(empty)], "is no run folder: there is no summary"),
+        "no run folder": (
+            compare_main,
+            [str(runs / "short"), str(empty)],
+            "is no run folder: there is no config.yaml, summary.json in it; give",
+        ),
         "no run to evaluate": (evaluate_main, [str(empty)], "is no run folder"),
         "no draws": (evaluate_main, [str(runs / "short"), "--num-samples", "0"], "num-samples"),
         "start": (

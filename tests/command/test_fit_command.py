@@ -406,7 +406,7 @@ BAD_INPUT = {
     "no such config": (lambda _: ["--config", "none.yaml"], "--config: .*none.yaml"),
     "bad config": (
         lambda f: ["--config", text(f, "c.yaml", "latent_dmi: 3\n")],
-        "key 'latent_dmi' that is no option; did you mean --latent-dim",
+        "key 'latent_dmi' that is no option; did you mean latent_dim",
     ),
     "kinds of columns that nobody named": (
         lambda f: [*array(f, np.zeros((20, 3))), "--likelihood", "Columns"],
@@ -505,12 +505,14 @@ def test_help_explains_every_option(capsys):
 
 
 def test_load_refuses_what_is_no_run(in_tmp):
-    with pytest.raises(ValueError, match=r"nowhere is no run folder: there is no config.yaml, weights.pt"):
+    with pytest.raises(ValueError, match="nowhere is no run folder: there is no such folder"):
         load("nowhere")
     assert run(*QUICK, "--output-dir", "a") == 0
     assert run(*QUICK, "--output-dir", "b", "--latent-dim", "3") == 0
     (in_tmp / "a" / "weights.pt").write_bytes((in_tmp / "b" / "weights.pt").read_bytes())
-    with pytest.raises(ValueError, match=r"weights.pt does not fit config.yaml beside it, first in 'likelihood"):
+    with pytest.raises(
+        ValueError, match=r"weights.pt is not what summary.json beside it was written with .other checksum."
+    ):
         load("a")
     config = yaml.safe_load((in_tmp / "b" / "config.yaml").read_text())
     del config["latent_dim"]

@@ -132,7 +132,7 @@ def test_the_points_are_the_posterior_means_and_the_same_seed_gives_the_same_pic
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "nowhere is no run folder: there is no config.yaml"),
+        (["nowhere"], "nowhere is no run folder: there is no such folder"),
         (["digits", "--rows", "3", "180"], "--rows 3 180: expected numbers of test rows, 0 to 179"),
         (["digits", "--dims", "2"], "--dims 2: expected latent dimensions, 0 to 1"),
         (["digits", "--seed", str(2**32)], "expected a whole number below 2**32"),
