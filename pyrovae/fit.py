@@ -19,6 +19,7 @@ from pyrovae.command_line import (
     check_resumable,
     choose_device,
     claim_folder,
+    described_file_error,
     errors_of_parts,
     fit_pair,
     fit_parser,
@@ -132,7 +133,7 @@ def _fit(config: dict[str, Any]) -> int:
         undo()
         raise ValueError(in_options(str(error))) from error
     except OSError as error:
-        print_error(f"a file could not be read or written: {error}{_to_go_on(keeper)}")
+        print_error(f"{described_file_error(error)}{_to_go_on(keeper)}")
         return EXIT_FILES
     except (KeyboardInterrupt, SystemExit) as stop:
         if config["resume"] is None and not keeper.has_any():

@@ -9,6 +9,7 @@ from pyrovae.command_line.execution import (
     EXIT_TERMINATED,
     choose_device,
     claim_folder,
+    described_file_error,
     print_error,
     run_command,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "check_resumable",
     "choose_device",
     "claim_folder",
+    "described_file_error",
     "errors_of_parts",
     "fit_pair",
     "fit_parser",

@@ -39,14 +39,14 @@ def run_command(
         print_error(str(error))
         return EXIT_BAD_INPUT
     except OSError as error:
-        print_error(_of_file(error))
+        print_error(described_file_error(error))
         return EXIT_FILES
     except KeyboardInterrupt:
         print_error(f"interrupted; {interrupted}")
         return EXIT_INTERRUPTED
 
 
-def _of_file(error: OSError) -> str:
+def described_file_error(error: OSError) -> str:
     """What the system says of a file, or what the package said of it."""
     if error.errno is None:
         return str(error)

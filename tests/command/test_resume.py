@@ -224,6 +224,7 @@ def test_where_the_disk_is_full_the_run_says_so(tmp_path, whole):
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert done.stderr.count("no checkpoint at step") == 1
-    assert "error: a file could not be read or written: [Errno 27] File too large; to go on: " in done.stderr
+    assert "cannot be read or written (File too large): see that the place is there, and may be" in done.stderr
+    assert f"; to go on: python -m pyrovae.fit --resume {folder}" in done.stderr
     assert fit.main(["--resume", str(folder), "--quiet"]) == 0
     assert_same_run(folder, whole("vae"))
