@@ -478,12 +478,10 @@ def test_an_interrupt_keeps_the_fit_and_says_how_to_go_on(tmp_path):
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
-    # The fit is under way when its folder is there and the data were described.
-    for line in process.stdout:
-        if line.startswith("device"):
-            break
-    while process.stderr.read(1) != "|":
-        pass
+    # Steps are under way when the bar says how fast they are.
+    said = ""
+    while not re.search(r"\dstep/s", said):
+        said += process.stderr.read(1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
