@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "fault_injection.py"
-FEW, MANY = {"killed": 5, "damaged": 4, "full": 3}, {"killed": 120, "damaged": 40, "full": 40}
+FEW, MANY = {"killed": 3, "damaged": 2, "full": 2}, {"killed": 120, "damaged": 40, "full": 40}
 
 
 def inject(kind, count, folder):
@@ -28,7 +28,7 @@ def inject(kind, count, folder):
 
 @pytest.mark.parametrize("kind", list(FEW))
 def test_few(tmp_path, kind):
-    assert inject(kind, FEW[kind], tmp_path)["cuts"] >= 2
+    assert inject(kind, FEW[kind], tmp_path)["cuts"] >= 1
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def fingerprint(rows: AnyRows) -> str:
 
     Example:
         >>> fingerprint(torch.zeros(3, 2))
-        'torch.float32 (3, 2) a738ea1c'
+        'torch.float32 (3, 2) a3c1ca20'
     """
     in_memory = isinstance(rows, torch.Tensor)
     numbers = torch.arange(len(rows)) if in_memory else torch.linspace(0, len(rows) - 1, _STREAMED_ROWS).long().unique()

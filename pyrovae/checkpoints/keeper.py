@@ -68,6 +68,8 @@ class Keeper:
         if self.checkpoints is None:
             return
         asked = self._requests.asked is not None
+        if asked:
+            print(f"\nstopping after step {step}, as was asked", file=sys.stderr)
         if asked or time.monotonic() - self._last >= self.checkpoints.every_seconds:
             self.keep(capture, step)
         if asked:

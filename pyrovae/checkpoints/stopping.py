@@ -1,7 +1,6 @@
 """Stopping when the process is asked to, once the step in hand is done."""
 
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -48,7 +47,5 @@ class StopRequests:
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.asked is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.asked is None:
-            self.asked = signal.Signals(number)
-            again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-            print(f"\nstopping after this step{again}", file=sys.stderr)
+        # Nothing is printed here: a print that it came into the middle of would fail.
+        self.asked = self.asked or signal.Signals(number)

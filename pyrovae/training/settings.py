@@ -18,7 +18,7 @@ def settings_of(train: AnyRows, validation: AnyRows | None, **arguments: Any) ->
     Example:
         >>> import torch
         >>> settings_of(torch.zeros(3, 2), None, lr=0.1)
-        {'train': 'torch.float32 (3, 2) a738ea1c', 'validation': 'None', 'lr': '0.1'}
+        {'train': 'torch.float32 (3, 2) a3c1ca20', 'validation': 'None', 'lr': '0.1'}
     """
     rows = {"train": fingerprint(train), "validation": "None" if validation is None else fingerprint(validation)}
     return {**rows, **{name: _as_text(value) for name, value in arguments.items()}}

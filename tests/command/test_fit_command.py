@@ -484,7 +484,7 @@ def test_an_interrupt_keeps_the_fit_and_says_how_to_go_on(tmp_path):
         said += process.stderr.read(1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     assert "error: interrupted; to go on: python -m pyrovae.fit --resume out" in error
     assert "Traceback" not in error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]

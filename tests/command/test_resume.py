@@ -103,7 +103,7 @@ def test_signals_keep_the_run(tmp_path, whole, number, status):
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == status
-    assert "stopping after this step" in error
+    assert "stopping after step" in error
     assert f"error: interrupted; to go on: python -m pyrovae.fit --resume {folder}" in error
     assert "Traceback" not in error
     assert fit.main(["--resume", str(folder), "--quiet"]) == 0

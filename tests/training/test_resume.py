@@ -1,5 +1,6 @@
 """A fit that was cut off and went on, against the same fit without a break: bit for bit."""
 
+import os
 import shutil
 import signal
 import threading
@@ -26,6 +27,14 @@ from pyrovae.data import StreamedRows
 from pyrovae.objectives import Linear
 
 ROWS = bits(100)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_taken():
+    """A test run that was started in the background ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class CutOffError(Exception):
@@ -135,6 +144,18 @@ def test_recorded_by_itself(tmp_path, batches):
     cut_off(batch_norm_vae, batches, tmp_path, **options)
     ours = batch_norm_vae(seed=7)
     assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, **options), expected)
+
+
+def test_compiled_steps(tmp_path):
+    """Compiled once more they round as before; where there is a C++ compiler."""
+    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        pytest.skip("no C++ compiler")
+    whole = batch_norm_vae()
+    expected = fit(whole, step="compiled")
+    assert expected.stepping == "compiled"
+    cut_off(batch_norm_vae, 17, tmp_path, step="compiled")
+    ours = batch_norm_vae(seed=7)
+    assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, step="compiled"), expected)
 
 
 @pytest.mark.parametrize("name", sorted(PAIRS))
@@ -270,7 +291,7 @@ def test_signals_end_the_step_and_keep_the_fit(tmp_path, capsys, number, stop):
         )
     assert stop is KeyboardInterrupt or stopped.value.code == 143
     assert signal.getsignal(number) is before
-    assert "stopping after this step" in capsys.readouterr().err
+    assert "stopping after step" in capsys.readouterr().err
     (kept,) = checkpoints.files()
     assert kept.name.startswith("step-000000010-")
     # The best weights so far are those of the first epoch.
