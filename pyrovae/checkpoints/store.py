@@ -27,7 +27,7 @@ class Checkpoints:
 
     A checkpoint is a file ``step-000001234-0123456789abcdef.pt``, named by the steps done and the first 16 digits of
     the sha256 of its contents, which ``torch.load(weights_only=True)`` reads. It appears whole or not at all. A
-    damaged one is passed over.
+    damaged one is passed over, and ends in ``.damaged`` from then on.
 
     Args:
         folder: where they are; it is made if it is not there. Each fit needs one of its own.
@@ -87,16 +87,18 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def newest(self) -> State | None:
-        """The newest that is whole, on the CPU; None if there is none. A damaged one is warned of.
+        """The newest that is whole, on the CPU; None if there is none. A damaged one is warned of, and put aside.
 
         Raises:
             ValueError: it was written by a later version.
-            OSError: it cannot be read.
+            OSError: it cannot be read, or a damaged one not be put aside.
         """
         for path in self.files():
             state = _read(path)
             if state is not None:
                 return state
+            # Out of the way of those to come, which may be of earlier steps.
+            path.replace(path.with_suffix(".damaged"))
             warnings.warn(f"{path} is damaged: the fit goes on from what was before it", stacklevel=2)
         return None
 

@@ -38,6 +38,17 @@ def test_a_damaged_one_is_passed_over(tmp_path, damage):
     path.write_bytes({"truncated": contents[:-7], "empty": b"", "one bit": contents}.get(damage, b"\0" * 1000))
     with pytest.warns(UserWarning, match=f"{path.name} is damaged: the fit goes on from what was before it"):
         assert checkpoints.newest()["step"] == 1
+    assert path.with_suffix(".damaged").exists()
+    assert checkpoints.newest()["step"] == 1
+
+
+def test_a_damaged_one_is_not_in_the_way_of_earlier_steps(tmp_path):
+    checkpoints = write(tmp_path, 100, keep=1)
+    checkpoints.files()[0].write_bytes(b"")
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert checkpoints.newest() is None
+    checkpoints.write({"step": 7}, 7)
+    assert checkpoints.newest()["step"] == 7
 
 
 @pytest.mark.parametrize("bit", range(0, 8000, 331))
