@@ -62,7 +62,7 @@ def make_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 0, 2 for bad input, 130 for an interrupt."""
+    """Run the command; the result is its exit status: 0, 2 for bad input, 4 for files, 130 for an interrupt."""
     kept = "the rows that were scored are kept, the same command goes on"
     return run_command(make_parser(), arguments, _evaluate, kept)
 

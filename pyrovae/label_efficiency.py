@@ -158,7 +158,7 @@ def make_parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status.
 
-    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 130 for an interrupt.
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for files, 130 for an interrupt.
     """
     return run_command(make_parser(), arguments, _compare, "what was finished before is in the output folder")
 

@@ -65,7 +65,7 @@ def make_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 0, 2 for bad input, 130 for an interrupt."""
+    """Run the command; the result is its exit status: 0, 2 for bad input, 4 for files, 130 for an interrupt."""
     return run_command(make_parser(), arguments, _look, "the pictures were not all written")
 
 

@@ -19,12 +19,7 @@ STEPS = len(X) // 20
 EPOCHS = 6
 
 
-@pytest.fixture(autouse=True)
-def interrupts_are_taken():
-    """Also where the tests were started in the background, which ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interrupts_are_taken")
 
 
 def copies(module):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pyrovae.checkpoints.stopping import StopRequests
-from pyrovae.checkpoints.store import Checkpoints, State, as_checkpoints
+from pyrovae.checkpoints.store import Checkpoints, State
 
 Settings = Mapping[str, str]
 """What makes a fit what it is, as text, by the name of the argument."""
@@ -118,7 +118,7 @@ def begin_or_resume(
         if resume:
             raise ValueError("resume is True and checkpoints is None: give the folder that the fit was kept in")
         return Keeper(None, {}), None
-    checkpoints = as_checkpoints(given)
+    checkpoints = given if isinstance(given, Checkpoints) else Checkpoints(given)
     if not resume and checkpoints.files():
         raise ValueError(
             f"checkpoints is {checkpoints.folder}, which holds those of a fit already: give resume=True to go on with "

@@ -102,19 +102,6 @@ class Checkpoints:
             warnings.warn(f"{path} is damaged: the fit goes on from what was before it", stacklevel=2)
         return None
 
-    def clear(self) -> None:
-        """Remove all of them, and the folder if nothing else is in it."""
-        folder = Path(self.folder)
-        for path in [*self.files(), *folder.glob(".step-*.part")]:
-            path.unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def as_checkpoints(given: "Checkpoints | str | Path") -> Checkpoints:
-    """Those of a folder, with the defaults, where only the folder is given."""
-    return given if isinstance(given, Checkpoints) else Checkpoints(given)
-
 
 def _step(path: Path) -> int:
     named = _NAME.fullmatch(path.name)

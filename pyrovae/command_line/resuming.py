@@ -1,6 +1,5 @@
 """Going on with a run that was cut off, for ``python -m pyrovae.fit``."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from pyrovae.checkpoints import Checkpoints, write_whole
 from pyrovae.command_line.execution import CHECKPOINT_FOLDER
 from pyrovae.command_line.slots import options_of
-from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, as_option
+from pyrovae.runs import CONFIG_FILE, as_option, read_mapping, read_summary
 
 # What may be another when a run goes on: they change no result.
 _FREE = ("resume", "quiet", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "data_root")
@@ -111,7 +110,7 @@ def check_resumable(config: Mapping[str, Any]) -> str | None:
     options = folder / CHECKPOINT_FOLDER / CONFIG_FILE
     under_way = options.is_file()
     path = options if under_way else folder / CONFIG_FILE
-    stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    stored = read_mapping(path)
     for option, now in config.items():
         if option not in _FREE and option in stored and stored[option] != now:
             raise ValueError(
@@ -120,7 +119,7 @@ def check_resumable(config: Mapping[str, Any]) -> str | None:
             )
     if under_way:
         return None
-    return str(json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("status", "complete"))
+    return str(read_summary(folder).get("status", "complete"))
 
 
 def _shown(value: Any) -> str:

@@ -219,16 +219,9 @@ def start_from(run: Run, folder: str | Path, device: str | torch.device = "cpu")
     with _weights(other, device) as weights:
         values = weights.copy()
     with _weights(run, device) as weights:
-        different = [
-            name
-            for name in {**weights.tensors, **values}
-            if name not in values or name not in weights.tensors or values[name].shape != weights.tensors[name].shape
-        ]
-        if different:
-            raise ValueError(
-                f"--init-from {folder}: its weights are of other parts or sizes, first in {different[0]!r}: give this "
-                "run the same parts"
-            )
+        different = _first_difference(values, weights.tensors)
+        if different is not None:
+            raise ValueError(f"the weights of {folder} are of other parts or sizes: {different}. Give the same parts")
         weights.restore(values)
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyrovae.checkpoints import Checkpoints, begin_or_resume, fingerprint
+from pyrovae.checkpoints import Checkpoints, begin_or_resume
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.training.loss_epochs import LossEpochs, Losses
+from pyrovae.training.settings import settings_of
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,7 @@ def minimize_losses(
         raise ValueError(f"lr is {lr!r}; expected a positive number")
 
     def settings() -> dict[str, str]:
-        fingerprints = {"train": train, "validation": validation or ()}
-        return {
-            **{name: ", ".join(map(fingerprint, tensors)) for name, tensors in fingerprints.items()},
-            **{"epochs": str(epochs), "batch_size": str(batch_size), "lr": str(lr)},
-            **{"patience": str(patience), "seed": str(seed)},
-        }
+        return settings_of(train, validation, epochs=epochs, batch_size=batch_size, lr=lr, patience=patience, seed=seed)
 
     keeper, kept = begin_or_resume(checkpoints, resume, settings)
     fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)

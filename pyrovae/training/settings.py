@@ -1,5 +1,6 @@
 """What makes a fit what it is, as text, to be compared with what it began with."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyrovae.checkpoints import fingerprint
@@ -7,21 +8,30 @@ from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule
 
 
-def settings_of(train: AnyRows, validation: AnyRows | None, **arguments: Any) -> dict[str, str]:
+def settings_of(
+    train: Sequence[AnyRows], validation: Sequence[AnyRows | None] | None, **arguments: Any
+) -> dict[str, str]:
     """The arguments of a fit as text, by name; of rows a fingerprint.
 
     Args:
-        train: rows ``(rows, *data_shape)``.
-        validation: the like.
+        train: what a batch is taken of, each ``(rows, ...)``.
+        validation: the like, where there is any.
         **arguments: the others, by name.
 
     Example:
         >>> import torch
-        >>> settings_of(torch.zeros(3, 2), None, lr=0.1)
+        >>> settings_of([torch.zeros(3, 2)], None, lr=0.1)
         {'train': 'torch.float32 (3, 2) a3c1ca20', 'validation': 'None', 'lr': '0.1'}
     """
-    rows = {"train": fingerprint(train), "validation": "None" if validation is None else fingerprint(validation)}
-    return {**rows, **{name: _as_text(value) for name, value in arguments.items()}}
+    return {
+        "train": _of_rows(train),
+        "validation": _of_rows(validation or ()),
+        **{name: _as_text(value) for name, value in arguments.items()},
+    }
+
+
+def _of_rows(given: Sequence[AnyRows | None]) -> str:
+    return ", ".join(fingerprint(rows) for rows in given if rows is not None) or "None"
 
 
 def _as_text(value: Any) -> str:

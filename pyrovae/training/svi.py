@@ -163,8 +163,8 @@ def fit_svi(
 
     def settings() -> dict[str, str]:
         return settings_of(
-            train,
-            validation,
+            [train],
+            [validation],
             train_transform=train_transform,
             epochs=epochs,
             batch_size=batch_size,

@@ -206,7 +206,9 @@ def test_start_from_the_weights_of_a_run(tmp_path, capsys, whole):
     assert json.loads((folder / "summary.json").read_text())["status"] == "complete"
     capsys.readouterr()
     assert fit.main([*options, "--overwrite", "--latent-dim", "3"]) == 2
-    assert f"error: --init-from {source}: its weights are of other parts or sizes, first in" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"error: the weights of {source} are of other parts or sizes: 'likelihood.decoder.layers.0.weight'" in error
+    assert "has shape (16, 2), and the model needs (16, 3). Give the same parts" in error
     assert fit.main([*options, "--overwrite", "--init-from", str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err
 

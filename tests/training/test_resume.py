@@ -29,12 +29,7 @@ from pyrovae.objectives import Linear
 ROWS = bits(100)
 
 
-@pytest.fixture(autouse=True)
-def interrupts_are_taken():
-    """A test run that was started in the background ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interrupts_are_taken")
 
 
 class CutOffError(Exception):
