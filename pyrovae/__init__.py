@@ -40,6 +40,7 @@ from pyrovae.models import (
     check_vae,
 )
 from pyrovae.objectives import GradientComparison, compare_gradients, kl_forms
+from pyrovae.processes import ProcessEndedError, Processes, several_processes
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, LossResult, NonFiniteLossError, fit_autoencoder, fit_svi, pretrain_layers
 from pyrovae.version import __version__
@@ -66,6 +67,8 @@ __all__ = [
     "OutOfDistributionScores",
     "PriorEstimate",
     "ProbabilisticPCA",
+    "ProcessEndedError",
+    "Processes",
     "Run",
     "RunComparison",
     "TwoLayerVAE",
@@ -100,5 +103,6 @@ __all__ = [
     "prior_log_px",
     "priors",
     "save",
+    "several_processes",
     "to_arviz",
 ]

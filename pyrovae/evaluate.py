@@ -9,6 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Schedule, Start
+from pyrovae.processes import processes_now
 from pyrovae.runs import (
     ScoringOptions,
     as_option,
@@ -62,9 +63,12 @@ def make_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 0, 2 for bad input, 4 for files, 130 for an interrupt."""
+    """Run the command; the result is its exit status.
+
+    0 if all went well, 2 for bad input, 4 for files, 5 if another of several processes ended, 130 for an interrupt.
+    """
     kept = "the rows that were scored are kept, the same command goes on"
-    return run_command(make_parser(), arguments, _evaluate, kept)
+    return run_command(make_parser(), arguments, _evaluate, kept, shared=True)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -100,7 +104,7 @@ def _evaluate(options: dict[str, Any]) -> int:
     other = "" if options["data"] is None else f"-{Path(rows.data.name).stem}"
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
     if options["overwrite"]:
-        table.unlink(missing_ok=True)
+        processes_now().from_first(lambda: table.unlink(missing_ok=True))
     print(rows.summary(), flush=True)
     weights = weights_checksum(options["run"])
     frame = score_rows(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pyrovae.command_line import (
     EXIT_BAD_INPUT,
     EXIT_FILES,
     EXIT_INTERRUPTED,
+    EXIT_PROCESS_ENDED,
     EXIT_TERMINATED,
     CommandParser,
     RunKeeper,
@@ -30,6 +31,7 @@ from pyrovae.command_line import (
     system_asked,
 )
 from pyrovae.data import BINARIZED, load_data
+from pyrovae.processes import ProcessEndedError, processes_now
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     DEFAULT_OBJECTIVE,
@@ -59,15 +61,15 @@ def make_parser(system: str = "vae") -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status.
 
-    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for a file that cannot be written, 130 for
-    Ctrl-C, 143 for SIGTERM.
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for a file that cannot be written, 5 if
+    another of several processes ended, 130 for Ctrl-C, 143 for SIGTERM.
     """
     try:
         tokens = resumed_options(sys.argv[1:] if arguments is None else arguments)
     except ValueError as error:
         print_error(str(error))
         return EXIT_BAD_INPUT
-    return run_command(make_parser(system_asked(tokens)), tokens, _fit, "nothing was written")
+    return run_command(make_parser(system_asked(tokens)), tokens, _fit, "nothing was written", shared=True)
 
 
 def _fit(config: dict[str, Any]) -> int:
@@ -104,21 +106,23 @@ def _fit(config: dict[str, Any]) -> int:
             run.system.check_rows(run.module, rows)
     if config["init_from"] is not None:
         start_from(run, config["init_from"], device)
-    if config["resume"] is None:
+    unclaim = list[Callable[[], None]]()
+
+    def begin() -> Path:
         folder = Path(
             config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
         )
-        unclaim = claim_folder(folder, overwrite=config["overwrite"])
-        keeper = RunKeeper(folder, config)
-        keeper.begin()
-    else:
-        folder = Path(config["resume"])
-        keeper = RunKeeper(folder, config)
+        unclaim.append(claim_folder(folder, overwrite=config["overwrite"]))
+        RunKeeper(folder, config).begin()
+        return folder
+
+    folder = processes_now().from_first(begin) if config["resume"] is None else Path(config["resume"])
+    keeper = RunKeeper(folder, config)
 
     def undo() -> None:
-        if config["resume"] is None:
+        for leave in unclaim:
             keeper.forget()
-            unclaim()
+            leave()
 
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, rows, device)
@@ -135,8 +139,11 @@ def _fit(config: dict[str, Any]) -> int:
     except OSError as error:
         print_error(f"{described_file_error(error)}{_to_go_on(keeper)}")
         return EXIT_FILES
+    except ProcessEndedError as error:
+        print_error(f"{error}{_to_go_on(keeper)}")
+        return EXIT_PROCESS_ENDED
     except (KeyboardInterrupt, SystemExit) as stop:
-        if config["resume"] is None and not keeper.has_any():
+        if unclaim and not keeper.has_any():
             undo()
             raise
         print_error(f"interrupted{_to_go_on(keeper)}")

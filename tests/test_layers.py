@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pyrovae"
 # From top to bottom. What shares a line may not import from one another, except within one folder.
 LAYERS = [
     {"version"},
-    {"data"},
+    {"data", "processes"},
     {"networks", "distributions"},
     {"likelihoods", "priors", "posteriors", "programs"},
     {"models"},

@@ -1,5 +1,6 @@
 """When a fit is kept, and whether what was kept is of the same fit."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from pyrovae.checkpoints.stopping import StopRequests
 from pyrovae.checkpoints.store import Checkpoints, State
+from pyrovae.processes import processes_now
 
 Settings = Mapping[str, str]
 """What makes a fit what it is, as text, by the name of the argument."""
@@ -15,7 +17,8 @@ Settings = Mapping[str, str]
 class Keeper:
     """Keeps a fit as it goes on; a context in which signals to stop wait until the step is done.
 
-    Where a checkpoint cannot be written the fit goes on, which is said once.
+    Where a checkpoint cannot be written the fit goes on, which is said once. Of several processes the first writes, and
+    all stop after the same step.
 
     Args:
         checkpoints: where, and how often; None keeps nothing, and leaves signals alone.
@@ -25,6 +28,7 @@ class Keeper:
     def __init__(self, checkpoints: Checkpoints | None, settings: Settings) -> None:
         self.checkpoints, self.settings = checkpoints, dict(settings)
         self._requests = StopRequests()
+        self._processes = processes_now()
         self._last = time.monotonic()
         self._said = False
 
@@ -42,7 +46,8 @@ class Keeper:
         Raises:
             ValueError: it is of a fit with other settings, or of a later version.
         """
-        state = None if self.checkpoints is None else self.checkpoints.newest()
+        checkpoints = self.checkpoints
+        state = None if checkpoints is None else self._processes.from_first(checkpoints.newest)
         if state is None:
             return None
         for name, now in self.settings.items():
@@ -64,16 +69,18 @@ class Keeper:
         Raises:
             KeyboardInterrupt: by Ctrl-C.
             SystemExit: by SIGTERM.
+            ProcessEndedError: another process ended.
         """
         if self.checkpoints is None:
             return
-        asked = self._requests.asked is not None
-        if asked:
+        # One process may be asked before another.
+        asked = self._processes.largest(self._requests.asked or 0)
+        if asked and self._processes.is_first:
             print(f"\nstopping after step {step}, as was asked", file=sys.stderr)
         if asked or time.monotonic() - self._last >= self.checkpoints.every_seconds:
             self.keep(capture, step)
         if asked:
-            self._requests.stop()
+            self._requests.stop(signal.Signals(asked))
 
     def keep(self, capture: Callable[[], State], step: int) -> None:
         """Keep the fit now.
@@ -82,7 +89,7 @@ class Keeper:
             capture: gives the state.
             step: steps done.
         """
-        if self.checkpoints is None:
+        if self.checkpoints is None or not self._processes.is_first:
             return
         try:
             self.checkpoints.write({"settings": self.settings, **capture()}, step)
@@ -119,7 +126,7 @@ def begin_or_resume(
             raise ValueError("resume is True and checkpoints is None: give the folder that the fit was kept in")
         return Keeper(None, {}), None
     checkpoints = given if isinstance(given, Checkpoints) else Checkpoints(given)
-    if not resume and checkpoints.files():
+    if not resume and processes_now().from_first(checkpoints.files):
         raise ValueError(
             f"checkpoints is {checkpoints.folder}, which holds those of a fit already: give resume=True to go on with "
             "it, or another folder"

@@ -33,15 +33,18 @@ class StopRequests:
             signal.signal(number, handler)
         self._before.clear()
 
-    def stop(self) -> None:
+    def stop(self, asked: signal.Signals) -> None:
         """Stop, as was asked.
+
+        Args:
+            asked: the signal that asked, of this process or another.
 
         Raises:
             KeyboardInterrupt: by Ctrl-C.
             SystemExit: by SIGTERM, with the status that a shell gives such a process.
         """
-        if self.asked is signal.SIGTERM:
-            raise SystemExit(128 + self.asked)
+        if asked is signal.SIGTERM:
+            raise SystemExit(128 + asked)
         raise KeyboardInterrupt
 
     def _note(self, number: int, _: FrameType | None) -> None:

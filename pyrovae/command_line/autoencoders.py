@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
+from pyrovae.command_line.execution import EXIT_NON_FINITE, by_first, print_error
 from pyrovae.command_line.pairs import errors_of_parts
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.data import all_in_memory
@@ -74,7 +74,8 @@ def fit_reconstructions(
             )
     except FloatingPointError as error:
         seconds["fit"] = time.perf_counter() - start
-        write_autoencoder(folder, run, rows, pretraining, None, None, status=str(error), seconds=seconds)
+        why = str(error)
+        by_first(lambda: write_autoencoder(folder, run, rows, pretraining, None, None, status=why, seconds=seconds))
         keeper.forget()
         print_error(f"{error}\nrun folder: {folder}")
         return EXIT_NON_FINITE
@@ -82,7 +83,9 @@ def fit_reconstructions(
     start = time.perf_counter()
     errors = reconstruction_errors(autoencoder, test, seed=config["seed"])
     seconds["evaluate"] = time.perf_counter() - start
-    write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds)
+    by_first(
+        lambda: write_autoencoder(folder, run, rows, pretraining, result, errors, status="complete", seconds=seconds)
+    )
     keeper.forget()
     layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)
     more = " (still improving: more --epochs would help)" if result.best_epoch == config["epochs"] else ""

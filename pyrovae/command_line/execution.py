@@ -1,12 +1,16 @@
 """What all commands do around their own work: statuses, errors in one line, devices, run folders."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from pyrovae.processes import ProcessEndedError, alone, processes_now, refuse_several, several_processes
 
 if TYPE_CHECKING:
     from pyrovae.command_line.parser import CommandParser
@@ -17,12 +21,18 @@ CHECKPOINT_FOLDER = "checkpoints"
 EXIT_BAD_INPUT = 2
 EXIT_NON_FINITE = 3
 EXIT_FILES = 4
+EXIT_PROCESS_ENDED = 5
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
 def run_command(
-    parser: "CommandParser", arguments: Sequence[str] | None, action: Callable[[dict[str, Any]], int], interrupted: str
+    parser: "CommandParser",
+    arguments: Sequence[str] | None,
+    action: Callable[[dict[str, Any]], int],
+    interrupted: str,
+    *,
+    shared: bool = False,
 ) -> int:
     """Parse, act, and turn what goes wrong into one line and an exit status.
 
@@ -31,16 +41,27 @@ def run_command(
         arguments: those given; None takes the process's own.
         action: what to do with the options; its result is the exit status.
         interrupted: what to say of an interrupt.
+        shared: whether processes that torchrun started share the work; else they are refused.
     """
     options = parser.parse(arguments)
     try:
-        return action(options)
+        if not shared:
+            refuse_several(parser.prog)
+            return action(options)
+        with several_processes(options["device"]) as processes:
+            if processes.is_first:
+                return action(options)
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+                return action(options)
     except ValueError as error:
         print_error(str(error))
         return EXIT_BAD_INPUT
     except OSError as error:
         print_error(described_file_error(error))
         return EXIT_FILES
+    except ProcessEndedError as error:
+        print_error(str(error))
+        return EXIT_PROCESS_ENDED
     except KeyboardInterrupt:
         print_error(f"interrupted; {interrupted}")
         return EXIT_INTERRUPTED
@@ -61,16 +82,29 @@ _REPAIRS = {
 
 
 def print_error(message: str) -> None:
-    """One error on standard error."""
-    print(f"error: {message}", file=sys.stderr)
+    """One error on standard error; of several processes on a machine one speaks."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"error: {message}", file=sys.stderr)
+
+
+def by_first(write: Callable[[], None]) -> None:
+    """Let the first of several processes write, which it does by itself."""
+    if processes_now().is_first:
+        with alone():
+            write()
 
 
 def choose_device(name: str) -> torch.device:
     """The device of a name; ``auto`` takes a CUDA device where there is one, else the CPU.
 
+    Each of several processes has its own.
+
     Raises:
         ValueError: no such device on this machine.
     """
+    fabric = processes_now().fabric
+    if fabric is not None:
+        return fabric.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

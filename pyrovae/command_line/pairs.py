@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyrovae.command_line.execution import EXIT_NON_FINITE, print_error
+from pyrovae.command_line.execution import EXIT_NON_FINITE, by_first, print_error
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
@@ -68,7 +68,8 @@ def fit_pair(
             )
     except NonFiniteLossError as error:
         seconds["fit"] = time.perf_counter() - start
-        write_run(folder, run, rows, error.result, None, status=str(error), seconds=seconds, device=device)
+        failed, why = error.result, str(error)
+        by_first(lambda: write_run(folder, run, rows, failed, None, status=why, seconds=seconds, device=device))
         keeper.forget()
         print_error(f"{error}\nrun folder: {folder}")
         return EXIT_NON_FINITE
@@ -84,7 +85,7 @@ def fit_pair(
         progress=not config["quiet"],
     )
     seconds["evaluate"] = time.perf_counter() - start
-    write_run(folder, run, rows, result, bounds, status="complete", seconds=seconds, device=device)
+    by_first(lambda: write_run(folder, run, rows, result, bounds, status="complete", seconds=seconds, device=device))
     keeper.forget()
     more = " (still improving: more --epochs would help)"
     print(

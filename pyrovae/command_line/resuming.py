@@ -10,6 +10,7 @@ import yaml
 from pyrovae.checkpoints import Checkpoints, write_whole
 from pyrovae.command_line.execution import CHECKPOINT_FOLDER
 from pyrovae.command_line.slots import options_of
+from pyrovae.processes import processes_now
 from pyrovae.runs import CONFIG_FILE, as_option, read_mapping, read_summary
 
 # What may be another when a run goes on: they change no result.
@@ -61,8 +62,9 @@ class RunKeeper:
         return f"from step {int(newest.name.split('-')[1]):,} of {newest.parent.name}"
 
     def forget(self) -> None:
-        """Remove what was kept."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what was kept; of several processes the first does."""
+        if processes_now().is_first:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def resumed_options(tokens: Sequence[str]) -> list[str]:

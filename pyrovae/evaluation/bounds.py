@@ -14,8 +14,9 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
 from pyrovae.evaluation.chunks import MEMORY_GIB
 from pyrovae.evaluation.estimates import estimates
-from pyrovae.evaluation.importance import importance_blocks
+from pyrovae.evaluation.importance import importance_blocks, number_of_blocks
 from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.processes import processes_now
 from pyrovae.programs import Program, check_positive
 
 if TYPE_CHECKING:
@@ -202,6 +203,9 @@ def compare_bounds(
     Normal(0, 0.6) has an ELBO of -0.19 below log p(x) and weights of infinite variance, k-hat 0.64; Normal(0, 1.8) is
     0.53 below, and its weights are bounded.
 
+    Several processes, within ``several_processes``, share out the rows, and each has the numbers of all of them. They
+    are those of one process to rounding.
+
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
@@ -232,21 +236,22 @@ def compare_bounds(
     """
     check_positive(num_samples=num_samples)
     numbers = _checked_sweep(sweep, num_samples)
-    parts, kept = [], []
+    processes, parts = processes_now(), []
+    share = processes.share(number_of_blocks(x))
     with (
         importance_blocks(
-            model, guide, x, num_samples, chunk_size=chunk_size, memory_gib=memory_gib, seed=seed
+            model, guide, x, num_samples, chunk_size=chunk_size, memory_gib=memory_gib, seed=seed, some=share
         ) as blocks,
-        tqdm(total=len(x), disable=not progress, desc="scoring", unit="row") as bar,
+        tqdm(total=len(x), disable=not progress or not processes.is_first, desc="scoring", unit="row") as bar,
     ):
-        for block in blocks:
-            parts.append(estimates(block, numbers))
-            if keep_log_weights:
-                kept.append(block.cpu().double())
-            bar.update(block.shape[1])
+        for number, block in enumerate(blocks, start=1):
+            kept = {"log_weights": block.cpu().double()} if keep_log_weights else {}
+            parts.append({**estimates(block, numbers), **kept})
+            # The others are as far.
+            bar.update(len(x) * number // len(share) - bar.n)
+    parts = [part for of_process in processes.gather(parts) for part in of_process]
     columns = {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
-    log_weights = torch.cat(kept, dim=1) if keep_log_weights else None
-    return BoundComparison(sweep=numbers, num_samples=num_samples, log_weights=log_weights, **columns)
+    return BoundComparison(sweep=numbers, num_samples=num_samples, **columns)
 
 
 def _checked_sweep(sweep: Sequence[int] | None, num_samples: int) -> tuple[int, ...]:

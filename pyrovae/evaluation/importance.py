@@ -11,7 +11,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.chunks import MEMORY_GIB, LogJoint
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, check_positive
+from pyrovae.programs import Program, check_positive, isolated_rng
 
 
 def log_weights(
@@ -66,6 +66,11 @@ def log_weights(
         return torch.cat(list(blocks), dim=1)
 
 
+def number_of_blocks(x: AnyRows) -> int:
+    """How many blocks the rows are taken in."""
+    return math.ceil(len(x) / ROWS_PER_BLOCK)
+
+
 @contextmanager
 def importance_blocks(
     model: Program,
@@ -75,14 +80,26 @@ def importance_blocks(
     chunk_size: int | None,
     memory_gib: float,
     seed: int,
+    some: range | None = None,
 ) -> Iterator[Iterator[Tensor]]:
-    """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order."""
+    """The log weights ``(num_samples, rows of a block)``, a block of rows at a time, in order.
+
+    Each block has draws of its own, so ``some`` of them, by their numbers, are as they are among all.
+    """
     check_positive(num_samples=num_samples, chunk_size=chunk_size)
     if not 0 < memory_gib < math.inf:
         raise ValueError(f"memory_gib is {memory_gib!r}; expected a positive number of GiB, such as 2")
     with open_sampler(model, guide, x, seed=seed) as sampler:
-        log_joint = LogJoint(sampler, num_samples * math.ceil(len(x) / ROWS_PER_BLOCK), chunk_size, memory_gib)
-        yield (block_log_weights(log_joint, rows, num_samples) for rows in x.split(ROWS_PER_BLOCK))
+        numbers = range(number_of_blocks(x)) if some is None else some
+        log_joint = LogJoint(sampler, num_samples * len(numbers), chunk_size, memory_gib)
+        yield (_block(log_joint, x, number * ROWS_PER_BLOCK, num_samples, seed) for number in numbers)
+
+
+def _block(log_joint: LogJoint, x: AnyRows, start: int, num_samples: int, seed: int) -> Tensor:
+    rows = x[start : start + ROWS_PER_BLOCK]
+    # The draws of a row depend on where it is, and not on the draws before.
+    with isolated_rng(seed + start, x.device):
+        return block_log_weights(log_joint, rows, num_samples)
 
 
 def block_log_weights(log_joint: LogJoint, rows: Tensor, num_samples: int) -> Tensor:

@@ -1,8 +1,9 @@
 """Scoring the rows of a stored run, a part at a time, so that an interruption loses none that are scored."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_g
 from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
 from pyrovae.runs.storage import Run
 from pyrovae.runs.stored_files import read_mapping, read_table, write_table
@@ -27,6 +29,7 @@ _ROWS_PER_PART = 256
 # Annealing takes seconds for a row on a CPU. Blocks that are smaller than its own lose less by an interrupt, a minute
 # or so for images of MNIST, and are a sixth slower; on other devices a small block takes as long as a large one.
 _BLOCKS_ON_CPU = 32
+_SAID_OF_DATA = ("name", "variant", "seed", "checksum")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def score_rows(
     """Score rows and write them to a table as they are done; rows that are there already are not scored again.
 
     Each part of 256 rows has draws of its own, and each block of rows that are annealed together, so an interrupted
-    table ends as an uninterrupted one does. What was asked, by which weights and on which data, is written beside the
+    table ends as an uninterrupted one does, and one by several processes, within ``several_processes``, as one by a
+    single process. What was asked, by which weights and on which data, is written beside the
     table, with ``.json`` added to its name.
 
     Args:
@@ -92,13 +96,24 @@ def score_rows(
     Raises:
         ValueError: the table is there for other options, weights or data, or is no table of this function.
     """
-    import pandas as pd
-
     check_any_rows(x, "x")
-    rows_per_write = _rows_per_write(x, options)
+    processes, rows_per_write = processes_now(), _rows_per_write(x, options)
     asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
+    done = processes.from_first(lambda: _begun(table, asked, len(x), rows_per_write))
+    left = range(done, len(x), rows_per_write)
+    bar = tqdm(total=len(x), initial=done, disable=not progress or not processes.is_first, desc="scoring", unit="row")
+    with bar:
+        for block in _in_turns(processes, left, _blocks(run, x, options, left[processes.rank :: processes.world_size])):
+            block = block.assign(**{f"data_{key}": provenance[key] for key in _SAID_OF_DATA})
+            if processes.is_first:
+                write_table(block, table, mode="a" if block.index[0] else "w", header=not block.index[0])
+            bar.update(len(block))
+    return processes.from_first(lambda: read_table(table, ("log_px",)))
+
+
+def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int) -> int:
+    """How many rows an interrupted table has; without one, what is asked for is written beside it."""
     beside = table.with_name(f"{table.name}.json")
-    done = 0
     if not table.parent.is_dir() or table.is_dir():
         wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
         raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
@@ -107,26 +122,37 @@ def score_rows(
             raise ValueError(
                 f"{table} is there for other options, other weights or other data: give another output, or --overwrite"
             )
-        done = _rows_kept(table, len(x), rows_per_write)
-    else:
-        beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-    with tqdm(total=len(x), initial=done, disable=not progress, desc="scoring", unit="row") as bar:
-        for start in range(0, len(x), _ROWS_PER_PART):
-            rows = x[start : start + _ROWS_PER_PART]
-            if done >= start + len(rows):
-                continue
-            # After an interrupt within the part its first numbers are computed again; they take the least time.
-            part = _score_part(run, rows, options, seed=options.seed + start)
-            part = part.assign(**{f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")})
-            part.index = pd.RangeIndex(start, start + len(rows), name="row")
-            for first in range(max(start, done), start + len(rows), rows_per_write):
-                block = part.loc[first : first + rows_per_write - 1]
-                if options.ais:
-                    annealed = _anneal(run, x[first : first + len(block)], options, seed=options.seed + first)
-                    block = block.join(annealed.set_index(block.index))
-                write_table(block, table, mode="a" if first else "w", header=not first)
-                bar.update(len(block))
-    return read_table(table, ("log_px",))
+        return _rows_kept(table, rows, rows_per_write)
+    beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _in_turns(processes: Processes, starts: range, own: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
+    """The blocks of all processes in the order of their rows; each has one of so many that follow one another."""
+    for _ in range(0, len(starts), processes.world_size):
+        for blocks in processes.gather(list(islice(own, 1))):
+            yield from blocks
+
+
+def _blocks(run: Run, x: AnyRows, options: ScoringOptions, starts: Iterable[int]) -> Iterator["pd.DataFrame"]:
+    """The table of some blocks of rows, by their first rows."""
+    import pandas as pd
+
+    part_start, part = -1, pd.DataFrame()
+    for start in starts:
+        if part_start != start - start % _ROWS_PER_PART:
+            # Where an interrupt or another process has taken some of its rows they are computed again here; the
+            # numbers that have draws for the whole part take the least time.
+            part_start = start - start % _ROWS_PER_PART
+            rows = x[part_start : part_start + _ROWS_PER_PART]
+            with alone():
+                part = _score_part(run, rows, options, seed=options.seed + part_start)
+            part.index = pd.RangeIndex(part_start, part_start + len(rows), name="row")
+        block = part.loc[start : start + _rows_per_write(x, options) - 1]
+        if options.ais:
+            annealed = _anneal(run, x[start : start + len(block)], options, seed=options.seed + start)
+            block = block.join(annealed.set_index(block.index))
+        yield block
 
 
 def _rows_kept(table: Path, rows: int, rows_per_write: int) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
+from pyrovae.processes import Processes, draws_of_all_rows
 from pyrovae.programs import Precision, Sampler, precision_of_layers
 from pyrovae.recording import BFLOAT16, SINGLE, Stepping
 from pyrovae.training.gradient_step import GradientStep
@@ -26,6 +27,7 @@ class BatchTerms:
         precision: of the layers of networks.
         stepping: how the programs are run.
         batches: how many are to come.
+        processes: to which the rows of a batch are shared out.
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class BatchTerms:
         precision: Precision,
         stepping: Stepping,
         batches: int,
+        processes: Processes,
     ) -> None:
-        self.terms = _Terms(sampler, objective, precision)
+        self.terms = _Terms(sampler, objective, precision, processes)
         self.step = GradientStep(
             self.terms.plain,
             parameters,
@@ -53,8 +56,11 @@ class BatchTerms:
     def __call__(self, x: Tensor, progress: float) -> Tensor:
         """The mean loss, then the terms summed over rows, in the order of ``TERMS``; gradients are in the parameters.
 
+        Of several processes each gives those of its share of the rows: the sum over processes, or the mean of
+        gradients, is what one process gives.
+
         Args:
-            x: rows ``(rows, *data_shape)``.
+            x: rows ``(rows, *data_shape)``, the same in all processes.
             progress: the fraction of the run's steps that is done.
         """
         self.terms.progress = progress
@@ -65,8 +71,9 @@ class BatchTerms:
 class _Terms:
     """The terms at the present progress, which is no tensor, or with the weights that it moves as arguments."""
 
-    def __init__(self, sampler: Sampler, objective: Objective, precision: Precision) -> None:
+    def __init__(self, sampler: Sampler, objective: Objective, precision: Precision, processes: Processes) -> None:
         self.sampler, self.objective, self.precision = sampler, objective, precision
+        self.processes = processes
         self.schedules = {name: value for name, value in vars(objective).items() if isinstance(value, Schedule)}
         self.progress = 0.0
 
@@ -80,11 +87,21 @@ class _Terms:
         return self._terms(objective, x, math.nan)
 
     def _terms(self, objective: Objective, x: Tensor, progress: float) -> dict[str, Tensor]:
-        with precision_of_layers(self.precision, x.device):
-            terms = objective.terms(self.sampler, x, progress)
+        share, rows = self.processes.share(len(x)), x
+        if self.processes.several:
+            # A process without a row takes one, and it counts nothing.
+            rows = x[share.start : share.stop] if share else x[:1]
+        with (
+            draws_of_all_rows(self.processes, share or range(1), len(x)),
+            precision_of_layers(self.precision, x.device),
+        ):
+            terms = objective.terms(self.sampler, rows, progress)
         if not isinstance(terms, ObjectiveTerms):
             raise ValueError(
                 f"the objective {objective.name} gave a {type(terms).__name__}; expected terms() to return an "
                 "ObjectiveTerms"
             )
-        return {"loss": terms.loss / len(x), **{name: getattr(terms, name) for name in TERMS}}
+        # So that the mean over processes is that over rows.
+        named = {"loss": terms.loss / (len(x) / self.processes.world_size)}
+        named |= {name: getattr(terms, name) for name in TERMS}
+        return named if share else {name: 0 * term for name, term in named.items()}

@@ -15,8 +15,10 @@ from tqdm.auto import tqdm
 from pyrovae.checkpoints import Keeper, State
 from pyrovae.data import AnyRows
 from pyrovae.objectives import KlForm, Objective
+from pyrovae.processes import AveragedGradients, ProcessEndedError, processes_now
 from pyrovae.programs import (
     Precision,
+    RandomState,
     Sampler,
     Weights,
     evaluation_mode,
@@ -67,6 +69,7 @@ class TrainingLoop:
         self.seconds = 0.0
         self.stopped_early = False
         self.skipped = Skipped(max_skipped_steps)
+        self.processes = processes_now()
         self.clip_norm = clip_norm
         self.said_why_plain = False
         self.best_epoch = 0
@@ -77,6 +80,7 @@ class TrainingLoop:
         self.looked_at: list[Tensor]
         self.validates: bool
         self.moved: list[Tensor]
+        self.gradients: AveragedGradients
         self.step: BatchTerms
         self.judge: BatchTerms
         self.optimizer: torch.optim.Optimizer
@@ -99,6 +103,9 @@ class TrainingLoop:
         # A parameter that is held needs no gradient.
         self.moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
         self.optimizer = make_optimizer(self.moved)
+        parameters = set(map(id, self.weights.parameters))
+        buffers = [tensor for tensor in self._tensors() if id(tensor) not in parameters]
+        self.gradients = AveragedGradients(self.processes, self.moved, buffers)
         self.totals = self.totals.to(train.device)
         self.validates = validation is not None
         self.looked_at = [] if validation is None else [validation[:ROWS]]
@@ -108,6 +115,7 @@ class TrainingLoop:
         self.last_step = epochs * -(-len(train) // batch_size) - 1
         self.step = self._batch_terms(self.moved, self.last_step + 1)
         self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
+        progress = progress and self.processes.is_first
         with tqdm(total=self.last_step + 1, disable=not progress, desc="fitting", unit="step") as bar:
             self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=progress)
             if kept is not None:
@@ -118,12 +126,15 @@ class TrainingLoop:
                     self._epochs(train, validation, epochs, batch_size, seed, bar, keeper)
                     keeper.keep(partial(state_of, self), self.steps_done)
                 return self._finish()
+            except ProcessEndedError:
+                keeper.keep(partial(state_of, self), self.steps_done)
+                raise
             except KeyboardInterrupt:
                 self.trouble.check_warm_up(self._part(), self.progress)
                 raise
             finally:
                 # They know the loop: together they would stay until the garbage collector comes.
-                del self.step, self.judge
+                del self.step, self.judge, self.gradients
 
     def _epochs(
         self,
@@ -204,13 +215,7 @@ class TrainingLoop:
                 x = given if self.train_transform is None else self.train_transform(given)
                 if not self.validates and sum(map(len, self.looked_at)) < ROWS:
                     self.looked_at.append(x)
-                terms = self._terms(self.step, x, self.progress)
-                if terms is None or not self._clip():
-                    self._skip(epoch, x)
-                else:
-                    self.optimizer.step()
-                    self.totals += terms
-                    self.skipped.none_now()
+                self._take_step(epoch, x)
                 self.steps_done += 1
                 self.step_of_epoch += 1
                 bar.update()
@@ -222,6 +227,24 @@ class TrainingLoop:
         if self.skipped.most_of(self.step_of_epoch):
             raise self._failed(*self.skipped.first_of_epoch)
         return _means("train", self.totals, len(train) - self.skipped.rows)
+
+    def _take_step(self, epoch: int, x: Tensor) -> None:
+        before = RandomState.now(x.device) if self.processes.several else None
+        try:
+            terms = self._terms(self.step, x, self.progress)
+            if terms is not None:
+                self.gradients.average()
+        except ProcessEndedError:
+            # The fit goes on from before this step.
+            assert before is not None
+            before.put_back()
+            raise
+        if terms is None or not self._clip():
+            self._skip(epoch, x)
+        else:
+            self.optimizer.step()
+            self.totals += terms
+            self.skipped.none_now()
 
     def _clip(self) -> bool:
         """Shorten the gradient if it is too long; False if it is not finite, where that is known."""
@@ -255,7 +278,9 @@ class TrainingLoop:
     def _batch_terms(self, parameters: list[Tensor], batches: int) -> BatchTerms:
         # What is judged is judged in full precision.
         precision = self.precision if parameters else "32"
-        return BatchTerms(self.sampler, self.objective, parameters, self._tensors, precision, self.stepping, batches)
+        return BatchTerms(
+            self.sampler, self.objective, parameters, self._tensors, precision, self.stepping, batches, self.processes
+        )
 
     def _tensors(self) -> list[Tensor]:
         """All tensors that training changes, as they are now: a program may have put others in their places."""
@@ -264,14 +289,15 @@ class TrainingLoop:
         return list(found.values())
 
     def _terms(self, batch_terms: BatchTerms, x: Tensor, progress: float) -> Tensor | None:
-        """The terms of a batch, summed over rows; None if they are not finite."""
+        """The terms of a batch, summed over its rows in all processes; None if they are not finite."""
         try:
             values = batch_terms(x, progress)
         except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
             # Parameters became NaN, or a covariance lost its rank; any other error passes.
             if not is_of_numbers(error) and first_non_finite_site(self.model, self.guide, x) is None:
                 raise
-            return None
+            values = torch.full((1 + len(TERMS),), math.nan, device=x.device)
+        values = self.processes.sum(values)
         loss_and_objective = values[:2].sum()
         return values[1:] if math.isfinite(loss_and_objective) else None
 

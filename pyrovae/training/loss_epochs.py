@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from pyrovae.checkpoints import Keeper, State
+from pyrovae.processes import AveragedGradients, ProcessEndedError, Processes, draws_of_all_rows, processes_now
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
 from pyrovae.training.optimizers import adam
@@ -33,9 +35,11 @@ class LossEpochs:
     ) -> None:
         self.module, self.train, self.batch_size = module, train, batch_size
         moved = list(module.parameters() if parameters is None else parameters)
+        self.processes = processes_now()
+        self.gradients = AveragedGradients(self.processes, moved, list(module.buffers()))
         self.optimizer = adam(moved, lr)
         self.step = GradientStep(
-            lambda *batch: {"loss": losses(*batch).mean()},
+            partial(_mean_loss, losses, self.processes),
             moved,
             lambda: list(module.state_dict(keep_vars=True).values()),
             "auto",
@@ -54,12 +58,25 @@ class LossEpochs:
         batches = order.split(self.batch_size)[self.step_of_epoch :]
         with training_mode([self.module]):
             for rows in batches:
-                self.total += len(rows) * float(self.step(*(tensor[rows] for tensor in self.train))[0])
+                self.total += len(rows) * self._gradient_step(*(tensor[rows] for tensor in self.train))
                 self.optimizer.step()
                 self.step_of_epoch += 1
                 self.steps_done += 1
                 keeper.after_step(self.state, self.steps_done)
         return self.total / len(self.train[0])
+
+    def _gradient_step(self, *batch: Tensor) -> float:
+        """The mean loss of a batch, whose gradient is left in the parameters."""
+        before = RandomState.now(batch[0].device) if self.processes.several else None
+        try:
+            loss = self.processes.sum(self.step(*batch)) / self.processes.world_size
+            self.gradients.average()
+        except ProcessEndedError:
+            # The fit goes on from before this step.
+            assert before is not None
+            before.put_back()
+            raise
+        return float(loss[0])
 
     def end_epoch(self, terms: dict[str, float], patience: int | None) -> None:
         """Judge an epoch by its terms.
@@ -115,3 +132,16 @@ class LossEpochs:
         self.shuffler_state = state["shuffler"]
         self.step.replay.restore(state["step"])
         RandomState.from_plain(state["random"], self.train[0].device).put_back()
+
+
+# No method: a step that knew the fit would stay, with all that it knows, until the garbage collector comes.
+def _mean_loss(losses: Losses, processes: Processes, *batch: Tensor) -> dict[str, Tensor]:
+    """The mean loss of the rows of a batch; of several processes a part of it, whose mean over them it is."""
+    if not processes.several:
+        return {"loss": losses(*batch).mean()}
+    rows, share = len(batch[0]), processes.share(len(batch[0]))
+    # A process without a row takes one, and it counts nothing.
+    here = share or range(1)
+    with draws_of_all_rows(processes, here, rows):
+        loss = losses(*(tensor[here.start : here.stop] for tensor in batch)).sum()
+    return {"loss": (loss if share else 0 * loss) / (rows / processes.world_size)}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyrovae.checkpoints import Checkpoints, begin_or_resume
+from pyrovae.processes import ProcessEndedError
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.training.loss_epochs import LossEpochs, Losses
 from pyrovae.training.settings import settings_of
@@ -78,7 +79,8 @@ def minimize_losses(
     keeper, kept = begin_or_resume(checkpoints, resume, settings)
     fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)
     device = train[0].device
-    with isolated_rng(seed, device), tqdm(total=epochs, disable=not progress, desc="fitting", unit="epoch") as bar:
+    quiet = not progress or not fit.processes.is_first
+    with isolated_rng(seed, device), tqdm(total=epochs, disable=quiet, desc="fitting", unit="epoch") as bar:
         try:
             if kept is not None:
                 fit.restore(kept)
@@ -97,6 +99,9 @@ def minimize_losses(
                     bar.update()
                     keeper.after_step(fit.state, fit.steps_done)
                 keeper.keep(fit.state, fit.steps_done)
+        except ProcessEndedError:
+            keeper.keep(fit.state, fit.steps_done)
+            raise
         finally:
             # Whatever ends a fit, the module is left with its best weights.
             module.load_state_dict(fit.best_weights)
