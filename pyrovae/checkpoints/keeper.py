@@ -10,6 +10,9 @@ from pyrovae.checkpoints.stopping import StopRequests
 from pyrovae.checkpoints.store import Checkpoints, State
 from pyrovae.processes import processes_now
 
+# Torchrun gives the processes that are left 30 seconds.
+_SECONDS_FOR_THE_FIRST = 5.0
+
 Settings = Mapping[str, str]
 """What makes a fit what it is, as text, by the name of the argument."""
 
@@ -89,7 +92,30 @@ class Keeper:
             capture: gives the state.
             step: steps done.
         """
-        if self.checkpoints is None or not self._processes.is_first:
+        if self._processes.is_first:
+            self._write(capture, step)
+
+    def keep_without_others(self, capture: Callable[[], State], step: int) -> None:
+        """Keep the fit after another process ended: the first does, or the second if that is the one which ended.
+
+        Args:
+            capture: gives the state.
+            step: steps done.
+        """
+        if self._processes.is_first or (self._processes.rank == 1 and not self._first_has_kept(step)):
+            self._write(capture, step)
+
+    def _first_has_kept(self, step: int) -> bool:
+        """Whether the first process keeps this step, or that before, within some seconds."""
+        until = time.monotonic() + _SECONDS_FOR_THE_FIRST
+        while time.monotonic() < until:
+            if self.checkpoints is None or self.checkpoints.newest_step() >= step - 1:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def _write(self, capture: Callable[[], State], step: int) -> None:
+        if self.checkpoints is None:
             return
         try:
             self.checkpoints.write({"settings": self.settings, **capture()}, step)

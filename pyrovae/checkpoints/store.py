@@ -63,6 +63,10 @@ class Checkpoints:
         named = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
         return sorted(named, key=lambda path: (_step(path), path.stat().st_mtime_ns), reverse=True)
 
+    def newest_step(self) -> int:
+        """The steps done at the newest; -1 without any."""
+        return max(map(_step, self.files()), default=-1)
+
     def write(self, state: State, step: int) -> None:
         """Write one, and remove those that are too many.
 

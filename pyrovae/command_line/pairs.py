@@ -12,6 +12,7 @@ from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
 from pyrovae.objectives import Objective
+from pyrovae.processes import ProcessEndedError
 from pyrovae.report import write_run
 from pyrovae.runs import ModelRows, Run, build_objective, described_error, in_options
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
@@ -107,7 +108,7 @@ def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
     """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
     try:
         yield
-    except (ValueError, NonFiniteLossError, FloatingPointError):
+    except (ValueError, NonFiniteLossError, FloatingPointError, ProcessEndedError):
         raise
     except Exception as error:
         problem = None if run.vae is None else check_vae(run.vae, rows).problem

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -13,25 +15,35 @@ from torch.utils._pytree import tree_map
 from pyrovae.processes.group import Processes
 
 
-def draws_of_all_rows(processes: Processes, share: range, rows: int) -> AbstractContextManager[Any]:
+@contextmanager
+def draws_of_all_rows(processes: Processes, share: range, rows: int) -> Iterator[None]:
     """Within this context a draw for this process's rows is made for all rows of the batch, and cut.
 
     So each process has the draws that one process would have for its rows, no two have the same, and their generators
-    stay in step. What is drawn is recognised by its first dimension as long as the share; where another dimension comes
-    first that has this length, by chance, draws are as good, but no longer those of one process.
+    stay in step. The dimension of the rows is that of the plate at a sample statement, and elsewhere, for dropout, the
+    first that is as long as the share. Where this is another by chance, and for distributions whose samplers draw until
+    they are content, Gamma and Poisson among them, draws are as good, but no longer those of one process.
 
     Args:
         processes: that work together.
         share: which rows are here.
         rows: of the whole batch.
     """
-    return _DrawsOfAllRows(share, rows) if processes.several else nullcontext()
+    if not processes.several:
+        yield
+        return
+    draws = _DrawsOfAllRows(share, rows)
+    with draws, _SampleStatements(draws):
+        yield
 
 
 class _DrawsOfAllRows(TorchDispatchMode):
     def __init__(self, share: range, rows: int) -> None:
         super().__init__()
         self.share, self.rows = share, rows
+        # At a sample statement the dimension of its innermost plate, from the left: what a distribution draws besides
+        # its value, the components of a mixture for example, has more dimensions on the right.
+        self.plate_dim = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -41,6 +53,8 @@ class _DrawsOfAllRows(TorchDispatchMode):
         if len(self.share) not in shape:
             return function(*args, **kwargs)
         dim = shape.index(len(self.share))
+        if shape[self.plate_dim : self.plate_dim + 1] == (len(self.share),):
+            dim = self.plate_dim
         return self._drawn(function, args, kwargs, list(shape), dim)
 
     def _drawn(self, function: Any, args: Any, kwargs: Any, shape: list[int], dim: int) -> Any:
@@ -68,6 +82,20 @@ class _DrawsOfAllRows(TorchDispatchMode):
         if isinstance(drawn, Tensor) and drawn.dim() > dim and drawn.shape[dim] == self.rows:
             return drawn.narrow(dim, self.share.start, len(self.share)).contiguous()
         return drawn
+
+
+class _SampleStatements(Messenger):
+    """Says which statement draws."""
+
+    def __init__(self, draws: _DrawsOfAllRows) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def _pyro_sample(self, message: Any) -> None:
+        self.draws.plate_dim = max(len(message["fn"].batch_shape) - 1, 0)
+
+    def _pyro_post_sample(self, _: Any) -> None:
+        self.draws.plate_dim = 0
 
 
 def _is_size(value: Any) -> bool:

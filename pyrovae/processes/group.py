@@ -121,7 +121,7 @@ class Processes:
         except RuntimeError as error:
             raise ProcessEndedError(
                 f"another of the {self.world_size} processes ended, or cannot be reached, and none goes on without it; "
-                f"its own output says why ({next(iter(str(error).splitlines()), '')})"
+                "its own output says why"
             ) from error
 
     def _reduced(self, values: Tensor, how: str) -> Tensor:

@@ -123,12 +123,13 @@ class TrainingLoop:
                 bar.update(self.steps_done)
             try:
                 with keeper:
-                    self._epochs(train, validation, epochs, batch_size, seed, bar, keeper)
+                    try:
+                        self._epochs(train, validation, epochs, batch_size, seed, bar, keeper)
+                    except ProcessEndedError:
+                        keeper.keep_without_others(partial(state_of, self), self.steps_done)
+                        raise
                     keeper.keep(partial(state_of, self), self.steps_done)
                 return self._finish()
-            except ProcessEndedError:
-                keeper.keep(partial(state_of, self), self.steps_done)
-                raise
             except KeyboardInterrupt:
                 self.trouble.check_warm_up(self._part(), self.progress)
                 raise

@@ -33,7 +33,8 @@ class LossEpochs:
         lr: float,
         seed: int,
     ) -> None:
-        self.module, self.train, self.batch_size = module, train, batch_size
+        self.module, self.losses, self.train = module, losses, train
+        self.batch_size, self.seed = batch_size, seed
         moved = list(module.parameters() if parameters is None else parameters)
         self.processes = processes_now()
         self.gradients = AveragedGradients(self.processes, moved, list(module.buffers()))

@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyrovae.checkpoints import Checkpoints, begin_or_resume
+from pyrovae.checkpoints import Checkpoints, Keeper, begin_or_resume
 from pyrovae.processes import ProcessEndedError
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.training.loss_epochs import LossEpochs, Losses
@@ -86,37 +87,48 @@ def minimize_losses(
                 fit.restore(kept)
                 bar.update(fit.epoch - 1)
             with keeper:
-                while fit.epoch <= epochs and not fit.stopped_early:
-                    start = time.perf_counter()
-                    terms = {"epoch": fit.epoch, "train_loss": fit.train_epoch(keeper)}
-                    if validation is not None:
-                        terms["validation_loss"] = _mean_loss(module, losses, validation, batch_size, seed)
-                    terms["seconds"] = time.perf_counter() - start
-                    fit.end_epoch(terms, patience)
-                    bar.set_postfix_str(
-                        ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in terms.items() if "loss" in n)
-                    )
-                    bar.update()
-                    keeper.after_step(fit.state, fit.steps_done)
+                try:
+                    _run_epochs(fit, validation, epochs, patience, keeper, bar)
+                except ProcessEndedError:
+                    keeper.keep_without_others(fit.state, fit.steps_done)
+                    raise
                 keeper.keep(fit.state, fit.steps_done)
-        except ProcessEndedError:
-            keeper.keep(fit.state, fit.steps_done)
-            raise
         finally:
             # Whatever ends a fit, the module is left with its best weights.
             module.load_state_dict(fit.best_weights)
     return LossResult(fit.history, fit.best_epoch, stopped_early=len(fit.history) < epochs)
 
 
+def _run_epochs(
+    fit: LossEpochs,
+    validation: tuple[Tensor, ...] | None,
+    epochs: int,
+    patience: int | None,
+    keeper: Keeper,
+    bar: "tqdm[Any]",
+) -> None:
+    while fit.epoch <= epochs and not fit.stopped_early:
+        start = time.perf_counter()
+        terms = {"epoch": fit.epoch, "train_loss": fit.train_epoch(keeper)}
+        if validation is not None:
+            terms["validation_loss"] = _mean_loss(fit, validation)
+        terms["seconds"] = time.perf_counter() - start
+        fit.end_epoch(terms, patience)
+        bar.set_postfix_str(", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in terms.items() if "loss" in n))
+        bar.update()
+        keeper.after_step(fit.state, fit.steps_done)
+
+
 @torch.no_grad()
-def _mean_loss(module: nn.Module, losses: Losses, tensors: tuple[Tensor, ...], batch_size: int, seed: int) -> float:
+def _mean_loss(fit: LossEpochs, tensors: tuple[Tensor, ...]) -> float:
+    module = fit.module
     was_training = [part for part in module.modules() if part.training]
     module.eval()
     try:
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
-        with isolated_rng(seed, tensors[0].device):
-            batches = zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
-            return sum(losses(*batch).sum().item() for batch in batches) / len(tensors[0])
+        with isolated_rng(fit.seed, tensors[0].device):
+            batches = zip(*(tensor.split(fit.batch_size) for tensor in tensors), strict=True)
+            return sum(fit.losses(*batch).sum().item() for batch in batches) / len(tensors[0])
     finally:
         for part in was_training:
             part.training = True
