@@ -92,7 +92,8 @@ class _SampleStatements(Messenger):
         self.draws = draws
 
     def _pyro_sample(self, message: Any) -> None:
-        self.draws.plate_dim = max(len(message["fn"].batch_shape) - 1, 0)
+        # The rows of a plate itself are a sample statement, too, without a shape.
+        self.draws.plate_dim = max(len(getattr(message["fn"], "batch_shape", ())) - 1, 0)
 
     def _pyro_post_sample(self, _: Any) -> None:
         self.draws.plate_dim = 0

@@ -89,7 +89,11 @@ STATEMENTS = {
 
 @pytest.mark.parametrize("distribution", STATEMENTS.values(), ids=STATEMENTS)
 def test_the_rows_of_a_statement_are_those_of_its_plate(distribution):
-    test_as_one_process(lambda x: pyro.sample("z", distribution(x)))
+    def draw(x):
+        with pyro.plate("rows", len(x), dim=-1):
+            return pyro.sample("z", distribution(x))
+
+    test_as_one_process(draw)
 
 
 # Their samplers take as many numbers as they need for the values that they are given.
