@@ -38,7 +38,7 @@ def fitted(fit_vae, rows=X, **options):
         "history": [[terms["train_elbo"], terms["validation_elbo"]] for terms in result.history],
         "stepping": result.stepping,
         "skipped": result.skipped_steps,
-        "signs": result.signs_of_trouble,
+        "signs": list(result.signs_of_trouble),
     }
 
 

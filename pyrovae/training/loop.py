@@ -213,10 +213,7 @@ class TrainingLoop:
             for given in batches:
                 # From 0 at the first step of the run to 1 at the last.
                 self.progress = self.steps_done / self.last_step if self.last_step else 1.0
-                x = given if self.train_transform is None else self.train_transform(given)
-                if not self.validates and sum(map(len, self.looked_at)) < ROWS:
-                    self.looked_at.append(x)
-                self._take_step(epoch, x)
+                x = self._take_step(epoch, given)
                 self.steps_done += 1
                 self.step_of_epoch += 1
                 bar.update()
@@ -229,8 +226,13 @@ class TrainingLoop:
             raise self._failed(*self.skipped.first_of_epoch)
         return _means("train", self.totals, len(train) - self.skipped.rows)
 
-    def _take_step(self, epoch: int, x: Tensor) -> None:
-        before = RandomState.now(x.device) if self.processes.several else None
+    def _take_step(self, epoch: int, given: Tensor) -> Tensor:
+        """A step with some rows; the result is what it saw of them."""
+        before = RandomState.now(given.device) if self.processes.several else None
+        looked_at = list(self.looked_at)
+        x = given if self.train_transform is None else self.train_transform(given)
+        if not self.validates and sum(map(len, looked_at)) < ROWS:
+            self.looked_at.append(x)
         try:
             terms = self._terms(self.step, x, self.progress)
             if terms is not None:
@@ -239,6 +241,7 @@ class TrainingLoop:
             # The fit goes on from before this step.
             assert before is not None
             before.put_back()
+            self.looked_at = looked_at
             raise
         if terms is None or not self._clip():
             self._skip(epoch, x)
@@ -246,6 +249,7 @@ class TrainingLoop:
             self.optimizer.step()
             self.totals += terms
             self.skipped.none_now()
+        return x
 
     def _clip(self) -> bool:
         """Shorten the gradient if it is too long; False if it is not finite, where that is known."""
