@@ -17,7 +17,7 @@ def test_python_blocks_run_one_after_the_other(capsys, tmp_path, monkeypatch):
     np.save("faces.npy", load_data("digits").train.numpy())
     names: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    printed = ("log p(x)", "log p(x)", "", "", "ScoreFunction, no baseline")
+    printed = ("log p(x)", "log p(x)", "", "log p(x)", "", "ScoreFunction, no baseline")
     for block, shown in zip(blocks, printed, strict=True):
         exec(compile(block, "README.md", "exec"), names)
         assert shown in capsys.readouterr().out
