@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from pyrovae.processes.group import Processes, working_together
@@ -58,5 +59,7 @@ def _fabric(device: str, timeout: timedelta) -> Any:
     # It tells of every process that joins.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     local, nodes = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     strategy = DDPStrategy(timeout=timeout, gradient_as_bucket_view=True)
     return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy)
