@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from torchrun import Torchrun
 
-from pyrovae import evaluate, fit
+from pyrovae import compare, evaluate, fit, label_efficiency, look
 
 FIT = ("--data", "digits", "--latent-dim", "3", "--encoder.hidden_dims", "[20]", "--decoder.hidden_dims", "[20]")
 FIT += ("--epochs", "40", "--num-samples", "100", "--quiet", "--output-dir")
@@ -48,7 +48,7 @@ def test_a_run_by_two_is_that_of_one(tmp_path, by_one):
     check_same_run(tmp_path / "run", by_one)
 
 
-@pytest.mark.parametrize("killed", [1, 0], ids=["second", "first"])
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["second", "first"])
 def test_a_process_that_dies_leaves_a_checkpoint(tmp_path, by_one, killed):
     folder = tmp_path / "run"
     run = Torchrun(2, "-m", "pyrovae.fit", *FIT, folder)
@@ -108,7 +108,9 @@ def test_what_is_wrong_is_said_once(tmp_path):
     assert "exitcode  : 2" in errors
 
 
-def test_other_commands_are_for_one_process(by_one):
-    status, _, errors = Torchrun(2, "-m", "pyrovae.look", by_one).end()
-    assert status == 1
-    assert "error: python -m pyrovae.look runs in one process: start it by python, without torchrun" in errors
+@pytest.mark.parametrize("command", [look, compare, label_efficiency], ids=lambda command: command.__name__)
+def test_other_commands_are_for_one_process(monkeypatch, capsys, command):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "as torchrun sets it")
+    arguments = [] if command is label_efficiency else ["runs/one"]
+    assert command.main(arguments) == 2
+    assert f"error: python -m {command.__name__} runs in one process: start it by python" in capsys.readouterr().err
