@@ -1,4 +1,4 @@
-"""The code of tutorials/extending.md runs in the order of the page, and prints what the page shows."""
+"""The code of each page in docs/ runs in the order of the page, and prints what the page shows."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "tutorials" / "extending.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
 OWN_MODULES = ("my_parts", "predicted", "my_networks", "my_model", "my_objective")
@@ -54,40 +54,48 @@ print(printed.getvalue(), end="")
 
 
 def run_shell(code: str, folder: Path) -> str:
-    """A block of commands in a process of its own; what they printed, the last one's alone where there are several."""
+    """A block of commands in a process of its own; what the last one printed, or the error that it ended with."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     commands = code.replace("\\\n", " ").strip().splitlines()
     assert all(command.startswith("python -m pyrovae.") for command in commands)
     arguments = [sys.executable, "-c", COMMANDS.format(own_modules=OWN_MODULES), *commands]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stderr
+    if done.returncode:
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stderr
     return done.stdout
 
 
-def run_python(code: str, names: dict) -> str:
+def run_python(code: str, page: Path, names: dict) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, PAGE.name, "exec"), names)
+        exec(compile(code, page.name, "exec"), names)
     return printed.getvalue()
 
 
-def test_the_page_runs_and_shows_what_is_printed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     names: dict = {}
-    printed = None
+    printed = ""
     try:
-        for language, file, code in BLOCK.findall(PAGE.read_text()):
+        for language, file, code in BLOCK.findall(page.read_text()):
+            if language != "text":
+                # A command that fails is one whose error the page shows next.
+                assert not printed.startswith("error: "), printed
             if file:
                 Path(file).write_text(code)
             elif language == "python":
-                printed = run_python(code, names)
+                printed = run_python(code, page, names)
             elif language == "sh":
                 printed = run_shell(code, tmp_path)
             elif language == "text":
                 assert same(code, printed), printed
+                printed = ""
             else:
                 pytest.fail(f"a block of {language}")
     finally:
         for name in OWN_MODULES:
             sys.modules.pop(name, None)
+    assert not printed.startswith("error: "), printed
