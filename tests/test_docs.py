@@ -1,18 +1,21 @@
 """The code of each page in docs/ runs in the order of the page, and prints what the page shows."""
 
 import contextlib
+import importlib
 import io
-import os
 import re
-import subprocess
+import shlex
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-BLOCK = re.compile(r"```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL | re.MULTILINE)
+SECONDS = re.compile(r"in \d+ s\b")
 NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
 OWN_MODULES = ("my_parts", "predicted", "my_networks", "my_model", "my_objective")
 
@@ -22,7 +25,7 @@ def same(shown: str, printed: str) -> bool:
 
     Counts, of rows that are not reliable, vary more than means do.
     """
-    words, others = shown.split(), printed.split()
+    words, others = (SECONDS.sub("in some s", text).split() for text in (shown, printed))
     return len(words) == len(others) and all(map(close, words, others))
 
 
@@ -34,36 +37,37 @@ def close(word: str, other: str) -> bool:
     return number == pytest.approx(printed, rel=0.1 if "." in word.strip(".") else 0.5, abs=0.1)
 
 
-# The commands of one block after the other in one process: most of their time would go into its start.
-COMMANDS = """
-import contextlib, io, runpy, sys
+def run_shell(code: str) -> str:
+    """Commands, here in this process, as most of their time would go into its start; what the last one printed.
 
-for command in sys.argv[1:]:
-    _, _, module, *sys.argv[1:] = command.split()
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    Of a command that fails it is the error, and the last one of its block has to be that command.
+    """
+    shown = ""
+    for command in code.replace("\\\n", " ").strip().splitlines():
+        assert not shown.startswith("error: "), shown
+        python, option, module, *arguments = shlex.split(command)
+        assert (python, option) == ("python", "-m"), command
+        printed, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+            status = main_of(module)(arguments)
+        forget_own_modules()
+        shown = errors.getvalue() if status else printed.getvalue()
+    return shown
+
+
+def main_of(module: str) -> Callable[[list[str]], int]:
+    def main(arguments: list[str]) -> int:
         try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as stop:
-            if stop.code:
-                raise
-    for name in {own_modules}:
+            return importlib.import_module(module).main(arguments)
+        except SystemExit as stop:  # of --help
+            return int(stop.code or 0)
+
+    return main
+
+
+def forget_own_modules() -> None:
+    for name in OWN_MODULES:
         sys.modules.pop(name, None)
-print(printed.getvalue(), end="")
-"""
-
-
-def run_shell(code: str, folder: Path) -> str:
-    """A block of commands in a process of its own; what the last one printed, or the error that it ended with."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    commands = code.replace("\\\n", " ").strip().splitlines()
-    assert all(command.startswith("python -m pyrovae.") for command in commands)
-    arguments = [sys.executable, "-c", COMMANDS.format(own_modules=OWN_MODULES), *commands]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder, env=environment)
-    if done.returncode:
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.stderr
-    return done.stdout
 
 
 def run_python(code: str, page: Path, names: dict) -> str:
@@ -80,7 +84,8 @@ def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
     names: dict = {}
     printed = ""
     try:
-        for language, file, code in BLOCK.findall(page.read_text()):
+        for language, file, indented in BLOCK.findall(page.read_text()):
+            code = textwrap.dedent(indented)
             if language != "text":
                 # A command that fails is one whose error the page shows next.
                 assert not printed.startswith("error: "), printed
@@ -89,13 +94,12 @@ def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
             elif language == "python":
                 printed = run_python(code, page, names)
             elif language == "sh":
-                printed = run_shell(code, tmp_path)
+                printed = run_shell(code)
             elif language == "text":
                 assert same(code, printed), printed
                 printed = ""
             else:
                 pytest.fail(f"a block of {language}")
     finally:
-        for name in OWN_MODULES:
-            sys.modules.pop(name, None)
+        forget_own_modules()
     assert not printed.startswith("error: "), printed
