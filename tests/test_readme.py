@@ -1,6 +1,7 @@
 """The README's code runs, and its commands have the options that they name."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +29,60 @@ def test_commands_have_the_options_they_name(command, line):
     known = {option for action in COMMANDS[command].make_parser()._actions for option in action.option_strings}
     for option in re.findall(r"--[\w-]+", line):
         assert option in known
+
+
+# Of the commands that need no files from elsewhere: what makes them short.
+SHORT = {
+    "fit": "--epochs 1 --quiet",
+    "evaluate": "--num-samples 20 --ais-temperatures 3 --ais-chains 2 --ais-warm-up 2 --quiet",
+}
+OWN_FILES = {
+    "my_module.py": """
+from pyrovae import priors
+
+
+class MyPrior(priors.StandardNormal):
+    pass
+""",
+    "my_model.py": """
+from pyrovae import VAE, likelihoods, networks, posteriors, priors
+
+
+def make_model_and_guide(data_shape):
+    encoder, decoder = networks.MLP(data_shape, 4), networks.MLP(2, data_shape)
+    vae = VAE(priors.StandardNormal(2), likelihoods.Normal(decoder), posteriors.DiagonalNormal(encoder))
+    return vae.model, vae.guide
+""",
+}
+
+
+@pytest.mark.slow
+def test_commands_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.save("faces.npy", load_data("digits").train[:200].numpy())
+    rows = np.random.default_rng(0).normal(size=(200, 2)).tolist()
+    lines = [f"{age},{income},{number % 5},{number % 3}" for number, (age, income) in enumerate(rows)]
+    Path("table.csv").write_text("\n".join(["age,income,visits,group", *lines]))
+    for name, code in OWN_FILES.items():
+        Path(name).write_text(code)
+    assert fit.main(shlex.split(f"--output-dir runs/other {SHORT['fit']}")) == 0
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
+    commands = re.findall(r"^python -m pyrovae\.(\w+) ?([^\n>]*)(?:> (\S+))?$", blocks, re.MULTILINE)
+    ran = 0
+    for command, options, target in commands:
+        if re.search(r"--data-root|runs/(standard|vamp|fashion|dreg)|--help|RUN", options):
+            continue
+        capsys.readouterr()
+        short = "" if target else SHORT.get(command, "")
+        try:
+            status = COMMANDS[command].main(shlex.split(f"{options} {short}"))
+        except SystemExit as stop:
+            status = stop.code
+        printed = capsys.readouterr()
+        assert status == 0, (command, options, printed.err)
+        if target:
+            Path(target).write_text(printed.out)
+        ran += 1
+    assert ran >= 15
+    assert fit.main(["--resume", "runs/mine"]) == 0

@@ -10,7 +10,7 @@ def mark_missing(x: Tensor, missing: Tensor) -> Tensor:
     """Mark entries as missing, by NaN.
 
     Args:
-        x: Rows, shape (rows, *data_shape).
+        x: Rows, shape ``(rows, *data_shape)``.
         missing: True where an entry is missing; boolean, of the shape of `x`.
 
     Returns:

@@ -35,6 +35,8 @@ _KNOWN = {
     "cifar10": _Known("CIFAR10", "cifar-10-batches-py", CIFAR_FILES),
 }
 NAMES = ("digits", *_KNOWN)
+"""Data sets that ``load_data`` knows by name."""
+
 BINARIZED = ("digits", "mnist", "fashion-mnist")
 """Sets of grey images that the field makes bits of."""
 

@@ -23,7 +23,7 @@ class DataSplits(Generic[RowsT]):
     """Training, validation and test rows of one data set.
 
     Args:
-        train: Float32 values, shape (rows, *data_shape), a tensor or `StreamedRows`; NaN for a missing entry.
+        train: Float32 values, shape ``(rows, *data_shape)``, a tensor or `StreamedRows`; NaN for a missing entry.
         validation: As `train`.
         test: As `train`.
         train_labels: Int64 labels, shape (rows,), or None.

@@ -100,7 +100,7 @@ class StreamedRows:
 
     @property
     def shape(self) -> torch.Size:
-        """Shape of all rows, (rows, *data_shape)."""
+        """Shape of all rows, ``(rows, *data_shape)``."""
         return torch.Size((len(self), *self.data_shape))
 
     def is_floating_point(self) -> bool:
@@ -114,7 +114,7 @@ class StreamedRows:
             index: Their numbers, shape (batch,), in any order; a slice; or one number.
 
         Returns:
-            Values, shape (batch, *data_shape), or (*data_shape) of one row.
+            Values, shape ``(batch, *data_shape)``, or ``data_shape`` of one row.
 
         Raises:
             IndexError: If there is no such row.

@@ -19,6 +19,7 @@ from pyrovae.programs import (
 )
 
 KlForm = Literal["analytic", "Monte Carlo"]
+"""How a KL term is found: in closed form, or from draws."""
 
 _PROBE_ROWS = 2
 

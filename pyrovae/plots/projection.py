@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 ProjectionMethod = Literal["pca", "tsne", "umap"]
+"""How latents of more than two dimensions come into a plane."""
 
 # Principal components, t-SNE and UMAP all need neighbours to compare.
 _FEWEST_ROWS = 4

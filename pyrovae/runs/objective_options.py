@@ -21,6 +21,7 @@ OBJECTIVE_OPTIONS = (
 """All keys of a configuration that say what is maximised."""
 
 SCHEDULES: dict[str, type[Schedule]] = {"linear": Linear, "sigmoid": Sigmoid, "cosine": Cosine, "cyclical": Cyclical}
+"""Schedules by the name that ``--beta-schedule`` takes."""
 
 DEFAULT_OBJECTIVE = "pyrovae.objectives.TraceMeanField_ELBO"
 """What is maximised if nothing is said."""

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG_FILE = "config.yaml"
+"""All options of a run."""
+
 WEIGHTS_FILE = "weights.pt"
+"""Its weights, a ``state_dict``."""
+
 SUMMARY_FILE = "summary.json"
+"""What came of it."""
+
 FORMAT = 1
 """Version of the layout of a run folder; one that this package cannot read has a higher one."""
 

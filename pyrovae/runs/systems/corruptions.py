@@ -17,6 +17,7 @@ CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
     "masking": Masking,
     "salt-and-pepper": SaltAndPepper,
 }
+"""Corruptions by the name that ``--corruption`` takes."""
 
 _LEVEL = 0.3
 
