@@ -1,10 +1,14 @@
+import re
+
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from problems import bits, small_vae
 from pyro import poutine
+from torch import nn
 
-from pyrovae import VAE, likelihoods, networks, posteriors, priors
+from pyrovae import VAE, fit_svi, likelihoods, networks, posteriors, priors
 from pyrovae.evaluation import reconstruct_rows, sample_rows
 
 
@@ -136,3 +140,26 @@ def test_distributions_of_torch_are_refused():
         vae.encode(torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"likelihood\(z\) is a Independent"):
         vae.decode(torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("there", [0, 1, 2])
+def test_the_repair_of_an_event_shape_repairs_it(there):
+    class Pixels(nn.Module):
+        data_shape = (1, 4, 4)
+
+        def __init__(self, event_dims):
+            super().__init__()
+            self.network, self.event_dims = networks.MLP(2, (1, 4, 4), (5,)), event_dims
+
+        def forward(self, z):
+            return dist.Bernoulli(logits=self.network(z)).to_event(self.event_dims)
+
+    def fit(event_dims):
+        vae = VAE(
+            priors.StandardNormal(2), Pixels(event_dims), posteriors.DiagonalNormal(networks.MLP((1, 4, 4), 4, (5,)))
+        )
+        fit_svi(vae.model, vae.guide, torch.ones(8, 1, 4, 4), epochs=1, batch_size=4, progress=False)
+
+    with pytest.raises(ValueError, match=r"add \.to_event\(\d\)") as refused:
+        fit(there)
+    fit(there + int(re.search(r"to_event\((\d)\)", str(refused.value))[1]))

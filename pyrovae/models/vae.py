@@ -326,7 +326,7 @@ def _name(part: nn.Module) -> str:
 
 def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:
     """What to do about an event shape that is not the wanted one."""
-    too_few = len(distribution.event_shape) < len(wanted)
-    if too_few and distribution.shape()[-len(wanted) :] == wanted:
-        return f"the dimensions of one value belong to the event, add .to_event({len(wanted)}) to the distribution"
+    missing = len(wanted) - len(distribution.event_shape)
+    if missing > 0 and distribution.shape()[-len(wanted) :] == wanted:
+        return f"the dimensions of one value belong to the event, add .to_event({missing}) to the distribution"
     return otherwise
