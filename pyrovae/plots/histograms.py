@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, literal, new_figure
@@ -67,17 +68,14 @@ def latent_histograms(
     figure = new_figure(max(2.5 * columns, 4.5) + bool(classes), max(2.1 * lines, 3.0 if lines == 1 else 0) + 0.3)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
     for panel, (axes, dim) in enumerate(zip(grid, shown, strict=False)):
-        low, high = (end.item() for end in values[:, dim].aminmax())
-        axes.hist(
-            [group[:, dim].numpy() for group in groups],
-            bins=bins,
-            range=(low, high) if high > low else None,
-            stacked=True,
-            color=colours,
-            histtype="bar",
-            rwidth=1.0,
-            linewidth=0,
-        )
+        edges = np.histogram_bin_edges(values[:, dim].numpy(), bins)
+        below = np.zeros(bins)
+        # One patch for each class: bars of their own would take seconds to draw.
+        for group, colour in zip(groups, colours, strict=True):
+            above = below + np.histogram(group[:, dim].numpy(), edges)[0]
+            axes.stairs(above, edges, baseline=below, fill=True, color=colour, linewidth=0)
+            below = above
+        axes.set_ylim(bottom=0)
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
     for axes in grid[len(shown) :]:

@@ -44,8 +44,10 @@ tr > :last-child { padding-right: 0; }
 .missing { padding: 8px 12px; border-left: 3px solid var(--line); background: var(--ground); font-size: .9375rem;
   color: var(--soft); }
 .missing strong { font-weight: 600; color: var(--ink); }
-.side-by-side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 8px 24px;
-  align-items: start; }
+.side-by-side { display: grid; gap: 8px 32px; align-items: start; }
+.side-by-side > * { min-width: 0; }
+.pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 310px), 1fr)); }
+.tables { grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
 figure { margin: 0 0 16px; }
 img { display: block; max-width: 100%; height: auto; }
 .wide img { max-width: none; }

@@ -26,7 +26,7 @@ from pyrovae.report.modelled import (
     samples,
 )
 from pyrovae.report.page import Answer, Block, Missing, Page, Section
-from pyrovae.report.scored import belief_section, draws_section, gap_section
+from pyrovae.report.scored import belief_section, gap_section
 from pyrovae.report.told import what_was_run
 from pyrovae.report.trained import learning_curves, loss_curves
 from pyrovae.runs import ModelRows, Run
@@ -53,8 +53,8 @@ def report_of_pair(
     """
     start = time.perf_counter()
     answers = [did_it_train(run, result, status), how_good(run, bounds), can_it_be_believed(run, bounds)]
-    sections = [learning_curves(result), gap_section(folder, bounds, _BROKE_OFF)]
-    sections += [belief_section(run, rows, bounds, device, _BROKE_OFF), draws_section(bounds, _BROKE_OFF)]
+    sections = [learning_curves(result), gap_section(folder, run, bounds, _BROKE_OFF)]
+    sections.append(belief_section(run, rows, bounds, device, _BROKE_OFF))
     if bounds is None:
         sections += missing_sections(_BROKE_OFF)
     else:

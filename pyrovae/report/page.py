@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
-from pyrovae.report.html import Markup, element, joined
+from pyrovae.report.html import Markup, element
 from pyrovae.report.look import STYLE
 
 Tone = Literal["good", "care", "bad", "plain"]
@@ -38,7 +39,7 @@ class Table:
             for line in self.lines
         ]
         table = element("table", head if any(self.head) else "", element("tbody", body), class_=self._kind())
-        return joined([element("div", table, class_="wide", tabindex=0), _note(self.note)])
+        return element("div", element("div", table, class_="wide", tabindex=0), _note(self.note))
 
     def _kind(self) -> str:
         return "numbers" if self.numbers else "words"
@@ -122,18 +123,13 @@ class Section:
     blocks: Sequence[Block]
 
     def markup(self) -> Markup:
-        """As HTML, pictures that follow one another side by side where there is room."""
+        """As HTML, pictures and tables that follow one another side by side where there is room."""
         parts: list[Markup] = []
-        row: list[Markup] = []
-        for block in [*self.blocks, ""]:
-            if isinstance(block, Picture) and not block.fixed:
-                row.append(block.markup())
-                continue
-            if row:
-                parts.append(element("div", row, class_="side-by-side"))
-                row = []
-            if block:
-                parts.append(markup_of(block))
+        for together, blocks in groupby(self.blocks, _is_narrow):
+            group = list(blocks)
+            markup = [markup_of(block) for block in group]
+            kind = "tables" if any(isinstance(block, Table) for block in group) else "pictures"
+            parts += [element("div", markup, class_=f"side-by-side {kind}")] if together else markup
         return element("section", element("h2", self.title), parts, id=_anchor(self.title))
 
 
@@ -207,6 +203,10 @@ class Page:
 def markup_of(block: Block) -> Markup:
     """A block as HTML; a plain string is a paragraph."""
     return element("p", block) if isinstance(block, str) else block.markup()
+
+
+def _is_narrow(block: Block) -> bool:
+    return isinstance(block, Table) or (isinstance(block, Picture) and not block.fixed)
 
 
 def _note(text: str) -> Markup:

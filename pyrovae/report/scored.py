@@ -13,43 +13,58 @@ from pyrovae.evaluation import BoundComparison
 from pyrovae.plots.images import are_images
 from pyrovae.report.drawn import attempt, picture
 from pyrovae.report.model_rows import reconstruct
-from pyrovae.report.page import Block, Command, Missing, Section, Table
+from pyrovae.report.page import Block, Command, Folded, Missing, Section, Table
 from pyrovae.runs import ModelRows, Run
 
+GAP, BELIEF = "The gap, and the bound against K", "Which rows to believe"
 _WORST = 8
 # Rows of a table with more entries are not written out.
 _MOST_ENTRIES = 12
 
 
-def gap_section(folder: Path, bounds: BoundComparison | None, why_not: str) -> Section:
-    """How the gap is spread over rows, and how to get its two halves.
+def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not: str) -> Section:
+    """How the gap is spread over rows, the bound against the number of draws, and how to get the halves of the gap.
 
     Args:
         folder: of the run.
+        run: the pair.
         bounds: the test rows' numbers; None without any.
         why_not: why there are none.
     """
-    title = "The gap"
     if bounds is None:
-        return Section(title, [Missing("gap histogram", why_not)])
-    blocks = attempt(
-        "gap histogram",
-        lambda: [picture(plots.gap_histogram(bounds.gap), "histogram of the gap of the test rows, with its mean")],
-    )
+        return Section(GAP, [Missing("gap histogram, and the bound against the number of draws", why_not)])
+    target = run.system.target
     halves = (
-        "what the family of the posterior cannot express and what the encoder misses are computed from weights by an "
-        "optimisation for each row, which a fit does not do. To get them, as columns of a table of the rows:"
+        "what the family of the posterior cannot express, and what the encoder misses, take an optimisation for each "
+        "row, which a fit does not do. To have them, as columns of a table of the test rows:"
     )
+    of_gap = "histogram of the gap of the test rows, with its mean"
+    of_draws = "mean bound over the test rows for growing numbers of draws K, with two standard errors"
     return Section(
-        title,
+        GAP,
         [
-            "The gap is log p(x) less the ELBO: it estimates KL(q(z|x) || p(z|x)), how far the encoder's posterior is "
-            "from the exact one.",
-            *blocks,
+            f"The gap is {target} less the ELBO: it estimates KL(q(z|x) || p(z|x)), how far the encoder's posterior is "
+            "from the exact one. In expectation the bound rises with K, the number of draws, from the ELBO to "
+            f"{target}: where it has flattened more draws bring no more, and where it still rises {target} is above "
+            "it. Bars are two standard errors of the draws.",
+            *attempt("gap histogram", lambda: [picture(plots.gap_histogram(bounds.gap), of_gap)]),
+            *attempt(of_draws, lambda: [picture(plots.bound_by_draws({"bound": bounds}), of_draws)]),
+            Folded("The bound against K in numbers", bound_table(bounds)),
             Missing("the two halves of the gap", halves),
             Command(f"python -m pyrovae.evaluate {shlex.quote(str(folder))} --gap"),
         ],
     )
+
+
+def bound_table(bounds: BoundComparison) -> Table:
+    """The mean bound for each number of draws."""
+    errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / len(bounds.elbo)
+    means = bounds.sweep_bounds.mean(1)
+    lines = [
+        [f"{k:,}", f"{bound:.3f}", f"{error:.4f}"]
+        for k, bound, error in zip(bounds.sweep, means.tolist(), errors.tolist(), strict=True)
+    ]
+    return Table(["K", "bound, nats per row", "se (draws)"], lines)
 
 
 def belief_section(
@@ -64,46 +79,21 @@ def belief_section(
         device: where the weights are.
         why_not: why there are none.
     """
-    title = "Which rows to believe"
     if bounds is None:
-        return Section(title, [Missing("k-hat of the rows, and the worst of them", why_not)])
+        return Section(BELIEF, [Missing("k-hat of the rows, and the worst of them", why_not)])
     alt = "k-hat of each test row against its log p(x), with the limit above which it is not to be believed"
     blocks = attempt("k-hat scatter", lambda: [picture(plots.k_hat_scatter(bounds), alt)])
     worst = _worst_rows(bounds)
     blocks.append(_table_of(bounds, worst, rows.data.test_labels))
     blocks += attempt("pictures of these rows", lambda: _look_of(run, rows, worst, device))
     return Section(
-        title,
+        BELIEF,
         [
             "k-hat is the tail index of a row's importance weights. Above its limit a few draws decide the estimate: "
             "log p(x) of the row is then likely too low, and its error too small.",
             *blocks,
         ],
     )
-
-
-def draws_section(bounds: BoundComparison | None, why_not: str) -> Section:
-    """The bound against the number of draws.
-
-    Args:
-        bounds: the test rows' numbers; None without any.
-        why_not: why there are none.
-    """
-    title = "The bound against K"
-    if bounds is None:
-        return Section(title, [Missing("the bound against the number of draws", why_not)])
-    alt = "mean bound over the test rows for growing numbers of draws K"
-    blocks = attempt(alt, lambda: [picture(plots.bound_by_draws({"bound": bounds}), alt)])
-    errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / len(bounds.elbo)
-    lines = [
-        [f"{k:,}", f"{bound:.3f}", f"{error:.4f}"]
-        for k, bound, error in zip(bounds.sweep, bounds.sweep_bounds.mean(1).tolist(), errors.tolist(), strict=True)
-    ]
-    text = (
-        "In expectation the bound rises with K from the ELBO to log p(x). Where it has flattened, more draws bring no "
-        "more; where it still rises, log p(x) is above it. Bars are two standard errors of the draws."
-    )
-    return Section(title, [text, *blocks, Table(["K", "bound, nats per row", "se (draws)"], lines)])
 
 
 def _worst_rows(bounds: BoundComparison) -> Tensor:
