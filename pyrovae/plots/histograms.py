@@ -75,9 +75,10 @@ def latent_histograms(
             above = below + np.histogram(group[:, dim].numpy(), edges)[0]
             axes.stairs(above, edges, baseline=below, fill=True, color=colour, linewidth=0)
             below = above
-        axes.set_ylim(bottom=0)
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
+    # Once all are there, as they share their axis.
+    grid[0].set_ylim(bottom=0)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     if classes:

@@ -64,19 +64,20 @@ def image_blocks(
     return image_grid(titled, columns, torch.cat(list(blocks.values())) if shared is None else shared, width)
 
 
-def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None = None) -> "Figure":
+def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None = None, width: float = 12.0) -> "Figure":
     """Images in lines, the name of each line at its left, in one scale of grey or colour.
 
     Args:
         title: above all lines.
         lines: images ``(images, channels, height, width)`` by the name of their line.
         shared: images that span the scale; None takes all that are drawn.
+        width: of a line, inches at most.
     """
     low, high = (end.item() for end in (torch.cat(list(lines.values())) if shared is None else shared).aminmax())
-    height, width = next(iter(lines.values())).shape[-2:]
+    tall, wide = next(iter(lines.values())).shape[-2:]
     columns = max(len(images) for images in lines.values())
-    size = min(1.0, 12 / columns)
-    figure = new_figure(columns * size + 1.0, len(lines) * size * height / width + 0.5)
+    size = min(1.0, width / columns)
+    figure = new_figure(columns * size + 1.0, len(lines) * size * tall / wide + 0.5)
     figure.suptitle(title, fontsize=10)
     for axes, (name, images) in zip(figure.subplots(len(lines), 1, squeeze=False).flat, lines.items(), strict=True):
         scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)

@@ -110,7 +110,7 @@ def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
     axes.axhline(bounds.k_hat_limit, color=GREY, linestyle="--", label=f"limit {bounds.k_hat_limit:.2f}")
     lost = int((~known).sum())
     axes.set(xlabel="log p(x), nats per row", ylabel="k-hat", title=f"{lost:,} rows without k-hat" if lost else "")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(framealpha=0.85, edgecolor="white", fontsize=8)
     return figure
 
 

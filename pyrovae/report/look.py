@@ -33,12 +33,13 @@ section + section { border-top: 1px solid var(--line); }
 .wide:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 table { border-collapse: collapse; margin: 0 0 8px; font-size: .9375rem; line-height: 1.4; }
 th, td { padding: 5px 18px 5px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 500; }
-.numbers td, .numbers thead th:not(:first-child) { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.numbers tbody th { overflow-wrap: break-word; min-width: 6em; }
-.words tbody th { color: var(--soft); min-width: 7em; overflow-wrap: break-word; }
+th, td { overflow-wrap: break-word; }
+.numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums; }
+.numbers td { white-space: nowrap; }
+.words tbody th { color: var(--soft); min-width: 7em; }
+.words td:nth-child(2):last-child { overflow-wrap: anywhere; }
 tr > :last-child { padding-right: 0; }
 .note, figcaption { font-size: .875rem; color: var(--soft); line-height: 1.45; max-width: 72ch; }
 .missing { padding: 8px 12px; border-left: 3px solid var(--line); background: var(--ground); font-size: .9375rem;
@@ -55,6 +56,7 @@ figcaption { margin-top: 4px; }
 pre { margin: 0 0 12px; padding: 8px 12px; background: var(--ground); border-radius: 6px; font-size: .875rem; }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 details { margin: 0 0 12px; } summary { cursor: pointer; padding: 6px 0; color: var(--link); }
+@media (max-width: 600px) { table { font-size: .875rem; } th, td { padding-right: 11px; } }
 @media (min-width: 900px) { main { padding-top: 36px; } .wide img { max-width: 100%; } }
 @media print { nav { display: none; } section { break-inside: avoid; } .wide { overflow: visible; }
   .wide img { max-width: 100%; } }

@@ -54,7 +54,8 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
         x = rows.data.test[:PICTURE_ROWS]
         module = run.module
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and are_images(x):
-            figure = plots.image_lines("mean of p(x|z, c), z from the prior", of_each_class(module, run, x.to(device)))
+            lines = {name: new[:_ACROSS] for name, new in of_each_class(module, run, x.to(device)).items()}
+            figure = plots.image_lines("mean of p(x|z, c), z from the prior", lines, width=4.0)
             return [picture(figure, "new images of each class")]
         means, draws = (
             new.cpu() for new in sample_rows(*pair_of_x(run, rows, torch.arange(len(x)), device), x.to(device))
@@ -109,18 +110,18 @@ def latent_sections(overview: LatentOverview) -> list[Section]:
     def drawn(what: str, figure: "Callable[[], object]", note: str = "") -> list[Block]:
         return attempt(what, lambda: [picture(figure(), what, note)])  # type: ignore[arg-type]
 
-    def usage() -> list[Block]:
-        verdict = overview.summary.verdict()
-        return [verdict, *drawn("KL of each latent dimension", overview.kl)]
-
+    active = attempt("which latent dimensions are active, and the KL of each", lambda: [overview.summary.verdict()])
+    # The same reason is not said twice.
+    kl = [] if isinstance(active[0], Missing) else drawn("KL of each latent dimension", overview.kl)
     return [
         Section(INTERPOLATION, drawn("rows decoded on the line between two test rows", overview.interpolation)),
         Section(
             LATENTS,
             [
                 *colours,
+                *active,
                 *drawn("the codes of the test rows in a plane", overview.space),
-                *attempt("KL of each latent dimension, and which are active", usage),
+                *kl,
                 *drawn("histograms of the latent dimensions by class", overview.histograms),
             ],
         ),

@@ -148,7 +148,7 @@ def _term(histories: dict[str, list[dict[str, Any]]], term: str, title: str) -> 
     for run, history in histories.items():
         best = (read_summary(Path(run)).get("training") or {}).get("best_epoch") or 0
         figure = plots.term_curve(history, term, f"{title}, {names[run]}", best, limits=(low - margin, high + margin))
-        pictures.append(picture(figure, f"{title} of {run} by epoch, for training and validation rows", run))
+        pictures.append(picture(figure, f"{title} of {run} by epoch, for training and validation rows"))
     return pictures
 
 

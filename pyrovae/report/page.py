@@ -81,7 +81,7 @@ class Missing:
 
     def markup(self) -> Markup:
         """As HTML."""
-        return element("p", element("strong", f"Not shown: {self.what}. "), self.why, class_="missing")
+        return element("p", element("strong", f"Not shown: {self.what}"), f" \N{EN DASH} {self.why}", class_="missing")
 
 
 @dataclass(frozen=True)

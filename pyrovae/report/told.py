@@ -41,9 +41,9 @@ def what_was_run(folder: Path, run: Run, rows: ModelRows, seconds: Mapping[str, 
     aside = {*PARTS, *OBJECTIVE_OPTIONS}
     options = [[name, _said(value)] for name, value in run.config.items() if name not in aside]
     blocks: list[Block] = [
-        Table(["model", ""], [[name, text] for name, text in parts.items()], numbers=False),
-        Table(["data", ""], data, numbers=False),
-        Table(["time", ""], spent, numbers=False),
+        Table(["Model", ""], [[name, text] for name, text in parts.items()], numbers=False),
+        Table(["Data", ""], data, numbers=False),
+        Table(["Time", ""], spent, numbers=False),
         Folded("All options", Table(["option", "value"], options, numbers=False)),
         Folded("Versions and device", Table(["", ""], [[name, text] for name, text in made_with.items()], False)),
         "The same run again:",
