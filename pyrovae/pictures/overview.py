@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # As many as ``draw_pictures`` takes.
 _ROWS = 2000
+_MOST_DIMS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,14 @@ class LatentOverview:
         return self.codes.space(self.labels, "pca", self.seed)
 
     def histograms(self) -> "Figure":
-        """The codes by dimension, the classes stacked."""
-        return self.codes.histograms(self.labels)
+        """The codes by dimension, the classes stacked; six dimensions at most, as each takes its time to draw."""
+        dims, total = self.codes.dims[:_MOST_DIMS], len(self.codes.names)
+        held = "variance over rows" if self.codes.kl is None else "KL"
+        some = f": {len(dims)} of {total} dimensions, those with the largest {held}" if len(dims) < total else ""
+        names = self.codes.named()[: len(dims)]
+        return plots.latent_histograms(
+            self.codes.means[:, dims], self.labels, names=names, title=f"{self.codes.title}{some}"
+        )
 
     def kl(self) -> "Figure":
         """The KL of each dimension."""

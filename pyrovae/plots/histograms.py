@@ -63,7 +63,8 @@ def latent_histograms(
     groups = [values] if labels is None else [values[labels.cpu() == name] for name in classes]
     # Fewer of few rows, which would lie one in a bin.
     bins = min(max(round(2 * math.sqrt(len(values))), 5), _MOST_BINS)
-    columns = min(len(shown), 4)
+    # Three side by side where they fill their lines better.
+    columns = 3 if len(shown) in (5, 6, 9) else min(len(shown), 4)
     lines = -(-len(shown) // columns)
     figure = new_figure(max(2.5 * columns, 4.5) + bool(classes), max(2.1 * lines, 3.0 if lines == 1 else 0) + 0.3)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()

@@ -1,6 +1,7 @@
 """``report.html`` of every kind of run: what it shows, and what it says that it cannot show."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_the_first_screen_and_all_sections_of_images(in_tmp):
     assert text.index("Signs of trouble") < first
     for k, bound in summary["evaluation"]["bound_by_draws"].items():
         assert f"{int(k):,}{bound:.3f}" in text
-    assert len(page.images) == 12
+    assert len(page.images) == 13
     assert text.count("Not shown:") == 1
     assert f"python -m pyrovae.evaluate {in_tmp / 'out'} --gap" in text
     shown = page.pictures()
@@ -141,7 +142,7 @@ def test_a_fit_that_broke_off_leaves_a_report_that_says_so(in_tmp, system):
     given = NORMAL if system == "vae" else [*QUICK, *NETWORKS]
     page, text = report(in_tmp / "out", "--data", "two.npy", *given, "--system", system, "--lr", "1e30", status=3)
     assert "No, it broke off" in text
-    assert "not finite at epoch 1" in text
+    assert ("not finite at epoch 1" if system == "vae" else "the loss is nan in epoch 1") in text
     assert "pictures of the model \u2013 the fit broke off" in text
     assert not page.images
     assert (in_tmp / "out" / "weights.pt").exists()
@@ -163,12 +164,8 @@ def test_a_table_of_two_columns_with_hostile_names_and_200_latents(in_tmp):
 
 
 def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_computed(in_tmp, capsys):
-    for seed, folder in ((0, "a<b>"), (0, "b")):
-        latent = "1" if folder == "b" else "2"
-        assert (
-            fit(["--data", "two.npy", *NORMAL, "--latent-dim", latent, "--seed", str(seed), "--output-dir", folder])
-            == 0
-        )
+    assert fit(["--data", "two.npy", *NORMAL, "--output-dir", "b"]) == 0
+    shutil.copytree("b", "a<b>")
     assert evaluate(["b", "--num-samples", "60", "--gap", "--quiet"]) == 0
     capsys.readouterr()
     assert compare(["a<b>", "b", "--html", "both.html"]) == 0
