@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.command_line import CommandParser, run_command
+from pyrovae.report import write_comparison
 from pyrovae.runs import compare_runs, write_table
 
 
@@ -18,6 +19,12 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument("runs", nargs="+", type=str, metavar="RUN", help="run folders, two or more")
     parser.add_argument("--csv", type=str | None, default=None, help="write the table to this file, too")
+    parser.add_argument(
+        "--html",
+        type=str | None,
+        default=None,
+        help="write a page to this file: the table, the learning curves side by side and the bound against K",
+    )
     return parser
 
 
@@ -27,15 +34,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(options: dict[str, Any]) -> int:
-    file = None if options["csv"] is None else Path(options["csv"])
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        wrong = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}; make it first"
-        raise ValueError(f"--csv {file}: {wrong}; expected a place for a CSV file")
+    table, page = _place(options, "csv", "a CSV file"), _place(options, "html", "an HTML file")
     comparison = compare_runs(options["runs"])
     print(comparison.summary())
-    if file is not None:
-        write_table(comparison.table, file, index=False)
+    if table is not None:
+        write_table(comparison.table, table, index=False)
+    if page is not None:
+        write_comparison(comparison, page)
     return 0
+
+
+def _place(options: dict[str, Any], name: str, kind: str) -> Path | None:
+    """Where an option says that a file goes, if it says so."""
+    if options[name] is None:
+        return None
+    file = Path(options[name])
+    if file.is_dir() or not file.parent.is_dir():
+        wrong = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}; make it first"
+        raise ValueError(f"--{name} {file}: {wrong}; expected a place for {kind}")
+    return file
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
     plots.check_method(options.method)
     pictures, module = Pictures(), run.module
     data = rows.data
-    chosen = _chosen_rows(data.test_labels, len(data.test), options.rows)
+    chosen = chosen_rows(data.test_labels, len(data.test), options.rows)
     x = rows.test[: options.num_rows].to(device)
     labels = None if data.test_labels is None else data.test_labels[: options.num_rows]
 
@@ -93,7 +93,7 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
             except ValueError as error:
                 pictures.left_out[name] = str(error)
 
-    with torch.no_grad(), _held(run):
+    with torch.no_grad(), held(run):
         if isinstance(module, Autoencoder):
             codes = codes_of_autoencoder(module, x, options.dims)
         else:
@@ -115,7 +115,7 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
             conditional = Conditional(module, rows, list(run.covariates), chosen, device)
             draw("class_samples.png", conditional.class_samples)
             draw("variants.png", conditional.variants)
-    reason = _why_not(run)
+    reason = why_not(run)
     pictures.left_out.update(
         {name: reason for name in PICTURE_FILES if name not in pictures.figures | pictures.left_out}
     )
@@ -123,7 +123,7 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
 
 
 @contextmanager
-def _held(run: Run) -> Iterator[None]:
+def held(run: Run) -> Iterator[None]:
     """Evaluation mode, and all parameters as they are."""
     if run.autoencoder is not None:
         run.autoencoder.eval()
@@ -133,7 +133,7 @@ def _held(run: Run) -> Iterator[None]:
         yield
 
 
-def _why_not(run: Run) -> str:
+def why_not(run: Run) -> str:
     """Why pictures of what is decoded do not apply."""
     if run.module is None:
         return "the run is of a pair of programs of your own, without the encode and decode of a VAE"
@@ -142,7 +142,17 @@ def _why_not(run: Run) -> str:
     return f"drawn for a VAE with z alone, and the run is of a {run.system.title}"
 
 
-def _chosen_rows(labels: Tensor | None, count: int, asked: Sequence[int] | None) -> list[int]:
+def chosen_rows(labels: Tensor | None, count: int, asked: Sequence[int] | None = None) -> list[int]:
+    """The test rows that pictures start from: those asked for, the first of each class, or the first ones.
+
+    Args:
+        labels: of the test rows, or None.
+        count: how many there are.
+        asked: their numbers, or None.
+
+    Raises:
+        ValueError: rows that are not there.
+    """
     if asked is not None:
         if not asked or not all(0 <= row < count for row in asked):
             raise ValueError(f"--rows {' '.join(map(str, asked))}: expected numbers of test rows, 0 to {count - 1}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pyrovae.plots.figures import BLUE, GREY, ORANGE, new_figure
+from pyrovae.plots.figures import BLUE, GREY, ORANGE, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,27 +22,78 @@ def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure
         history: ``FitResult.history``.
         best_epoch: ``FitResult.best_epoch``, marked by a line.
     """
-    panels = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
-    if any(_differs(terms, split) for terms in history for split in ("train", "validation")):
-        panels["objective"] = "objective"
+    panels = curve_terms(history)
     figure = new_figure(11 / 3 * len(panels), 3.4)
-    epochs = [terms["epoch"] for terms in history]
     for axes, (term, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for split, colour in (("train", BLUE), ("validation", ORANGE)):
-            if history and f"{split}_{term}" in history[0]:
-                values = [terms[f"{split}_{term}"] for terms in history]
-                axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
-        if best_epoch:
-            axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
-        axes.set(title=title, xlabel="epoch", ylabel="nats per row")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        # The first epochs are far from the rest and would flatten what matters.
-        _focus(
-            axes, [terms[f"{s}_{term}"] for terms in history for s in ("train", "validation") if f"{s}_{term}" in terms]
-        )
+        _draw_term(axes, history, term, title, best_epoch)
     if history:
         figure.axes[0].legend(frameon=False)
     return figure
+
+
+def curve_terms(history: "Sequence[EpochTerms]") -> dict[str, str]:
+    """The terms of an epoch that are worth a curve, and their titles.
+
+    Args:
+        history: ``FitResult.history``.
+
+    Example:
+        >>> list(curve_terms([]))
+        ['elbo', 'reconstruction', 'kl']
+    """
+    panels = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    if any(_differs(terms, split) for terms in history for split in ("train", "validation")):
+        panels["objective"] = "objective"
+    return panels
+
+
+def term_curve(
+    history: "Sequence[EpochTerms]",
+    term: str,
+    title: str,
+    best_epoch: int,
+    limits: tuple[float, float] | None = None,
+) -> "Figure":
+    """One term of every epoch, for training and validation rows: a panel of ``learning_curves`` by itself.
+
+    Args:
+        history: ``FitResult.history``, one epoch at least.
+        term: ``"elbo"``, ``"reconstruction"``, ``"kl"`` or ``"objective"``.
+        title: above the panel.
+        best_epoch: marked by a line; 0 marks none.
+        limits: of the values shown, nats per row; None chooses.
+
+    Raises:
+        ValueError: no epoch, or none with this term.
+
+    Example:
+        >>> figure = term_curve([{"epoch": 1, "train_kl": 2.0}, {"epoch": 2, "train_kl": 3.0}], "kl", "KL", 2)
+        >>> figure.axes[0].get_ylabel()
+        'nats per row'
+    """
+    if not any(f"{split}_{term}" in terms for terms in history for split in ("train", "validation")):
+        raise ValueError(f"no epoch of {len(history)} has {term!r}: there is no curve to draw")
+    figure = new_figure(4.0, 3.2)
+    axes = figure.subplots()
+    _draw_term(axes, history, term, literal(title), best_epoch)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_term(axes: "Axes", history: "Sequence[EpochTerms]", term: str, title: str, best_epoch: int) -> None:
+    epochs = [terms["epoch"] for terms in history]
+    for split, colour in (("train", BLUE), ("validation", ORANGE)):
+        if history and f"{split}_{term}" in history[0]:
+            values = [terms[f"{split}_{term}"] for terms in history]
+            axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
+    if best_epoch:
+        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
+    axes.set(title=title, xlabel="epoch", ylabel="nats per row")
+    axes.locator_params(axis="x", integer=True)
+    # The first epochs are far from the rest and would flatten what matters.
+    _focus(axes, [terms[f"{s}_{term}"] for terms in history for s in ("train", "validation") if f"{s}_{term}" in terms])
 
 
 def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: str) -> "Figure":

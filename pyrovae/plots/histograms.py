@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, literal, new_figure
@@ -62,24 +63,23 @@ def latent_histograms(
     groups = [values] if labels is None else [values[labels.cpu() == name] for name in classes]
     # Fewer of few rows, which would lie one in a bin.
     bins = min(max(round(2 * math.sqrt(len(values))), 5), _MOST_BINS)
-    columns = min(len(shown), 4)
+    # Three side by side where they fill their lines better.
+    columns = 3 if len(shown) in (5, 6, 9) else min(len(shown), 4)
     lines = -(-len(shown) // columns)
     figure = new_figure(max(2.5 * columns, 4.5) + bool(classes), max(2.1 * lines, 3.0 if lines == 1 else 0) + 0.3)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
     for panel, (axes, dim) in enumerate(zip(grid, shown, strict=False)):
-        low, high = (end.item() for end in values[:, dim].aminmax())
-        axes.hist(
-            [group[:, dim].numpy() for group in groups],
-            bins=bins,
-            range=(low, high) if high > low else None,
-            stacked=True,
-            color=colours,
-            histtype="bar",
-            rwidth=1.0,
-            linewidth=0,
-        )
+        edges = np.histogram_bin_edges(values[:, dim].numpy(), bins)
+        below = np.zeros(bins)
+        # One patch for each class: bars of their own would take seconds to draw.
+        for group, colour in zip(groups, colours, strict=True):
+            above = below + np.histogram(group[:, dim].numpy(), edges)[0]
+            axes.stairs(above, edges, baseline=below, fill=True, color=colour, linewidth=0)
+            below = above
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
+    # Once all are there, as they share their axis.
+    grid[0].set_ylim(bottom=0)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     if classes:

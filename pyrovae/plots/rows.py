@@ -12,23 +12,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def reconstructions(x: Tensor, means: Tensor) -> "Figure":
+def reconstructions(x: Tensor, means: Tensor, draws: Tensor | None = None) -> "Figure":
     """Rows of data beside the mean of p(x|z) at a draw from q(z|x).
 
     Args:
         x: rows ``(rows, *data_shape)``, on the CPU as all tensors here.
         means: their reconstructions, the same shape.
+        draws: draws from p(x|z), the same shape, shown too; or None.
     """
     if are_images(x):
         columns = min(len(x), 12)
-        return image_grid(
-            [("data", x[:columns]), ("reconstruction", means[:columns])], columns, shared=torch.cat([x, means])
-        )
+        drawn = [] if draws is None else [("draw from p(x|z)", draws[:columns])]
+        blocks = [("data", x[:columns]), ("reconstruction", means[:columns]), *drawn]
+        return image_grid(blocks, columns, shared=torch.cat([x, means]))
     figure = new_figure(4.6, 4.4)
     axes = figure.subplots()
-    axes.plot(x.flatten().numpy(), means.flatten().numpy(), ".", color=BLUE, markersize=3, alpha=0.4)
+    if draws is not None:
+        axes.plot(
+            x.flatten().numpy(), draws.flatten().numpy(), "x", color=ORANGE, markersize=3, alpha=0.4, label="draw"
+        )
+    axes.plot(x.flatten().numpy(), means.flatten().numpy(), ".", color=BLUE, markersize=3, alpha=0.4, label="mean")
     axes.axline((0, 0), slope=1, color=GREY, linestyle=":")
     axes.set(xlabel="data", ylabel="reconstruction", title="every value of some test rows")
+    if draws is not None:
+        axes.legend(frameon=False, markerscale=2)
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
 from pyrovae.report.files import clear_folder, data_columns, versions
+from pyrovae.report.of_run import report_of_autoencoder
 from pyrovae.runs import ModelRows, Run, describe_parts, save, write_table
 from pyrovae.training import LossResult
 
@@ -24,8 +25,8 @@ def write_autoencoder(
     """Write everything that a run of an autoencoder leaves behind.
 
     ``config.yaml`` and ``weights.pt`` (see ``save``), ``metrics.csv`` with a line for each epoch, ``losses.csv`` with a
-    line for each test row, ``learning_curves.png``, ``reconstructions.png``, for a denoising one ``denoising.png``, and
-    ``summary.json``.
+    line for each test row, ``learning_curves.png``, ``reconstructions.png``, for a denoising one ``denoising.png``,
+    ``summary.json`` and last ``report.html``, which shows them all.
 
     Args:
         folder: an existing folder.
@@ -42,6 +43,7 @@ def write_autoencoder(
     clear_folder(folder)
     save(run, folder, _summary(run, rows, pretraining, result, errors, status, seconds))
     if result is None or errors is None:
+        report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
         return
     columns, about = data_columns(rows), plots.picture_metadata(rows.provenance())
     write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
@@ -55,6 +57,7 @@ def write_autoencoder(
     plots.reconstructions(x, errors.reconstructed).savefig(folder / "reconstructions.png", metadata=about)
     if errors.example is not None:
         plots.denoising(x, *errors.example).savefig(folder / "denoising.png", metadata=about)
+    report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
 
 
 def _summary(

@@ -11,6 +11,7 @@ from pyrovae.pictures import PICTURE_FILES
 from pyrovae.runs import ModelRows
 
 PICTURE_ROWS = 24
+REPORT_FILE = "report.html"
 
 _TABLES_AND_PICTURES = (
     "metrics.csv",
@@ -20,6 +21,7 @@ _TABLES_AND_PICTURES = (
     "reconstructions.png",
     "samples.png",
     "denoising.png",
+    REPORT_FILE,
 )
 
 

@@ -1,23 +1,18 @@
 """The files of a run of a pair of programs, which has a p(x)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.models import ConditionalVAE
 from pyrovae.report.files import PICTURE_ROWS, clear_folder, data_columns, versions
+from pyrovae.report.model_rows import of_each_class, pair_of_x
+from pyrovae.report.of_run import report_of_pair
 from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary, write_table
 from pyrovae.training import FitResult
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# New images of each class, as many as stand on a line of other pictures.
-_EACH_CLASS = 12
 
 
 def write_run(
@@ -34,8 +29,9 @@ def write_run(
     """Write everything that a run leaves behind.
 
     ``config.yaml`` and ``weights.pt`` (see ``save``), ``metrics.csv`` with a line for each epoch, ``evaluation.csv``
-    with a line for each test row, ``learning_curves.png``, ``reconstructions.png``, ``samples.png``, and
-    ``summary.json``. Tables, pictures (in their metadata) and summary name the data variant, its seed and its checksum.
+    with a line for each test row, ``learning_curves.png``, ``reconstructions.png``, ``samples.png``, ``summary.json``,
+    and last ``report.html``, which shows them all. Tables, pictures (in their metadata) and summary name the data
+    variant, its seed and its checksum.
 
     Args:
         folder: an existing folder.
@@ -64,36 +60,28 @@ def write_run(
         write_table(frame.assign(**columns), folder / "evaluation.csv")
     pictures = _pictures(folder, run, rows, device, about) if bounds is not None else "not drawn: the fit broke off"
     write_summary(run, folder, _summary(run, rows, result, bounds, status, seconds, pictures))
+    report_of_pair(folder, run, rows, result, bounds, status=status, seconds=seconds, device=device)
 
 
 def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, about: dict[str, str]) -> str:
     """Draw what the model says the data look like; the outcome in a phrase."""
     x = rows.data.test[:PICTURE_ROWS]
-    pair, module = (run.model, run.guide), run.module
-    if isinstance(module, ConditionalVAE):
-        # The programs of x alone, so that pictures are of x.
-        pair = module.given(module.split(rows.test[:PICTURE_ROWS].to(device))[1])
+    # The programs of x alone, so that pictures are of x.
+    pair, module = pair_of_x(run, rows, torch.arange(len(x)), device), run.module
     try:
         means = reconstruct_rows(*pair, x.to(device)).cpu()
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and x.dim() == 4:
-            samples = _of_each_class(module, run, x.to(device))
+            lines = of_each_class(module, run, x.to(device))
+            samples = plots.image_lines("mean of p(x|z, c), z from the prior", lines)
         else:
             new_means, draws = sample_rows(*pair, x.to(device))
             samples = plots.samples(x, new_means.cpu(), draws.cpu())
-    except (ValueError, RuntimeError) as error:
+        reconstructions = plots.reconstructions(x, means)
+    except Exception as error:  # a user's own part may raise anything, and the run is not to be lost by a picture
         return f"not drawn: {error}"
-    plots.reconstructions(x, means).savefig(folder / "reconstructions.png", metadata=about)
+    reconstructions.savefig(folder / "reconstructions.png", metadata=about)
     samples.savefig(folder / "samples.png", metadata=about)
     return "drawn"
-
-
-def _of_each_class(module: ConditionalVAE, run: Run, x: Tensor) -> "Figure":
-    """New images of each class, a line for each."""
-    classes = torch.eye(len(run.covariates), device=x.device).repeat_interleave(_EACH_CLASS, 0)
-    shape = (len(classes), *x.shape[1:])
-    means, _ = sample_rows(*module.given(classes), x[:1].expand(shape))
-    lines = zip(run.covariates, means.cpu().split(_EACH_CLASS), strict=True)
-    return plots.image_lines("mean of p(x|z, c), z from the prior", dict(lines))
 
 
 def _summary(

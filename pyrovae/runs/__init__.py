@@ -1,6 +1,6 @@
 """Runs on disk: pairs of programs built from a configuration, stored, loaded, scored and compared."""
 
-from pyrovae.runs.comparison import RunComparison, compare_runs
+from pyrovae.runs.comparison import RunComparison, compare_runs, scored_rows
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
@@ -65,6 +65,7 @@ __all__ = [
     "save",
     "says_nothing",
     "score_rows",
+    "scored_rows",
     "start_from",
     "stored_data",
     "summary_of",

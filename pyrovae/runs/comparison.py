@@ -123,7 +123,7 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
 
     if len(folders) < 2:
         raise ValueError(f"{len(folders)} run given; a comparison needs two or more run folders")
-    tables = {str(folder): _scored_rows(Path(folder)) for folder in folders}
+    tables = {str(folder): scored_rows(Path(folder)) for folder in folders}
     if len(tables) < len(folders):
         raise ValueError("a run is named twice; give each run folder once")
     (first, reference), *others = tables.items()
@@ -165,7 +165,15 @@ def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str
     return {run: {name: one[name] for name in differing if name in one} for run, one in settings.items()}
 
 
-def _scored_rows(folder: Path) -> "pd.DataFrame":
+def scored_rows(folder: Path) -> "pd.DataFrame":
+    """The table of a run's own test rows that counts: the most complete one, and of those that of the most draws.
+
+    Args:
+        folder: of a run with a density.
+
+    Raises:
+        ValueError: no run folder, no scored rows, or a damaged table.
+    """
     check_run_folder(folder, (CONFIG_FILE, SUMMARY_FILE))
     refuse_without_density(folder)
     checksum = stored_data(folder)["checksum"]

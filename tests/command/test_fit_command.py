@@ -30,6 +30,7 @@ RUN_FILES = {
     "samples.png",
     "learning_curves.png",
     "summary.json",
+    "report.html",
 }
 
 
@@ -54,7 +55,7 @@ def in_tmp(tmp_path, monkeypatch):
 
 
 def test_the_default_run_in_a_process_of_its_own(tmp_path):
-    """The real thing, shortened: a progress bar on standard error, one table, a run folder of eight files."""
+    """The real thing, shortened: a progress bar on standard error, one table, a run folder of nine files."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pyrovae.fit", "--epochs", "3"],
         capture_output=True,

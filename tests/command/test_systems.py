@@ -62,7 +62,7 @@ def test_the_loss_of_an_autoencoder_is_that_of_its_stored_weights_in_plain_torch
     folder = in_tmp / "out"
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "weights.pt", "metrics.csv", "losses.csv", "summary.json"),
-        *("learning_curves.png", "reconstructions.png"),
+        *("learning_curves.png", "reconstructions.png", "report.html"),
     }
     w, data = torch.load(folder / "weights.pt", weights_only=True), load_data("digits")
     hidden = torch.relu(data.test.flatten(1) @ w["encoder.layers.0.weight"].T + w["encoder.layers.0.bias"])

@@ -1,0 +1,79 @@
+"""Which latent dimensions a model uses."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyrovae.plots.figures import BLUE, GREY, literal, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pyrovae.evaluation import LatentSummary
+
+# More names than these do not fit beside one another.
+_MOST_NAMES = 24
+
+
+def kl_per_dimension(latents: "LatentSummary") -> "Figure":
+    """The mean KL of each latent dimension, the largest first, with two standard errors over rows.
+
+    Active dimensions are full bars, the others hatched; where activity is unknown all are grey.
+
+    Args:
+        latents: ``latent_summary`` of some rows.
+
+    Raises:
+        ValueError: a site that has no KL of single dimensions, and why.
+
+    Example:
+        >>> from pyrovae import VAE, latent_summary, likelihoods, networks, posteriors, priors
+        >>> vae = VAE(
+        ...     priors.StandardNormal(2),
+        ...     likelihoods.Normal(networks.MLP(2, 5)),
+        ...     posteriors.DiagonalNormal(networks.MLP(5, 2 * 2)),
+        ... )
+        >>> figure = kl_per_dimension(latent_summary(vae.model, vae.guide, torch.randn(30, 5)))
+        >>> figure.axes[0].get_ylabel()
+        'KL, nats per row'
+    """
+    means, errors, names = list[Tensor](), list[Tensor](), list[str]()
+    active = list[bool | None]()
+    for name, site in latents.sites.items():
+        if site.kl_per_dim is None:
+            raise ValueError(f"latent {name!r} has no KL of single dimensions: {site.kl_per_dim_missing}")
+        means.append(site.kl_per_dim.mean(0))
+        errors.append(site.kl_per_dim.std(0) / len(site.kl_per_dim) ** 0.5)
+        names += [f"{name}[{dim}]" for dim in range(site.kl_per_dim.shape[1])]
+        active += [None] * site.kl_per_dim.shape[1] if site.active is None else site.active.tolist()
+    mean, error = torch.cat(means), torch.cat(errors)
+    order = mean.argsort(descending=True, stable=True).tolist()
+    figure = new_figure(4.8, 3.4)
+    axes = figure.subplots()
+    kinds = {True: ("active", BLUE, ""), False: ("not active", "white", "////"), None: ("activity unknown", GREY, "")}
+    for kind, (label, colour, hatch) in kinds.items():
+        places = [place for place, dim in enumerate(order) if active[dim] is kind]
+        if places:
+            dims = [order[place] for place in places]
+            axes.bar(
+                places,
+                mean[dims].numpy(),
+                yerr=2 * error[dims].numpy() if len(order) <= 3 * _MOST_NAMES else None,
+                width=0.8,
+                color=colour,
+                edgecolor=GREY if hatch else colour,
+                hatch=hatch,
+                linewidth=0.5,
+                ecolor="black",
+                capsize=2,
+                label=f"{label}: {len(places)} of {len(order)}",
+            )
+    if len(order) <= _MOST_NAMES:
+        axes.set_xticks(range(len(order)), [literal(names[dim]) for dim in order], rotation=90 if len(order) > 8 else 0)
+        axes.set_xlabel("latent dimension")
+    else:
+        axes.set_xlabel("latent dimensions, the largest KL first")
+    axes.set_ylabel("KL, nats per row")
+    axes.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,87 @@
+"""What a model makes of rows: reconstructions and new rows."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyrovae.evaluation import sample_rows
+from pyrovae.models import ConditionalVAE
+from pyrovae.programs import (
+    Program,
+    evaluation_mode,
+    inspect_pair,
+    isolated_rng,
+    observing_site,
+    private_param_store,
+    sample_sites,
+    trace_pair,
+)
+from pyrovae.runs import ModelRows, Run
+
+# New images of each class, as many as stand on a line of other pictures.
+_EACH_CLASS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """Rows, and what p(x|z) makes of them at one draw of z from q(z|x); all ``(rows, *data_shape)``, on the CPU.
+
+    Attributes:
+        x: the rows.
+        means: of p(x|z).
+        draws: from p(x|z), at the same z.
+    """
+
+    x: Tensor
+    means: Tensor
+    draws: Tensor
+
+
+def pair_of_x(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -> tuple[Program, Program]:
+    """The programs of x alone; of a conditional VAE those that are given what is known of these test rows.
+
+    Args:
+        run: the pair.
+        rows: what it was fitted to.
+        chosen: numbers of test rows.
+        device: where the weights are.
+    """
+    module = run.module
+    if isinstance(module, ConditionalVAE):
+        return module.given(module.split(rows.test[chosen].to(device))[1])
+    return run.model, run.guide
+
+
+def reconstruct(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -> Reconstructed:
+    """Reconstruct test rows; ``pair_of_x`` says of the arguments.
+
+    Raises:
+        ValueError: no site that observes the rows, or a likelihood without a mean.
+    """
+    x = rows.data.test[chosen].to(device)
+    pair = pair_of_x(run, rows, chosen, device)
+    with private_param_store(*pair), isolated_rng(0, device), evaluation_mode(*pair), torch.no_grad():
+        inspect_pair(*pair, x)
+        name = observing_site(*pair, x)
+        likelihood = sample_sites(trace_pair(*pair, x)[0])[name]["fn"]
+        try:
+            means = likelihood.mean.detach().reshape(x.shape)
+        except NotImplementedError as error:
+            raise ValueError(f"the distribution at site {name!r} has no mean, so there is no picture of it") from error
+        draws = likelihood.sample().reshape(x.shape)
+    return Reconstructed(x.cpu(), means.cpu(), draws.cpu())
+
+
+def of_each_class(module: ConditionalVAE, run: Run, x: Tensor) -> dict[str, Tensor]:
+    """New images of each class, means of p(x|z, c), by its name.
+
+    Args:
+        module: a conditional VAE that is given the class.
+        run: its run.
+        x: some rows of x, on its device.
+    """
+    classes = torch.eye(len(run.covariates), device=x.device).repeat_interleave(_EACH_CLASS, 0)
+    shape = (len(classes), *x.shape[1:])
+    means, _ = sample_rows(*module.given(classes), x[:1].expand(shape))
+    return dict(zip(run.covariates, means.cpu().split(_EACH_CLASS), strict=True))

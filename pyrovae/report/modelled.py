@@ -1,0 +1,133 @@
+"""What a model has learned, in pictures: reconstructions, new rows, and its latents."""
+
+from collections.abc import Callable
+
+import torch
+
+from pyrovae import plots
+from pyrovae.evaluation import ReconstructionErrors, sample_rows
+from pyrovae.models import ConditionalVAE
+from pyrovae.pictures import LatentOverview
+from pyrovae.plots.images import are_images
+from pyrovae.report.drawn import attempt, picture
+from pyrovae.report.files import PICTURE_ROWS
+from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct
+from pyrovae.report.page import Block, Missing, Section
+from pyrovae.runs import ModelRows, Run
+
+RECONSTRUCTIONS, SAMPLES = "Reconstructions", "New rows from the prior"
+INTERPOLATION, LATENTS = "Between two rows", "The latent space"
+_ACROSS = 8
+
+
+def missing_sections(why: str) -> list[Section]:
+    """The sections of this module where a fit broke off."""
+    titles = (RECONSTRUCTIONS, SAMPLES, INTERPOLATION, LATENTS)
+    return [Section(title, [Missing("pictures of the model", why)]) for title in titles]
+
+
+def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
+    """Test rows, the mean of p(x|z) and a draw from it."""
+
+    def draw() -> list[Block]:
+        chosen = torch.arange(min(len(rows.data.test), PICTURE_ROWS))
+        found = reconstruct(run, rows, chosen, device)
+        if are_images(found.x):
+            some = slice(_ACROSS)
+            blocks = {
+                "data": found.x[some],
+                "mean of p(x|z), z from q(z|x)": found.means[some],
+                "draw from p(x|z)": found.draws[some],
+            }
+            figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
+            return [picture(figure, "test rows, their reconstructions, and draws from the likelihood")]
+        figure = plots.reconstructions(found.x, found.means, found.draws)
+        return [picture(figure, "values of test rows against those reconstructed", _no_images(found.x))]
+
+    return Section(RECONSTRUCTIONS, attempt("reconstructions", draw))
+
+
+def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
+    """New rows, as means of p(x|z) and as draws from it; of a conditional VAE new images of each class."""
+
+    def draw() -> list[Block]:
+        x = rows.data.test[:PICTURE_ROWS]
+        module = run.module
+        if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and are_images(x):
+            lines = {name: new[:_ACROSS] for name, new in of_each_class(module, run, x.to(device)).items()}
+            figure = plots.image_lines("mean of p(x|z, c), z from the prior", lines, width=4.0)
+            return [picture(figure, "new images of each class")]
+        means, draws = (
+            new.cpu() for new in sample_rows(*pair_of_x(run, rows, torch.arange(len(x)), device), x.to(device))
+        )
+        if are_images(x):
+            count = 2 * _ACROSS
+            blocks = {"mean of p(x|z), z from the prior": means[:count], "draw from p(x|z)": draws[:count]}
+            figure = plots.image_blocks(blocks, shared=torch.cat([x, means]))
+            return [picture(figure, "new rows: means of the likelihood, and draws from it")]
+        return [picture(plots.samples(x, means, draws), "histograms of new rows and of data, by entry", _no_images(x))]
+
+    return Section(SAMPLES, attempt("new rows", draw))
+
+
+def autoencoder_rows(rows: ModelRows, errors: ReconstructionErrors, why_no_samples: str) -> list[Section]:
+    """Test rows and their reconstructions; for a denoising autoencoder corrupted ones too.
+
+    Args:
+        rows: what it was fitted to.
+        errors: of the test rows.
+        why_no_samples: why there are no new rows.
+    """
+
+    def draw() -> list[Block]:
+        x = rows.test[: len(errors.reconstructed)]
+        if are_images(x):
+            blocks = {"data": x, "reconstruction": errors.reconstructed}
+            if errors.example is not None:
+                blocks |= dict(zip(("data, corrupted", "reconstruction of these"), errors.example, strict=True))
+            some = {name: images[:_ACROSS] for name, images in blocks.items()}
+            return [picture(plots.image_blocks(some, shared=x), "test rows and their reconstructions")]
+        figures = [plots.reconstructions(x, errors.reconstructed)]
+        if errors.example is not None:
+            figures.append(plots.denoising(x, *errors.example))
+        return [picture(figure, "values of test rows against those reconstructed") for figure in figures]
+
+    return [
+        Section(RECONSTRUCTIONS, attempt("reconstructions", draw)),
+        Section(SAMPLES, [Missing("new rows", why_no_samples)]),
+    ]
+
+
+def latent_sections(overview: LatentOverview) -> list[Section]:
+    """Interpolation, the latent plane, the histograms of its dimensions, and their KL."""
+    labels = overview.labels
+    colours: list[Block] = []
+    if labels is None:
+        colours.append(Missing("colours of classes", "the data have no labels"))
+    elif len(set(labels.tolist())) == 1:
+        colours.append(f"All rows that are shown are of one class, {labels[0].item()}.")
+
+    def drawn(what: str, figure: "Callable[[], object]", note: str = "") -> list[Block]:
+        return attempt(what, lambda: [picture(figure(), what, note)])  # type: ignore[arg-type]
+
+    active = attempt("which latent dimensions are active, and the KL of each", lambda: [overview.summary.verdict()])
+    # The same reason is not said twice.
+    kl = [] if isinstance(active[0], Missing) else drawn("KL of each latent dimension", overview.kl)
+    return [
+        Section(INTERPOLATION, drawn("rows decoded on the line between two test rows", overview.interpolation)),
+        Section(
+            LATENTS,
+            [
+                *colours,
+                *active,
+                *drawn("the codes of the test rows in a plane", overview.space),
+                *kl,
+                *drawn("histograms of the latent dimensions by class", overview.histograms),
+            ],
+        ),
+    ]
+
+
+def _no_images(x: torch.Tensor) -> str:
+    shape = "x".join(map(str, x.shape[1:]))
+    return f"A row of shape {shape} is no image of one or three channels, so its values are shown."

@@ -1,0 +1,212 @@
+"""The page of several runs."""
+
+import shlex
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import plots
+from pyrovae.checkpoints import write_whole
+from pyrovae.evaluation import BoundComparison
+from pyrovae.report.drawn import attempt, picture
+from pyrovae.report.page import Answer, Block, Command, Missing, Page, Section, Table
+from pyrovae.runs import RunComparison, read_summary, scored_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Of a path, what stands in a picture.
+_LONG = 32
+_HALVES = ("approximation", "amortisation")
+_TERMS = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+
+
+def write_comparison(comparison: RunComparison, file: Path) -> None:
+    """Write a page on several runs: their differences, learning curves side by side, bounds against K, gaps.
+
+    Like the report of a run it needs no other file, no network and no script.
+
+    Args:
+        comparison: ``compare_runs`` of the runs, whose folders are still there.
+        file: where to; what is there is replaced.
+
+    Raises:
+        ValueError: a folder that is no run any more.
+        OSError: it cannot be written.
+    """
+    runs = [str(name) for name in comparison.table["run"]]
+    tables = {name: scored_rows(Path(name)) for name in runs}
+    page = Page(
+        title=f"{len(runs)} runs compared",
+        about=f"Scored on the same {comparison.rows:,} test rows; the best first",
+        answers=[_verdict(comparison)],
+        first=[_differences(comparison), *_told(comparison)],
+        sections=[_fits(runs), _curves(runs), _bounds(tables), _gaps(tables)],
+    )
+    write_whole(file, page.render().encode())
+
+
+def _verdict(comparison: RunComparison) -> Answer:
+    verdict = comparison.verdict()
+    apart = "cannot be told from" not in verdict
+    word = "The best two differ" if apart else "The best two cannot be told apart"
+    return Answer("Which is the best, and is the difference real?", word, verdict, "good" if apart else "care")
+
+
+def _differences(comparison: RunComparison) -> Table:
+    lines = [
+        [
+            str(row["run"]),
+            f"{row['log_px']:.3f}",
+            f"{row['log_px_standard_error']:.3f}",
+            f"{row['elbo']:.3f}",
+            f"{row['difference']:.3f}",
+            f"{row['difference_standard_error']:.3f}",
+            f"{row['difference_draws_error']:.4f}",
+            f"{row['num_samples']:,}",
+            f"{row['unreliable_rows']:,}",
+        ]
+        for row in comparison.table.to_dict("records")
+    ]
+    target = " or ".join(dict.fromkeys(comparison.targets.values()))
+    head = ["run", target, "se (rows)", "ELBO", "difference", "se (paired)", "se (draws)", "K", "unreliable"]
+    note = (
+        "Nats per row. The difference is that to the best run, row by row, so that what makes a row hard for all runs "
+        "does not blur it; unreliable are rows whose k-hat is above its limit or unknown."
+    )
+    return Table(head, lines, note=note)
+
+
+def _told(comparison: RunComparison) -> list[Block]:
+    """In what the runs were told to differ."""
+    names = list(dict.fromkeys(name for told in comparison.settings.values() for name in told))
+    if not names:
+        return ["All runs were told the same."]
+    lines = [[run, *(told.get(name, "not given") for name in names)] for run, told in comparison.settings.items()]
+    return [Table(["told otherwise", *names], lines, numbers=False)]
+
+
+def _fits(runs: list[str]) -> Section:
+    """How each fit went."""
+
+    def table() -> list[Block]:
+        lines, signs = [], list[Block]()
+        for run in runs:
+            summary = read_summary(Path(run))
+            training, seconds = summary.get("training") or {}, summary.get("seconds") or {}
+            fitted = seconds.get("fit")
+            lines.append(
+                [
+                    run,
+                    str(summary.get("status")),
+                    str(training.get("epochs")),
+                    str(training.get("best_epoch")),
+                    "not known" if fitted is None else f"{fitted:.1f}",
+                ]
+            )
+            signs += [f"{run}, sign of trouble: {sign}" for sign in training.get("signs_of_trouble") or []]
+        return [Table(["run", "status", "epochs", "kept epoch", "seconds of the fit"], lines), *signs]
+
+    return Section("The fits", attempt("how the fits went", table))
+
+
+def _curves(runs: list[str]) -> Section:
+    """The same term of all runs side by side, in one scale."""
+    histories = dict[str, list[dict[str, Any]]]()
+    blocks: list[Block] = []
+    for run in runs:
+        blocks += attempt(f"learning curves of {run}", partial(_read_history, run, histories))
+    if not histories:
+        return Section("Learning curves", blocks)
+    for term, title in _TERMS.items():
+        blocks += attempt(f"learning curves of the {title}", partial(_term, histories, term, title))
+    return Section("Learning curves", blocks)
+
+
+def _read_history(run: str, histories: dict[str, list[dict[str, Any]]]) -> list[Block]:
+    import pandas as pd
+
+    history: Any = pd.read_csv(Path(run) / "metrics.csv").to_dict("records")
+    if not history:
+        raise ValueError("metrics.csv has no epoch")
+    histories[run] = history
+    return []
+
+
+def _term(histories: dict[str, list[dict[str, Any]]], term: str, title: str) -> list[Block]:
+    own = {run: _values(history, term) for run, history in histories.items()}
+    settled = torch.cat([values[len(values) // 20 :] for values in own.values()])
+    settled = settled[settled.isfinite()]
+    low, high = settled.min().item(), settled.max().item()
+    margin = 0.05 * (high - low) or 1.0
+    pictures: list[Block] = []
+    names = _short_names(histories)
+    for run, history in histories.items():
+        best = (read_summary(Path(run)).get("training") or {}).get("best_epoch") or 0
+        figure = plots.term_curve(history, term, f"{title}, {names[run]}", best, limits=(low - margin, high + margin))
+        pictures.append(picture(figure, f"{title} of {run} by epoch, for training and validation rows"))
+    return pictures
+
+
+def _values(history: list[dict[str, Any]], term: str) -> Tensor:
+    """A term of all epochs, of training and validation in turn."""
+    keys = [f"{split}_{term}" for split in ("train", "validation")]
+    return torch.tensor([terms[key] for terms in history for key in keys if key in terms], dtype=torch.float64)
+
+
+def _bounds(tables: "dict[str, pd.DataFrame]") -> Section:
+    """The bounds of all runs against the number of draws."""
+    alt = "mean bound over the test rows for growing numbers of draws K, for each run"
+
+    def draw() -> list[Block]:
+        names = _short_names(tables)
+        bounds = {names[run]: _comparison(table) for run, table in tables.items()}
+        numbers = sorted({k for found in bounds.values() for k in found.sweep})
+        lines = []
+        for run, found in bounds.items():
+            known = dict(zip(found.sweep, found.sweep_bounds.mean(1).tolist(), strict=True))
+            lines.append([run, *(f"{known[k]:.3f}" if k in known else "not computed" for k in numbers)])
+        table = Table(["nats per row, K =", *(f"{k:,}" for k in numbers)], lines)
+        return [picture(plots.bound_by_draws(bounds), alt), table]
+
+    return Section("The bound against K", attempt(alt, draw))
+
+
+def _gaps(tables: "dict[str, pd.DataFrame]") -> Section:
+    """The gap of each run, with its two halves where its table has them."""
+    blocks: list[Block] = []
+    for run, table in tables.items():
+        blocks += attempt(f"gap histogram of {run}", partial(_gap, run, table))
+    without = [run for run, table in tables.items() if not all(half in table for half in _HALVES)]
+    if without:
+        why = "the tables of these runs were scored without --gap. To have them:"
+        blocks.append(Missing(f"the two halves of the gap of {', '.join(without)}", why))
+        blocks += [Command(f"python -m pyrovae.evaluate {shlex.quote(run)} --gap") for run in without]
+    return Section("The gap", blocks)
+
+
+def _gap(run: str, table: "pd.DataFrame") -> list[Block]:
+    halves = [_column(table, half) for half in _HALVES] if all(half in table for half in _HALVES) else []
+    figure = plots.gap_histogram(_column(table, "log_px") - _column(table, "elbo"), *halves)
+    return [picture(figure, f"histogram of the gap of {run}", run)]
+
+
+def _comparison(table: "pd.DataFrame") -> BoundComparison:
+    try:
+        return BoundComparison.from_frame(table, int(table["num_samples"].iloc[0]))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"the table of scored rows lacks a column of the bounds ({error}): score it again") from error
+
+
+def _column(table: "pd.DataFrame", name: str) -> Tensor:
+    return torch.tensor(table[name].to_numpy(), dtype=torch.float64)
+
+
+def _short_names(runs: Iterable[str]) -> dict[str, str]:
+    """For each run the end of its path, which is where runs differ, or all of it where that is not enough."""
+    short = {run: run if len(run) <= _LONG else f"...{run[3 - _LONG :]}" for run in runs}
+    return short if len(set(short.values())) == len(short) else {run: run for run in short}

@@ -1,0 +1,145 @@
+"""How far the numbers of the test rows can be believed, in pictures and a table of the worst rows."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import plots
+from pyrovae.evaluation import BoundComparison
+from pyrovae.plots.images import are_images
+from pyrovae.report.drawn import attempt, picture
+from pyrovae.report.model_rows import reconstruct
+from pyrovae.report.page import Block, Command, Folded, Missing, Section, Table
+from pyrovae.runs import ModelRows, Run
+
+GAP, BELIEF = "The gap, and the bound against K", "Which rows to believe"
+_WORST = 8
+# Rows of a table with more entries are not written out.
+_MOST_ENTRIES = 12
+
+
+def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not: str) -> Section:
+    """How the gap is spread over rows, the bound against the number of draws, and how to get the halves of the gap.
+
+    Args:
+        folder: of the run.
+        run: the pair.
+        bounds: the test rows' numbers; None without any.
+        why_not: why there are none.
+    """
+    if bounds is None:
+        return Section(GAP, [Missing("gap histogram, and the bound against the number of draws", why_not)])
+    target = run.system.target
+    halves = (
+        "what the family of the posterior cannot express, and what the encoder misses, take an optimisation for each "
+        "row, which a fit does not do. To have them, as columns of a table of the test rows:"
+    )
+    of_gap = "histogram of the gap of the test rows, with its mean"
+    of_draws = "mean bound over the test rows for growing numbers of draws K, with two standard errors"
+    return Section(
+        GAP,
+        [
+            f"The gap is {target} less the ELBO: it estimates KL(q(z|x) || p(z|x)), how far the encoder's posterior is "
+            "from the exact one. In expectation the bound rises with K, the number of draws, from the ELBO to "
+            f"{target}: where it has flattened more draws bring no more, and where it still rises {target} is above "
+            "it. Bars are two standard errors of the draws.",
+            *attempt("gap histogram", lambda: [picture(plots.gap_histogram(bounds.gap), of_gap)]),
+            *attempt(of_draws, lambda: [picture(plots.bound_by_draws({"bound": bounds}), of_draws)]),
+            Folded("The bound against K in numbers", bound_table(bounds)),
+            Missing("the two halves of the gap", halves),
+            Command(f"python -m pyrovae.evaluate {shlex.quote(str(folder))} --gap"),
+        ],
+    )
+
+
+def bound_table(bounds: BoundComparison) -> Table:
+    """The mean bound for each number of draws."""
+    errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / len(bounds.elbo)
+    means = bounds.sweep_bounds.mean(1)
+    lines = [
+        [f"{k:,}", f"{bound:.3f}", f"{error:.4f}"]
+        for k, bound, error in zip(bounds.sweep, means.tolist(), errors.tolist(), strict=True)
+    ]
+    return Table(["K", "bound, nats per row", "se (draws)"], lines)
+
+
+def belief_section(
+    run: Run, rows: ModelRows, bounds: BoundComparison | None, device: torch.device, why_not: str
+) -> Section:
+    """k-hat of all rows, and the worst of them.
+
+    Args:
+        run: the pair with its weights.
+        rows: what it was fitted to.
+        bounds: the test rows' numbers; None without any.
+        device: where the weights are.
+        why_not: why there are none.
+    """
+    if bounds is None:
+        return Section(BELIEF, [Missing("k-hat of the rows, and the worst of them", why_not)])
+    alt = "k-hat of each test row against its log p(x), with the limit above which it is not to be believed"
+    blocks = attempt("k-hat scatter", lambda: [picture(plots.k_hat_scatter(bounds), alt)])
+    worst = _worst_rows(bounds)
+    blocks.append(_table_of(bounds, worst, rows.data.test_labels))
+    blocks += attempt("pictures of these rows", lambda: _look_of(run, rows, worst, device))
+    return Section(
+        BELIEF,
+        [
+            "k-hat is the tail index of a row's importance weights. Above its limit a few draws decide the estimate: "
+            "log p(x) of the row is then likely too low, and its error too small.",
+            *blocks,
+        ],
+    )
+
+
+def _worst_rows(bounds: BoundComparison) -> Tensor:
+    """The rows with the largest k-hat, unknown ones first."""
+    return bounds.k_hat.nan_to_num(nan=torch.inf).argsort(descending=True, stable=True)[:_WORST]
+
+
+def _table_of(bounds: BoundComparison, chosen: Tensor, labels: Tensor | None) -> Table:
+    columns: dict[str, Sequence[str]] = {"row": [str(row) for row in chosen.tolist()]}
+    if labels is not None:
+        columns["class"] = [str(label) for label in labels[chosen].tolist()]
+    columns |= {
+        "k-hat": [f"{value:.2f}" for value in bounds.k_hat[chosen].tolist()],
+        "effective draws": [f"{value:,.0f}" for value in bounds.ess[chosen].tolist()],
+        "log p(x)": [f"{value:.2f}" for value in bounds.log_px[chosen].tolist()],
+        "ELBO": [f"{value:.2f}" for value in bounds.elbo[chosen].tolist()],
+        "gap": [f"{value:.2f}" for value in bounds.gap[chosen].tolist()],
+    }
+    note = (
+        f"The test rows with the largest k-hat; {len(bounds.unreliable_rows):,} of {len(bounds.k_hat):,} are above the "
+        f"limit of {bounds.k_hat_limit:.2f} or have none. All are in evaluation.csv; rows count from 0."
+    )
+    return Table(list(columns), list(zip(*columns.values(), strict=True)), note=note)
+
+
+def _look_of(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -> list[Block]:
+    x = rows.data.test[chosen]
+    numbers = ", ".join(map(str, chosen.tolist()))
+    if are_images(x):
+        found = reconstruct(run, rows, chosen, device)
+        figure = plots.image_blocks(
+            {"data": x, "mean of p(x|z), z from q(z|x)": found.means}, shared=torch.cat([x, found.means])
+        )
+        return [
+            picture(figure, "the test rows with the largest k-hat as images", f"From left to right: rows {numbers}.")
+        ]
+    shape = "x".join(map(str, x.shape[1:]))
+    missing = Missing("these rows as images", f"a row of shape {shape} is no image of one or three channels")
+    if x[0].numel() > _MOST_ENTRIES:
+        return [missing]
+    names = rows.data.column_names or [f"entry {entry}" for entry in range(x[0].numel())]
+    lines = [
+        [str(row), *map(_number, values)] for row, values in zip(chosen.tolist(), x.flatten(1).tolist(), strict=True)
+    ]
+    return [missing, Table(["row", *names], lines, note="Their values.")]
+
+
+def _number(value: Any) -> str:
+    return "missing" if value != value else f"{value:.4g}"

@@ -1,0 +1,131 @@
+"""Pictures of scores show the numbers that they are given."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pyrovae import VAE, latent_summary, likelihoods, networks, plots, posteriors, priors
+from pyrovae.evaluation import BoundComparison
+from pyrovae.evaluation.estimates import estimates
+
+SWEEP = (1, 10, 100, 400)
+
+
+def bounds_of(scale, rows=30, draws=400):
+    log_weights = scale * torch.randn(draws, rows, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sweep = tuple(k for k in SWEEP if k <= draws)
+    return BoundComparison(**estimates(log_weights, sweep), sweep=sweep, num_samples=draws)
+
+
+def test_every_row_is_counted_in_the_histogram_of_the_gap():
+    gap = torch.tensor([0.0, 0.5, 0.5, 1.0, torch.nan, torch.inf])
+    figure = plots.gap_histogram(gap)
+    (outline,) = figure.axes[0].patches
+    # An outline goes up and down again around each bin: its area is the number of rows times the width of a bin.
+    x, y = outline.get_xy().T
+    area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
+    assert area == pytest.approx(4 * 1.0 / 5)
+    assert figure.axes[0].get_title() == "2 rows without a number left out"
+    assert figure.axes[0].lines[0].get_xdata()[0] == 0.5
+
+
+def test_the_halves_of_the_gap_are_shown_where_they_are_known():
+    bounds = bounds_of(1.0)
+    figure = plots.gap_histogram(bounds.gap, 0.25 * bounds.gap, 0.75 * bounds.gap)
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    mean = bounds.gap.mean().item()
+    assert names == [
+        f"gap, mean {mean:.3g}",
+        f"approximation gap, mean {mean / 4:.3g}",
+        f"amortisation gap, mean {3 * mean / 4:.3g}",
+    ]
+
+
+@pytest.mark.parametrize("gap", [[0.3], [0.0, 0.0]])
+def test_a_gap_that_never_changes_is_drawn(gap):
+    assert plots.gap_histogram(torch.tensor(gap)).axes[0].get_ylabel() == "rows"
+
+
+def test_rows_above_the_limit_of_k_hat_are_set_apart():
+    bounds = bounds_of(3.0)
+    k_hat = bounds.k_hat.clone()
+    k_hat[0] = torch.nan
+    bounds = replace(bounds, k_hat=k_hat)
+    axes = plots.k_hat_scatter(bounds).axes[0]
+    within, above = (np.asarray(points.get_offsets()) for points in axes.collections)
+    assert len(within) == int(bounds.reliable.sum())
+    assert len(within) + len(above) == 29
+    assert (within[:, 1] <= bounds.k_hat_limit).all()
+    assert (above[:, 1] > bounds.k_hat_limit).all()
+    known = ~bounds.k_hat.isnan()
+    assert sorted([*within[:, 0], *above[:, 0]]) == pytest.approx(sorted(bounds.log_px[known].tolist()))
+    assert axes.lines[0].get_ydata()[0] == bounds.k_hat_limit
+    assert axes.get_title() == "1 rows without k-hat"
+
+
+def test_the_bound_is_drawn_with_two_errors_of_its_mean():
+    bounds = bounds_of(1.0)
+    figure = plots.bound_by_draws({"a $x$": bounds, "b": bounds_of(2.0)})
+    line, (_, _), (bars,) = figure.axes[0].containers[0]
+    assert line.get_xdata().tolist() == list(SWEEP)
+    assert line.get_ydata() == pytest.approx(bounds.sweep_bounds.mean(1).numpy())
+    lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    errors = (bounds.sweep_standard_errors.numpy() ** 2).sum(1) ** 0.5 / 30
+    assert lengths == pytest.approx(4 * errors)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [r"a \$x\$", "b"]
+
+
+def test_numbers_that_are_not_there_are_refused():
+    few = bounds_of(1.0, draws=10)
+    with pytest.raises(ValueError, match="no row of 30 has a k-hat, which needs at least 25 draws"):
+        plots.k_hat_scatter(few)
+    with pytest.raises(ValueError, match="no row of 2 has a finite gap"):
+        plots.gap_histogram(torch.full((2,), torch.nan))
+    with pytest.raises(ValueError, match="no finite bound"):
+        plots.bound_by_draws({"a": replace(few, sweep_bounds=few.sweep_bounds * torch.nan)})
+    with pytest.raises(ValueError, match="no epoch of 1 has 'kl'"):
+        plots.term_curve([{"epoch": 1, "train_elbo": -2.0}], "kl", "KL", 1)
+    with pytest.raises(ValueError, match=r"rows of shape \(5,\) are no images"):
+        plots.image_blocks({"data": torch.rand(3, 5)})
+
+
+@pytest.mark.parametrize("dims", [1, 3, 200])
+def test_the_kl_of_each_dimension_is_a_bar_and_the_largest_is_first(dims):
+    torch.manual_seed(0)
+    vae = VAE(
+        priors.StandardNormal(dims),
+        likelihoods.Normal(networks.MLP(dims, 5)),
+        posteriors.DiagonalNormal(networks.MLP(5, 2 * dims)),
+    )
+    latents = latent_summary(vae.model, vae.guide, torch.randn(30, 5), aggregate=False)
+    axes = plots.kl_per_dimension(latents).axes[0]
+    heights = [bar.get_height() for bar in sorted(axes.patches, key=lambda bar: bar.get_x())]
+    site = latents.sites["z"]
+    assert heights == pytest.approx(sorted(site.kl_per_dim.mean(0).tolist(), reverse=True))
+    counted = int(site.active.sum())
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert (f"active: {counted} of {dims}" in said) == (counted > 0)
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    if dims == 3:
+        assert names == [f"z[{dim}]" for dim in site.kl_per_dim.mean(0).argsort(descending=True).tolist()]
+
+
+def test_a_latent_without_kl_of_its_dimensions_is_refused_with_the_reason():
+    torch.manual_seed(0)
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 5)),
+        posteriors.FullCovarianceNormal(networks.MLP(5, posteriors.FullCovarianceNormal.encoder_shape(2))),
+    )
+    latents = latent_summary(vae.model, vae.guide, torch.randn(30, 5), aggregate=False)
+    with pytest.raises(ValueError, match="latent 'z' has no KL of single dimensions: "):
+        plots.kl_per_dimension(latents)
+
+
+def test_stacked_histograms_show_their_highest_bin():
+    codes = torch.cat([torch.randn(200, 1), torch.zeros(200, 1)], 1)
+    axes = plots.latent_histograms(codes).axes
+    assert all(panel.get_ylim()[0] == 0 for panel in axes)
+    assert all(panel.get_ylim()[1] >= 200 for panel in axes)

@@ -1,0 +1,203 @@
+"""``report.html`` of every kind of run: what it shows, and what it says that it cannot show."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from pages import read_page
+
+from pyrovae.compare import main as compare
+from pyrovae.evaluate import main as evaluate
+from pyrovae.fit import main as fit
+
+SECTIONS = [
+    *("Did it train?", "How good is it?", "Can I believe the number?", "What was run", "Learning curves"),
+    *("The gap, and the bound against K", "Which rows to believe", "Reconstructions", "New rows from the prior"),
+    *("Between two rows", "The latent space"),
+]
+NETWORKS = ["--encoder.hidden_dims", "[10]", "--decoder.hidden_dims", "[10]", "--latent-dim", "2"]
+QUICK = ["--epochs", "3", "--batch-size", "16", "--quiet"]
+SCORED = [*QUICK, *NETWORKS, "--num-samples", "50"]
+NORMAL = [*SCORED, "--likelihood", "Normal"]
+
+OWN_MODEL = """
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+
+def make(data_shape, latent_dim):
+    encoder, decoder = nn.Linear(2, 2 * latent_dim), nn.Linear(latent_dim, 2)
+
+    def model(x):
+        pyro.module("decoder", decoder)
+        with pyro.plate("rows", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(torch.zeros(latent_dim), 1.0).expand([len(x), latent_dim]).to_event(1))
+            pyro.sample("x", dist.Normal(decoder(z), 0.5).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.module("encoder", encoder)
+        with pyro.plate("rows", len(x), dim=-1):
+            mean, scale = encoder(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(mean, scale.exp()).to_event(1))
+
+    return model, guide
+"""
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    np.save("two.npy", generator.normal(size=(80, 2)).astype("float32"))
+    grey, colour = (generator.random((60, channels, 6, 6)).astype("float32") for channels in (1, 3))
+    np.savez("two_classes.npz", data=grey, labels=np.arange(60) % 2)
+    np.savez("one_class.npz", data=colour, labels=np.zeros(60, dtype=int))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def report(folder, *arguments, status=0):
+    assert fit([*arguments, "--output-dir", str(folder)]) == status
+    page = read_page(folder / "report.html")
+    return page, " ".join(page.text.split())
+
+
+def test_the_first_screen_and_all_sections_of_images(in_tmp):
+    page, text = report(in_tmp / "out", "--data", "digits", *SCORED, "--batch-size", "64")
+    assert page.titles == SECTIONS
+    summary = json.loads((in_tmp / "out" / "summary.json").read_text())
+    means = summary["evaluation"]["nats_per_row"]
+    assert f"log p(x) {means['log_px']['mean']:.2f} \u00b1 {means['log_px']['standard_error_rows']:.2f}" in text
+    for name in means:
+        assert all(f"{means[name][key]:.3f}" in text for key in ("mean", "standard_error_rows"))
+    assert summary["evaluation"]["verdict"] in text
+    first = text.index("What was run")
+    assert text.index(summary["evaluation"]["verdict"]) < first
+    assert text.index("Signs of trouble") < first
+    for k, bound in summary["evaluation"]["bound_by_draws"].items():
+        assert f"{int(k):,}{bound:.3f}" in text
+    assert len(page.images) == 13
+    assert text.count("Not shown:") == 1
+    assert f"python -m pyrovae.evaluate {in_tmp / 'out'} --gap" in text
+    shown = page.pictures()
+    assert all(len(set(picture.convert("L").resize((40, 40)).tobytes())) > 2 for picture in shown.values())
+    assert "the test rows with the largest k-hat as images" in shown
+    worst = np.genfromtxt(in_tmp / "out" / "evaluation.csv", delimiter=",", names=True, usecols=range(12))["k_hat"]
+    assert f"rows {np.argmax(np.nan_to_num(worst, nan=np.inf))}," in text
+
+
+KINDS = {
+    "one class, one latent, colours": (
+        ["--data", "one_class.npz", *NORMAL, "--latent-dim", "1"],
+        ["All rows that are shown are of one class, 0."],
+    ),
+    "a model of one's own, streamed": (
+        *(["--data", "two.npy", "--stream", *QUICK, "--model", "own.py:make", "--latent-dim", "2"],),
+        ["the run is of a pair of programs of your own", "own.py:make, of two.npy", "a row of shape 2 is no image"],
+    ),
+    "conditional": (
+        ["--data", "two_classes.npz", *NORMAL, "--system", "conditional-vae"],
+        ["log p(x|c)", "the run is of a conditional VAE"],
+    ),
+    "two layers, too few draws": (
+        ["--data", "two.npy", *NORMAL, "--system", "two-layer-vae", "--num-samples", "10"],
+        ["the run is of a two-layer VAE", "of 3 latent dimensions", "no row of 8 has a k-hat", "It cannot be judged"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_run_has_all_sections_and_says_what_cannot_be_drawn(in_tmp, arguments, said):
+    (in_tmp / "own.py").write_text(OWN_MODEL)
+    page, text = report(in_tmp / "out", *arguments)
+    assert page.titles == SECTIONS
+    for sentence in said:
+        assert sentence in text
+    assert "Error:" not in text
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--corruption", "masking", "--pretrain-epochs", "1"], ["--data", "two.npy"]],
+    ids=["denoising, stacked", "plain, a table"],
+)
+def test_an_autoencoder_has_no_density_and_says_so(in_tmp, more):
+    page, text = report(in_tmp / "out", "--data", "one_class.npz", *QUICK, *NETWORKS, "--system", "autoencoder", *more)
+    assert page.titles[:3] == SECTIONS[:3]
+    assert "No ELBO and no log p(x): an autoencoder has no p(x), as nothing says how probable a code is" in text
+    assert "Not shown: gap, k-hat and the bound against K \u2013 an autoencoder has no p(x)" in text
+    assert "Not shown: new rows" in text
+    assert "an autoencoder has no distribution of codes, so there is no KL" in text
+    mean = json.loads((in_tmp / "out" / "summary.json").read_text())["reconstruction"]["loss"]["mean"]
+    assert f"{mean:.4f}" in text
+    assert ("Layers were fitted one by one first" in text) == ("--pretrain-epochs" in more)
+    assert len(page.images) >= 4
+
+
+@pytest.mark.parametrize("system", ["vae", "autoencoder"])
+def test_a_fit_that_broke_off_leaves_a_report_that_says_so(in_tmp, system):
+    given = NORMAL if system == "vae" else [*QUICK, *NETWORKS]
+    page, text = report(in_tmp / "out", "--data", "two.npy", *given, "--system", system, "--lr", "1e30", status=3)
+    assert "No, it broke off" in text
+    assert ("not finite at epoch 1" if system == "vae" else "the loss is nan in epoch 1") in text
+    assert "pictures of the model \u2013 the fit broke off" in text
+    assert not page.images
+    assert (in_tmp / "out" / "weights.pt").exists()
+
+
+def test_a_table_of_two_columns_with_hostile_names_and_200_latents(in_tmp):
+    name = "<script>alert(1)<b>.csv"
+    header = 'a<i>,"<img src=http://example.org/x onerror=alert(1)>"'
+    rows = "\n".join(f"{a},{b}" for a, b in np.random.default_rng(0).normal(size=(60, 2)))
+    (in_tmp / name).write_text(f"{header}\n{rows}\n")
+    page, text = report(in_tmp / "</title><h1>out", "--data", name, *NORMAL, "--latent-dim", "200")
+    assert page.titles == SECTIONS
+    assert name in text
+    assert "<img src=http://example.org/x onerror=alert(1)>" in text
+    assert page.elements.count("h1") == 1
+    for sentence in ("a row of shape 2 is no image", "the data have no labels", "its values are shown"):
+        assert sentence in text
+    assert "of 200 latent dimensions" in text
+
+
+def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_computed(in_tmp, capsys):
+    assert fit(["--data", "two.npy", *NORMAL, "--output-dir", "b"]) == 0
+    shutil.copytree("b", "a<b>")
+    assert evaluate(["b", "--num-samples", "60", "--gap", "--quiet"]) == 0
+    capsys.readouterr()
+    assert compare(["a<b>", "b", "--html", "both.html"]) == 0
+    said = capsys.readouterr().out
+    page = read_page(in_tmp / "both.html")
+    text = " ".join(page.text.split())
+    assert page.titles[1:] == ["The fits", "Learning curves", "The bound against K", "The gap"]
+    assert said.splitlines()[-1] in text
+    for line in said.splitlines()[1:3]:
+        assert all(number in text for number in line.split())
+    # Three terms of two runs, one picture of the bounds, two of the gaps.
+    assert len(page.images) == 9
+    assert "Not shown: the two halves of the gap of a<b> " in text
+    assert "python -m pyrovae.evaluate 'a<b>' --gap" in text
+    assert "python -m pyrovae.evaluate b --gap" not in text
+    (in_tmp / "a<b>" / "metrics.csv").unlink()
+    assert compare(["a<b>", "b", "--html", "both.html"]) == 0
+    assert "Not shown: learning curves of a<b>" in read_page(in_tmp / "both.html").text
+    assert compare(["a<b>", "b", "--html", "nowhere/both.html"]) == 2
+    assert "--html nowhere/both.html: there is no folder nowhere" in capsys.readouterr().err
+
+
+def test_a_likelihood_that_fails_while_it_is_drawn_loses_nothing_else(in_tmp):
+    (in_tmp / "odd.py").write_text(
+        "import pyro.distributions as dist\nfrom torch import nn\n\n\n"
+        "class NoMean(dist.Normal):\n"
+        "    @property\n    def mean(self):\n        raise ZeroDivisionError('<b>no</b>')\n\n\n"
+        "class Odd(nn.Module):\n"
+        "    def __init__(self, decoder):\n        super().__init__()\n        self.decoder = decoder\n\n"
+        "    def forward(self, z):\n        return NoMean(self.decoder(z), 1.0).to_event(1)\n"
+    )
+    page, text = report(in_tmp / "out", "--data", "two.npy", *SCORED, "--likelihood", "odd.Odd")
+    assert "Not shown: reconstructions \u2013 ZeroDivisionError: <b>no</b>" in text
+    assert page.titles == SECTIONS
+    assert {"weights.pt", "metrics.csv", "evaluation.csv"} <= {path.name for path in (in_tmp / "out").iterdir()}
