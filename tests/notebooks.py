@@ -16,23 +16,34 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).parents[1]
 FAST = "PYROVAE_TUTORIAL_FAST"
 
-# Runs in the kernel before the first cell.
+# Runs in the kernel before the first cell. Warnings are errors inside cells only: between them the kernel is at work, of
+# which some versions warn of their own.
 _START = """
 import sys
 import warnings
 
 
+def _begin(*_):
+    global _filters
+    _filters = warnings.catch_warnings()
+    _filters.__enter__()
+    warnings.simplefilter("error")
+
+
+def _end(*_):
+    _filters.__exit__(None, None, None)
+
+
 def _refuse_the_network(event, arguments):
-    here = event == "socket.connect" and arguments[1][0] in ("127.0.0.1", "::1")
-    if event in ("socket.connect", "socket.getaddrinfo") and not here:
+    address = arguments[1] if event == "socket.connect" else None
+    outside = isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1")
+    if outside or event == "socket.getaddrinfo":
         raise OSError(f"a tutorial looks at the network: {event} {arguments}")
 
 
+get_ipython().events.register("pre_run_cell", _begin)
+get_ipython().events.register("post_run_cell", _end)
 sys.addaudithook(_refuse_the_network)
-warnings.simplefilter("error")
-# The kernel warns of its own shell while it shuts down, and would wait in vain for the end.
-warnings.filterwarnings("default", category=PendingDeprecationWarning, module="ipykernel")
-del sys, warnings, _refuse_the_network
 """
 
 
@@ -64,8 +75,8 @@ def run(notebook: NotebookNode, folder: Path, *, fast: bool, seconds: int) -> No
                 timeout=seconds,
                 kernel_name="python3",
                 resources={"metadata": {"path": str(folder)}},
-                # Without a line that local ports are not encrypted.
-                extra_arguments=["--log-level=ERROR"],
+                # Without a line that local ports are not encrypted, and without colours in errors.
+                extra_arguments=["--log-level=ERROR", "--ZMQInteractiveShell.colors=nocolor"],
                 record_timing=False,
                 coalesce_streams=True,
             )

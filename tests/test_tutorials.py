@@ -8,7 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 from notebooks import read, run, tidy
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
@@ -60,6 +62,20 @@ def run_in_a_copy(name, tmp_path, monkeypatch, *, fast):
     assert files_in(folder) == before
     assert files_in(temporary) == []
     return done
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import warnings\nwarnings.warn('too late')", "UserWarning: too late"),
+        ("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)", "looks at the network"),
+        ("assert False, 'wrong'", "AssertionError: wrong"),
+    ],
+)
+def test_what_a_tutorial_may_not_do_ends_its_run(code, said, tmp_path):
+    wrong = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    with pytest.raises(CellExecutionError, match=said):
+        run(wrong, tmp_path, fast=True, seconds=60)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
