@@ -16,8 +16,8 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).parents[1]
 FAST = "PYROVAE_TUTORIAL_FAST"
 
-# Runs in the kernel before the first cell. Warnings are errors inside cells only: between them the kernel is at work, of
-# which some versions warn of their own.
+# Runs in the kernel before the first cell. Warnings are errors inside cells only: between them the kernel is at work,
+# and some versions of it warn of their own.
 _START = """
 import sys
 import warnings
