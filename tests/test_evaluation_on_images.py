@@ -17,7 +17,7 @@ pytestmark = [
 def run(request, tmp_path_factory):
     """A run of three epochs."""
     folder = str(tmp_path_factory.mktemp("runs") / request.param)
-    options = "--likelihood Bernoulli --latent-dim 20 --epochs 3 --batch-size 128 --num-samples 10 --quiet"
+    options = "--likelihood Bernoulli --latent-dim 20 --epochs 3 --batch-size 128 --num-samples 10 --no-report --quiet"
     assert main(["--data", request.param, *options.split(), "--output-dir", folder]) == 0
     return load(folder)
 

@@ -33,7 +33,7 @@ def test_commands_have_the_options_they_name(command, line):
 
 # Of the commands that need no files from elsewhere: what makes them short.
 SHORT = {
-    "fit": "--epochs 1 --quiet",
+    "fit": "--epochs 1 --no-report --quiet",
     "evaluate": "--num-samples 20 --ais-temperatures 3 --ais-chains 2 --ais-warm-up 2 --quiet",
 }
 OWN_FILES = {

@@ -218,4 +218,5 @@ def _add_training_options(parser: CommandParser) -> None:
         "--keep-checkpoints", type=PositiveInt, default=2, help="how many of the newest stay; none when the run is done"
     )
     add("--overwrite", action="store_true", help="write into a folder that holds a run already")
+    add("--no-report", action="store_true", help="leave report.html out, which takes two or three seconds")
     add("--quiet", action="store_true", help="no progress bars")

@@ -14,7 +14,10 @@ from pyrovae.processes import processes_now
 from pyrovae.runs import CONFIG_FILE, as_option, read_mapping, read_summary
 
 # What may be another when a run goes on: they change no result.
-_FREE = ("resume", "quiet", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "data_root")
+_FREE = (
+    *("resume", "quiet", "no_report", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints"),
+    "data_root",
+)
 
 
 class RunKeeper:

@@ -46,11 +46,13 @@ def report_of_pair(
     seconds: Mapping[str, float],
     device: torch.device,
 ) -> None:
-    """Write ``report.html`` of a pair of programs; ``write_run`` says of the arguments.
+    """Write ``report.html`` of a pair of programs, unless it is not wanted; ``write_run`` says of the arguments.
 
     Raises:
         OSError: it cannot be written.
     """
+    if run.config.get("no_report"):
+        return
     start = time.perf_counter()
     answers = [did_it_train(run, result, status), how_good(run, bounds), can_it_be_believed(run, bounds)]
     sections = [learning_curves(result), gap_section(folder, run, bounds, _BROKE_OFF)]
@@ -74,11 +76,13 @@ def report_of_autoencoder(
     status: str,
     seconds: Mapping[str, float],
 ) -> None:
-    """Write ``report.html`` of an autoencoder; ``write_autoencoder`` says of the arguments.
+    """Write ``report.html`` of an autoencoder, unless it is not wanted; ``write_autoencoder`` says of the arguments.
 
     Raises:
         OSError: it cannot be written.
     """
+    if run.config.get("no_report"):
+        return
     start = time.perf_counter()
     no_density = f"{run.system.no_density}"
     device = torch.device("cpu") if run.autoencoder is None else next(run.autoencoder.parameters()).device

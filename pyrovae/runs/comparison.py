@@ -37,6 +37,7 @@ _ASIDE = {
     "output_dir",
     "overwrite",
     "quiet",
+    "no_report",
     "system",
     "corruption",
     "corruption_level",

@@ -30,7 +30,7 @@ QUICK = ["--ais-leapfrog", "1", "--ais-warm-up", "5"]
 def runs(tmp_path_factory):
     """Three stored runs: two on the same rows, one on others."""
     folder = tmp_path_factory.mktemp("runs")
-    quick = ["--num-samples", "50", "--quiet"]
+    quick = ["--num-samples", "50", "--no-report", "--quiet"]
     for name, options in (
         ("short", ["--epochs", "1"]),
         ("long", ["--epochs", "15"]),

@@ -20,7 +20,7 @@ from pyrovae import compare_bounds, load, load_data
 from pyrovae.fit import main
 
 ROOT = Path(__file__).parents[2]
-QUICK = ["--epochs", "2", "--num-samples", "50", "--quiet"]
+QUICK = ["--epochs", "2", "--num-samples", "50", "--no-report", "--quiet"]
 RUN_FILES = {
     "config.yaml",
     "weights.pt",

@@ -22,6 +22,7 @@ QUICK = [
     "5",
     "--epochs",
     "1",
+    "--no-report",
     "--quiet",
     "--encoder.hidden_dims",
     "[8]",

@@ -7,7 +7,18 @@ import torch
 from pyrovae import load
 from pyrovae.fit import main
 
-QUICK = ["--epochs", "1", "--num-samples", "30", "--quiet", "--batch-size", "20", "--likelihood", "Normal"]
+QUICK = [
+    "--epochs",
+    "1",
+    "--num-samples",
+    "30",
+    "--no-report",
+    "--quiet",
+    "--batch-size",
+    "20",
+    "--likelihood",
+    "Normal",
+]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from pyrovae.objectives.named import OBJECTIVES
 from pyrovae.runs import OBJECTIVE_OPTIONS, build_objective, build_pair, describe_objective
 
 SMALL = [
-    *("--epochs", "2", "--batch-size", "500", "--num-samples", "5", "--quiet"),
+    *("--epochs", "2", "--batch-size", "500", "--num-samples", "5", "--no-report", "--quiet"),
     *("--encoder.hidden_dims", "[8]", "--decoder.hidden_dims", "[8]", "--latent-dim", "4"),
 ]
 

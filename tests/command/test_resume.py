@@ -19,7 +19,7 @@ from pyrovae import fit
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["--latent-dim", "2", "--encoder.hidden_dims", "[16]", "--decoder.hidden_dims", "[16]", "--epochs", "6"]
-QUICK = ["--num-samples", "20", "--checkpoint-every", "0", "--quiet"]
+QUICK = ["--num-samples", "20", "--checkpoint-every", "0", "--no-report", "--quiet"]
 SYSTEMS = {
     "vae": [],
     "autoencoder": ["--system", "autoencoder", "--pretrain-epochs", "2"],

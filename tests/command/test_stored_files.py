@@ -20,7 +20,7 @@ from pyrovae.fit import main as fit_main
 from pyrovae.label_efficiency import main as label_main
 from pyrovae.look import main as look_main
 
-QUICK = ["--epochs", "1", "--num-samples", "5", "--batch-size", "16", "--latent-dim", "2", "--quiet"]
+QUICK = ["--epochs", "1", "--num-samples", "5", "--batch-size", "16", "--latent-dim", "2", "--no-report", "--quiet"]
 SMALL = ["--encoder.hidden_dims", "[4]", "--decoder.hidden_dims", "[4]"]
 
 

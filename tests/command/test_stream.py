@@ -12,7 +12,7 @@ from pyrovae import compare, evaluate, fit, look
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (300, 4, 3), dtype=np.uint8)
-QUICK = ["--epochs", "2", "--num-samples", "30", "--latent-dim", "3", "--quiet"]
+QUICK = ["--epochs", "2", "--num-samples", "30", "--latent-dim", "3", "--no-report", "--quiet"]
 
 
 def run(command, *arguments: str) -> int:

@@ -17,7 +17,20 @@ from pyrovae.compare import main as compare_main
 from pyrovae.evaluate import main as evaluate_main
 from pyrovae.fit import main as fit_main
 
-BASE = ["--epochs", "1", "--num-samples", "6", "--batch-size", "8", "--latent-dim", "2", "--quiet", "--seed", "0"]
+BASE = [
+    "--epochs",
+    "1",
+    "--num-samples",
+    "6",
+    "--batch-size",
+    "8",
+    "--latent-dim",
+    "2",
+    "--no-report",
+    "--quiet",
+    "--seed",
+    "0",
+]
 SMALL = ["--encoder.hidden_dims", "[3]", "--decoder.hidden_dims", "[3]"]
 RUN_FILES = ("config.yaml", "summary.json", "weights.pt", "evaluation.csv")
 

@@ -12,7 +12,7 @@ from torchrun import Torchrun
 from pyrovae import compare, evaluate, fit, label_efficiency, look
 
 FIT = ("--data", "digits", "--latent-dim", "3", "--encoder.hidden_dims", "[20]", "--decoder.hidden_dims", "[20]")
-FIT += ("--epochs", "40", "--num-samples", "100", "--quiet", "--output-dir")
+FIT += ("--epochs", "40", "--num-samples", "100", "--no-report", "--quiet", "--output-dir")
 TERMS = [f"{split}_{term}" for split in ("train", "validation") for term in ("elbo", "kl", "objective")]
 LIMIT = 1e-4
 
