@@ -46,7 +46,8 @@ class BoundComparison:
         sweep: numbers of draws K.
         sweep_bounds: estimates of the K-sample bound from the same weights, ``(len(sweep), rows)``; in expectation
             they rise with K from the ELBO to log p(x).
-        sweep_standard_errors: their Monte Carlo standard errors.
+        sweep_standard_errors: their Monte Carlo standard errors, to first order in K / num_samples, so somewhat small
+            where K is no small part of the draws.
         num_samples: draws for each row.
         log_weights: the log weights themselves, ``(num_samples, rows)``, if they were to be kept.
     """

@@ -160,8 +160,11 @@ def impute(
         tqdm(total=len(x), disable=not progress, desc="imputing", unit="row") as bar,
     ):
         site = _observing_site(sampler, x)
-        for rows in x.split(ROWS_PER_BLOCK):
-            blocks.append(_Block(sampler, rows, site, num_samples, num_proposals, chunk_size))
+        for start in range(0, len(x), ROWS_PER_BLOCK):
+            rows = x[start : start + ROWS_PER_BLOCK]
+            # As compare_bounds does, so that its numbers are those of these proposals.
+            with isolated_rng(seed + start, x.device):
+                blocks.append(_Block(sampler, rows, site, num_samples, num_proposals, chunk_size))
             bar.update(len(rows))
     return Imputation(
         draws=torch.cat([block.draws for block in blocks], 1),

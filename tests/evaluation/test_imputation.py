@@ -52,10 +52,10 @@ def test_effective_proposals_and_k_hat_are_those_of_compare_bounds():
     problem, vae = exact_vae(widen=1.5)
     x = incomplete(problem, 70)
     filled = impute(vae.model, vae.guide, x, num_samples=2, num_proposals=100, seed=2)
-    # Up to the first block of rows, the proposals are the same.
-    bounds = compare_bounds(vae.model, vae.guide, x[:64], num_samples=100, seed=2)
-    torch.testing.assert_close(filled.ess[:64], bounds.ess)
-    torch.testing.assert_close(filled.k_hat[:64], bounds.k_hat)
+    # More rows than a block has.
+    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=100, seed=2)
+    torch.testing.assert_close(filled.ess, bounds.ess)
+    torch.testing.assert_close(filled.k_hat, bounds.k_hat)
     assert filled.k_hat_limit == bounds.k_hat_limit
 
 
