@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "fault_injection.py"
-FEW, MANY = {"killed": 3, "damaged": 2, "full": 2}, {"killed": 120, "damaged": 40, "full": 40}
+FEW, MANY = {"killed": 2, "damaged": 1, "full": 1}, {"killed": 120, "damaged": 40, "full": 40}
 
 
 def inject(kind, count, folder):

@@ -40,6 +40,7 @@ def check_same_run(folder, by_one):
     assert {path.name for path in folder.iterdir()} == {path.name for path in by_one.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_run_by_two_is_that_of_one(tmp_path, by_one):
     status, out, errors = Torchrun(2, "-m", "pyrovae.fit", *FIT, tmp_path / "run").end()
     assert status == 0, errors

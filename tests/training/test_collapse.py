@@ -1,6 +1,7 @@
 """A case whose latents go unused in a plain fit, and what free bits and a warm-up of the KL do about it."""
 
 import pyro
+import pytest
 import torch
 
 from pyrovae import VAE, fit_svi, likelihoods, networks, posteriors, priors
@@ -44,6 +45,7 @@ def fitted(x, seed, options):
     return int((summary.sites["z"].kl_per_dim.mean(0) > 0.01).sum()), summary.active_units, result
 
 
+@pytest.mark.slow
 def test_free_bits_and_a_warm_up_raise_the_number_of_active_units():
     """Over three seeds a plain fit uses 2, 2 and 2 of the five; with free bits all, after a warm-up 3 to 5."""
     x = rows()

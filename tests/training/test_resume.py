@@ -114,6 +114,7 @@ def test_cut_off_anywhere(tmp_path, options, batches):
     assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, **options), expected)
 
 
+@pytest.mark.slow
 def test_cut_off_again_and_again(tmp_path):
     whole = batch_norm_vae()
     options = {"step": "recorded", "patience": 2, "lr": 0.05, "epochs": 8}
@@ -141,6 +142,7 @@ def test_recorded_by_itself(tmp_path, batches):
     assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, **options), expected)
 
 
+@pytest.mark.slow
 def test_compiled_steps(tmp_path):
     """Compiled once more they round as before; where there is a C++ compiler."""
     if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
