@@ -60,7 +60,7 @@ class _DrawsOfAllRows(TorchDispatchMode):
     def _drawn(self, function: Any, args: Any, kwargs: Any, shape: list[int], dim: int) -> Any:
         def widened(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return self._widened(value, dim - len(shape), len(shape))
+                return self._widened(value, dim - len(shape))
             # A size of a draw, as torch.randn has it.
             return [*value[:dim], self.rows, *value[dim + 1 :]] if _is_size(value) and list(value) == shape else value
 
@@ -71,7 +71,8 @@ class _DrawsOfAllRows(TorchDispatchMode):
             return args[0].copy_(mine)
         return mine
 
-    def _widened(self, value: Tensor, dim: int, dims: int) -> Tensor:
+    def _widened(self, value: Tensor, dim: int) -> Tensor:
+        # Arguments stand for one another from the right, and may have fewer dimensions.
         if value.dim() < -dim or value.shape[dim] != len(self.share):
             return value
         # Each row of the share stays in its place; what stands in the others has no effect on it.
