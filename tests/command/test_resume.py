@@ -29,6 +29,10 @@ SYSTEMS = {
 }
 
 
+# By the tests that take minutes.
+LONGER = ("conditional", "two layers", "a bound of several draws")
+
+
 def options_of(system):
     options = [*OPTIONS, *QUICK, *SYSTEMS[system]]
     return options if system != "autoencoder" else [o for o in options if o not in ("--num-samples", "20")]
@@ -80,7 +84,7 @@ def whole(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("system", list(SYSTEMS))
+@pytest.mark.parametrize("system", ["vae", "autoencoder", *(pytest.param(s, marks=pytest.mark.slow) for s in LONGER)])
 def test_killed_runs_go_on(tmp_path, capsys, whole, system):
     folder, expected = tmp_path / "cut", whole(system)
     process = run(*options_of(system), "--output-dir", folder)
