@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "pyrovae"
 
 # From top to bottom. What shares a line may not import from one another, except within one folder.
 LAYERS = [
-    {"version"},
+    {"version", "progress"},
     {"data", "processes"},
     {"networks", "distributions"},
     {"likelihoods", "priors", "posteriors", "programs"},

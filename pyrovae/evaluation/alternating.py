@@ -6,6 +6,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.bounds import compare_bounds
 from pyrovae.models import EMStep
 from pyrovae.programs import Program, check_positive
+from pyrovae.progress import Progress
 from pyrovae.training import fit_svi
 
 
@@ -19,6 +20,7 @@ def fit_alternating(
     num_rows: int = 200,
     num_samples: int = 1000,
     seed: int = 0,
+    progress: bool = False,
     **options: Any,
 ) -> list[EMStep]:
     r"""Fit the guide with the model held, then the model with the guide held, and so on: the EM reading of the ELBO.
@@ -38,6 +40,7 @@ def fit_alternating(
         num_rows: the first rows of ``train``, at most, that the numbers are taken from.
         num_samples: importance draws for each of these, always from the same seed.
         seed: of all draws.
+        progress: show a progress bar.
         **options: ``batch_size``, ``lr``, ``objective`` and others of ``fit_svi``, for every step.
 
     Returns:
@@ -62,13 +65,24 @@ def fit_alternating(
         True
     """
     check_positive(rounds=rounds, epochs_per_step=epochs_per_step, num_rows=num_rows, num_samples=num_samples)
-    options = {"progress": False, **options}
     steps: list[EMStep] = []
     halves: tuple[tuple[Literal["E", "M"], Literal["guide", "model"]], ...] = (("E", "guide"), ("M", "model"))
-    for _ in range(rounds):
-        for step, trained in halves:
+    with Progress("alternating", 2 * rounds, "half step", shown=progress) as bar:
+        for step, trained in halves * rounds:
             # Other draws in each step, or the M step would learn the noise of the E step.
-            fit_svi(model, guide, train, trained=trained, epochs=epochs_per_step, seed=seed + len(steps), **options)
+            fit_svi(
+                model,
+                guide,
+                train,
+                trained=trained,
+                epochs=epochs_per_step,
+                seed=seed + len(steps),
+                progress=False,
+                **options,
+            )
             bounds = compare_bounds(model, guide, train[:num_rows], num_samples=num_samples, seed=seed)
             steps.append(EMStep(step, bounds.elbo.mean().item(), bounds.log_px.mean().item()))
+            now = steps[-1]
+            bar.tell(f"{step} step {len(steps)}/{2 * rounds}, ELBO {now.bound:.2f}, log p(x) {now.log_px:.2f} nats")
+            bar.advance()
     return steps

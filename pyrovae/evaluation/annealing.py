@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 import pyro
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.hamiltonian import Path, Schedule, Start, State, adapt_step_sizes, temperatures, transition
@@ -15,11 +14,10 @@ from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive, check_rows
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Bar: TypeAlias = "tqdm[Any]"
 
 
 @dataclass(frozen=True)
@@ -189,23 +187,18 @@ def ais(
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
         pyro.validation_enabled(False),
-        progress_bar(how.ticks(len(x), size), progress, "annealing") as bar,
+        Progress("annealing", how.ticks(len(x), size), "step", shown=progress) as bar,
     ):
         return AnnealedEstimate.join([_anneal_block(sampler, rows, how, bar) for rows in x.split(size)])
 
 
-def progress_bar(total: int, shown: bool, what: str) -> Bar:
-    """A bar of transitions."""
-    return tqdm(total=total, disable=not shown, desc=what, unit="step")
-
-
-def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> AnnealedEstimate:
+def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: Progress) -> AnnealedEstimate:
     path, step_sizes = prepare(sampler, rows, how, bar)
     log_weights, acceptance = anneal(path, path.draw(how.num_chains), how, step_sizes, bar)
     return AnnealedEstimate.of(log_weights, acceptance, how.num_temperatures)
 
 
-def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> tuple[Path, Tensor]:
+def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Progress) -> tuple[Path, Tensor]:
     """The path of the rows, and frozen step sizes ``(num_temperatures - 1, rows)`` from throw-away chains."""
     path = Path(sampler, LatentSpace(sampler, rows, guide_too=how.start == "guide"), rows, how.start)
     if how.num_temperatures == 1:
@@ -215,7 +208,7 @@ def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> tuple[P
         temperatures(how.warm_up, how.schedule),
         num_chains=how.num_chains,
         num_leapfrog=how.num_leapfrog,
-        tick=bar.update,
+        tick=bar.advance,
     )
     # Both schedules have the same shape, so that equal fractions of them are equal temperatures.
     fractions = torch.arange(1, how.num_temperatures) / how.num_temperatures
@@ -224,7 +217,7 @@ def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Bar) -> tuple[P
 
 
 def anneal(
-    path: Path, state: State, how: Annealing, step_sizes: Tensor, bar: Bar, *, reverse: bool = False
+    path: Path, state: State, how: Annealing, step_sizes: Tensor, bar: Progress, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Log weights ``(chains, rows)`` and acceptance ``(rows,)`` of chains along the path.
 
@@ -249,6 +242,6 @@ def anneal(
         if 0 < shared < how.num_temperatures:
             state, probability = transition(path, state, betas[shared], step_sizes[shared - 1], how.num_leapfrog)
             acceptance.append(probability.mean(0))
-            bar.update()
+            bar.advance()
     nothing = torch.full_like(state.tilt[0], math.nan)
     return log_weights, torch.stack(acceptance).mean(0) if acceptance else nothing

@@ -7,7 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, prepare, progress_bar
+from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, prepare
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
@@ -22,6 +22,7 @@ from pyrovae.programs import (
     observes,
     sample_sites,
 )
+from pyrovae.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def bdmc(
     with (
         open_sampler(model, guide, like, seed=seed) as sampler,
         pyro.validation_enabled(False),
-        progress_bar(how.ticks(num_rows, size, directions=2), progress, "bracketing") as bar,
+        Progress("bracketing", how.ticks(num_rows, size, directions=2), "step", shown=progress) as bar,
     ):
         for block in like.split(size):
             rows, exact = _simulate(sampler, block)

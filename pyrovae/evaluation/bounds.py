@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
@@ -18,6 +17,7 @@ from pyrovae.evaluation.importance import importance_blocks, number_of_blocks
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.processes import processes_now
 from pyrovae.programs import Program, check_positive
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,13 +243,15 @@ def compare_bounds(
         importance_blocks(
             model, guide, x, num_samples, chunk_size=chunk_size, memory_gib=memory_gib, seed=seed, some=share
         ) as blocks,
-        tqdm(total=len(x), disable=not progress or not processes.is_first, desc="scoring", unit="row") as bar,
+        Progress("scoring", len(x), "row", shown=progress and processes.is_first) as bar,
     ):
+        scored = 0
         for number, block in enumerate(blocks, start=1):
             kept = {"log_weights": block.cpu().double()} if keep_log_weights else {}
             parts.append({**estimates(block, numbers), **kept})
             # The others are as far.
-            bar.update(len(x) * number // len(share) - bar.n)
+            bar.advance(len(x) * number // len(share) - scored)
+            scored = len(x) * number // len(share)
     parts = [part for of_process in processes.gather(parts) for part in of_process]
     columns = {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
     return BoundComparison(sweep=numbers, num_samples=num_samples, **columns)

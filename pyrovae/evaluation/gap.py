@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
@@ -17,6 +16,7 @@ from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,10 +136,10 @@ def inference_gap(
     check_positive(num_samples=num_samples, steps=steps, num_particles=num_particles)
     if not 0 < lr < math.inf:
         raise ValueError(f"lr is {lr!r}; expected a positive number")
-    parts = []
+    parts, num_blocks = [], math.ceil(len(x) / ROWS_PER_BLOCK)
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
-        tqdm(total=len(x), disable=not progress, desc="splitting gaps", unit="row") as bar,
+        Progress("splitting gaps", num_blocks * steps, "step", shown=progress) as bar,
     ):
         if not sampler.structure.reparameterized:
             raise ValueError(
@@ -148,17 +148,16 @@ def inference_gap(
                 "split of the gap"
             )
         for rows in x.split(ROWS_PER_BLOCK):
-            parts.append(_split(sampler, rows, num_samples, steps, num_particles, lr))
-            bar.update(len(rows))
+            parts.append(_split(sampler, rows, num_samples, steps, num_particles, lr, bar))
     return InferenceGap(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def _split(
-    sampler: Sampler, rows: Tensor, num_samples: int, steps: int, num_particles: int, lr: float
+    sampler: Sampler, rows: Tensor, num_samples: int, steps: int, num_particles: int, lr: float, bar: Progress
 ) -> dict[str, Tensor]:
     local_guide = LocalGuide(sampler.guide, sampler.structure.latents, len(rows))
     local = type(sampler)(sampler.model, local_guide, sampler.structure)
-    _fit(local, local_guide, rows, steps, num_particles, lr)
+    _fit(local, local_guide, rows, steps, num_particles, lr, bar)
     own = estimates(block_log_weights(LogJoint(sampler, num_samples), rows, num_samples), [num_samples])
     best = estimates(block_log_weights(LogJoint(local, num_samples), rows, num_samples), [num_samples])
     return {
@@ -177,7 +176,9 @@ def _split(
     }
 
 
-def _fit(local: Sampler, guide: LocalGuide, rows: Tensor, steps: int, num_particles: int, lr: float) -> None:
+def _fit(
+    local: Sampler, guide: LocalGuide, rows: Tensor, steps: int, num_particles: int, lr: float, bar: Progress
+) -> None:
     """Move each row's offsets to the best member of the family."""
     local.draw(rows, 1)  # makes the offsets
     offsets = {name: offset.requires_grad_() for name, offset in guide.offsets.items()}
@@ -197,4 +198,5 @@ def _fit(local: Sampler, guide: LocalGuide, rows: Tensor, steps: int, num_partic
                 offset.grad = gradient
             optimizer.step()
             schedule.step()
+            bar.advance()
     guide.offsets = {name: offset.detach() for name, offset in offsets.items()}

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
-from tqdm.auto import tqdm
 
 from pyrovae.distributions import Columns, PartlyObserved
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
@@ -25,6 +24,7 @@ from pyrovae.programs import (
     sample_sites,
     trace_pair,
 )
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ def impute(
     blocks = []
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
-        tqdm(total=len(x), disable=not progress, desc="imputing", unit="row") as bar,
+        Progress("imputing", len(x), "row", shown=progress) as bar,
     ):
         site = _observing_site(sampler, x)
         for start in range(0, len(x), ROWS_PER_BLOCK):
@@ -165,7 +165,7 @@ def impute(
             # As compare_bounds does, so that its numbers are those of these proposals.
             with isolated_rng(seed + start, x.device):
                 blocks.append(_Block(sampler, rows, site, num_samples, num_proposals, chunk_size))
-            bar.update(len(rows))
+            bar.advance(len(rows))
     return Imputation(
         draws=torch.cat([block.draws for block in blocks], 1),
         mean=torch.cat([block.mean for block in blocks]),

@@ -7,13 +7,13 @@ import pyro
 import torch
 from pyro.infer.mcmc import NUTS
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
+from pyrovae.progress import Progress
 
 
 def posterior_samples(
@@ -76,17 +76,16 @@ def posterior_samples(
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
         pyro.validation_enabled(False),
-        tqdm(total=len(labels) * num_chains, disable=not progress, desc="sampling", unit="chain") as bar,
+        Progress("sampling", len(labels) * num_chains * (warm_up + num_draws), "step", shown=progress) as bar,
     ):
         for label in labels:
             row = x[label : label + 1]
             space = LatentSpace(sampler, row, guide_too=False)
             chains = []
             for _ in range(num_chains):
-                draws, divergent = _run_chain(sampler, space, row, num_draws, warm_up)
+                draws, divergent = _run_chain(sampler, space, row, num_draws, warm_up, bar)
                 chains.append(space.latents(draws)[0])
                 diverging.append(divergent)
-                bar.update()
             exact.append(_stack(sampler, chains))
             approximate.append(_stack(sampler, [sampler.draw(row, num_draws)[0] for _ in range(num_chains)]))
     posterior = {name: torch.cat([part[name] for part in exact], dim=2).cpu().numpy() for name in exact[0]}
@@ -118,7 +117,7 @@ def _row_labels(rows: Sequence[int] | None, count: int) -> list[int]:
 
 
 def _run_chain(
-    sampler: Sampler, space: LatentSpace, row: Tensor, num_draws: int, warm_up: int
+    sampler: Sampler, space: LatentSpace, row: Tensor, num_draws: int, warm_up: int, bar: Progress
 ) -> tuple[Tensor, Tensor]:
     """Vectors ``(draws, 1, numbers)`` of one chain, and which transitions diverged ``(draws,)``."""
     path = Path(sampler, space, row, "prior")
@@ -133,6 +132,7 @@ def _run_chain(
     values, draws = kernel.initial_params, []
     for step in range(warm_up + num_draws):
         values = kernel.sample(values)
+        bar.advance()
         if step >= warm_up:
             draws.append(values["u"])
     diverging = torch.zeros(num_draws, dtype=torch.bool)

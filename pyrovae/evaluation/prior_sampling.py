@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
@@ -14,6 +13,7 @@ from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,11 +115,11 @@ def prior_log_px(
     parts = []
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
-        tqdm(total=len(x), disable=not progress, desc="scoring", unit="row") as bar,
+        Progress("scoring", len(x), "row", shown=progress) as bar,
     ):
         for rows in x.split(max(1, min(ROWS_PER_BLOCK, _WEIGHTS_PER_BLOCK // num_samples))):
             parts.append(_reduce(_log_likelihoods(sampler, rows, num_samples)))
-            bar.update(len(rows))
+            bar.advance(len(rows))
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return PriorEstimate(num_samples=num_samples, **columns)
 

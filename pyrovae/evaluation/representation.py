@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.evaluation.aggregate import AggregatedPosterior
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
@@ -14,6 +13,7 @@ from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive, check_rows, sample_sites, trace_pair
+from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
     pass
@@ -88,7 +88,7 @@ def latent_summary(
     check_rows(x, "x")
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
-        tqdm(total=len(x), disable=not progress, desc="latents", unit="row") as bar,
+        Progress("latents", len(x), "row", shown=progress) as bar,
     ):
         if len(x) < 2:
             raise ValueError("x has one row; active units and mutual information compare rows, so give two or more")
@@ -96,7 +96,7 @@ def latent_summary(
         blocks = []
         for rows in x.split(ROWS_PER_BLOCK):
             blocks.append(_Block(sampler, rows, num_samples, mixture))
-            bar.update(len(rows))
+            bar.advance(len(rows))
     columns = _Columns(blocks)
     kl, kl_error = columns("", "kl")
     to_aggregate, to_aggregate_error = columns("", "to_aggregate") if aggregate else (None, None)

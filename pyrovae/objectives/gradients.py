@@ -33,6 +33,7 @@ from pyrovae.programs import (
     training_mode,
     used_by_programs,
 )
+from pyrovae.progress import Progress
 
 AnyObjective = str | Objective | pyro.infer.ELBO
 
@@ -47,6 +48,7 @@ def compare_gradients(
     *,
     num_repeats: int = 100,
     seed: int = 0,
+    progress: bool = False,
 ) -> GradientComparison:
     r"""Variance and signal-to-noise ratio of the gradients of several objectives, on one pair and the same rows.
 
@@ -73,6 +75,7 @@ def compare_gradients(
         num_repeats: independent gradients of each objective, at least 3, and 20 or more for standard errors that are of
             use. Memory does not grow with it: some 20 float64 numbers for each parameter.
         seed: of all draws.
+        progress: show a progress bar.
 
     Raises:
         ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``inspect_pair`` or
@@ -122,10 +125,11 @@ def compare_gradients(
             of_guide = {name: parameter for name, parameter in parameters.items() if name in guides}
             of_model = {name: parameter for name, parameter in parameters.items() if name in models - guides}
             measured = {}
-            for label, objective in chosen.items():
-                if label not in left_out:
+            defined = {label: objective for label, objective in chosen.items() if label not in left_out}
+            with Progress("gradients", len(defined) * num_repeats, "repeat", shown=progress) as bar:
+                for label, objective in defined.items():
                     with isolated_rng(seed, x.device):
-                        measured[label] = _measure(label, objective, sampler, x, of_guide, of_model, num_repeats)
+                        measured[label] = _measure(label, objective, sampler, x, of_guide, of_model, num_repeats, bar)
     shared = tuple(name for name in of_guide if name in models)
     return GradientComparison(measured, left_out, shared, len(x), num_repeats)
 
@@ -174,6 +178,7 @@ def _measure(
     of_guide: dict[str, Tensor],
     of_model: dict[str, Tensor],
     num_repeats: int,
+    bar: Progress,
 ) -> ObjectiveGradients:
     moments = Moments(of_guide, num_repeats), Moments(of_model, num_repeats)
     parameters = of_guide | of_model
@@ -196,6 +201,7 @@ def _measure(
         numbers = torch.cat([gradient.flatten().cpu().double() for gradient in gradients])
         for part, gradient in zip(moments, numbers.split([part.num_numbers for part in moments]), strict=True):
             part.add(gradient)
+        bar.advance()
     return ObjectiveGradients(moments[0].noise(), moments[1].noise(), statistics.median(seconds))
 
 

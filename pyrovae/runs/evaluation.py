@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
@@ -18,6 +17,7 @@ from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
+from pyrovae.progress import Progress
 from pyrovae.runs.storage import Run
 from pyrovae.runs.stored_files import read_mapping, read_table, write_table
 
@@ -101,13 +101,12 @@ def score_rows(
     asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
     done = processes.from_first(lambda: _begun(table, asked, len(x), rows_per_write))
     left = range(done, len(x), rows_per_write)
-    bar = tqdm(total=len(x), initial=done, disable=not progress or not processes.is_first, desc="scoring", unit="row")
-    with bar:
+    with Progress("scoring", len(x), "row", shown=progress and processes.is_first, done=done) as bar:
         for block in _in_turns(processes, left, _blocks(run, x, options, left[processes.rank :: processes.world_size])):
             block = block.assign(**{f"data_{key}": provenance[key] for key in _SAID_OF_DATA})
             if processes.is_first:
                 write_table(block, table, mode="a" if block.index[0] else "w", header=not block.index[0])
-            bar.update(len(block))
+            bar.advance(len(block))
     return processes.from_first(lambda: read_table(table, ("log_px",)))
 
 

@@ -4,16 +4,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from pyrovae.progress import Progress
 from pyrovae.recording import Stepping
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.gradient_step import GradientStep
 from pyrovae.training.optimizers import adam
+from pyrovae.training.progress_terms import loss_in_words
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,18 @@ class LabelledLoop:
         self.gradient_step = GradientStep(
             self._terms_of, parameters, self._tensors, schedule.step, schedule.epochs * len(batches)
         )
-        with tqdm(total=schedule.epochs * len(batches), disable=not schedule.progress, desc="fitting") as bar:
+        with Progress("fitting", schedule.epochs * len(batches), "step", shown=schedule.progress) as bar:
             try:
                 for epoch in range(1, schedule.epochs + 1):
                     self._epoch(epoch, batches, optimizer, bar)
+                    bar.tell(loss_in_words(self.history[-1], epoch, schedule.epochs))
             finally:
                 # It knows the loop: together they would stay until the garbage collector comes.
                 del self.gradient_step
                 self.programs.load_state_dict(self.best_weights)
                 self.programs.eval()
 
-    def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: "tqdm[Any]") -> None:
+    def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: Progress) -> None:
         start = time.perf_counter()
         totals = torch.zeros((), dtype=torch.float64, device=self.x.device)
         self.programs.train()
@@ -109,7 +110,7 @@ class LabelledLoop:
             values = self._values(epoch, number, batch)
             optimizer.step()
             totals = totals + values
-            bar.update()
+            bar.advance()
         self.programs.eval()
         # The last step's weights have been through no loss yet.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):

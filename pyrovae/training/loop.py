@@ -1,16 +1,13 @@
 """The epochs of one fit: steps, validation, which weights are kept."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import torch
 from pyro.params.param_store import StateDict
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyrovae.checkpoints import Keeper, State
 from pyrovae.data import AnyRows
@@ -28,11 +25,13 @@ from pyrovae.programs import (
     param_values,
     training_mode,
 )
+from pyrovae.progress import Progress, say
 from pyrovae.recording import Stepping
 from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.batches import batches_of
 from pyrovae.training.continuation import restore, state_of
 from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
+from pyrovae.training.progress_terms import elbo_in_words
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.skipping import Skipped
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
@@ -115,12 +114,12 @@ class TrainingLoop:
         self.last_step = epochs * -(-len(train) // batch_size) - 1
         self.step = self._batch_terms(self.moved, self.last_step + 1)
         self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
-        progress = progress and self.processes.is_first
-        with tqdm(total=self.last_step + 1, disable=not progress, desc="fitting", unit="step") as bar:
-            self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=progress)
-            if kept is not None:
-                restore(self, kept)
-                bar.update(self.steps_done)
+        self.num_rows, self.epochs, self.batch_size = len(train), epochs, batch_size
+        shown = progress and self.processes.is_first
+        self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=shown)
+        if kept is not None:
+            restore(self, kept)
+        with Progress("fitting", self.last_step + 1, "step", shown=shown, done=self.steps_done) as bar:
             try:
                 with keeper:
                     try:
@@ -144,7 +143,7 @@ class TrainingLoop:
         epochs: int,
         batch_size: int,
         seed: int,
-        bar: "tqdm[Any]",
+        bar: Progress,
         keeper: Keeper,
     ) -> None:
         while self.epoch <= epochs and not self.stopped_early:
@@ -164,16 +163,8 @@ class TrainingLoop:
                 self.best_objective = float("-inf") if judged is None or moving else judged
                 self.best_epoch, self.best_weights = epoch, self.weights.copy()
             self.trouble.after_epoch(epoch, self.looked_at, self._part(), self.progress)
-            self._say_why_plain(progress=not bar.disable)
-            bar.set_postfix_str(
-                ", ".join(
-                    f"{name.replace('_', ' ')} {terms[name]:.2f}"
-                    for name in ("train_elbo", "validation_elbo")
-                    if name in terms
-                )
-                + " nats",
-                refresh=False,
-            )
+            self._say_why_plain(progress=bar.shown)
+            bar.tell(elbo_in_words(terms, epoch, epochs))
             if self.patience is not None and epoch - self.best_epoch >= self.patience:
                 self.stopped_early = epoch < epochs
             self._next_epoch()
@@ -188,10 +179,14 @@ class TrainingLoop:
     def _say_why_plain(self, *, progress: bool) -> None:
         reason = self.step.step.replay.reason
         if reason and not self.said_why_plain and progress:
-            tqdm.write(
-                f"Each step runs the Pyro programs, which is slower than a recording of it: {reason}.", sys.stderr
-            )
+            say(f"Each step runs the Pyro programs, which is slower than a recording of it: {reason}.")
             self.said_why_plain = True
+
+    def _so_far(self) -> str:
+        """In words, the terms of this epoch so far and of the last validation."""
+        rows = min(self.step_of_epoch * self.batch_size, self.num_rows) - self.skipped.rows
+        validated = {name: value for name, value in (self.history or [{}])[-1].items() if "validation" in name}
+        return elbo_in_words(validated | _means("train", self.totals, max(rows, 1)), self.epoch, self.epochs)
 
     def _part(self) -> float:
         """Of all steps of the run, how many are done."""
@@ -202,7 +197,7 @@ class TrainingLoop:
         epoch: int,
         train: AnyRows,
         batch_size: int,
-        bar: "tqdm[Any]",
+        bar: Progress,
         keeper: Keeper,
         start: float,
     ) -> EpochTerms:
@@ -216,7 +211,7 @@ class TrainingLoop:
                 x = self._take_step(epoch, given)
                 self.steps_done += 1
                 self.step_of_epoch += 1
-                bar.update()
+                bar.advance(terms=self._so_far)
                 # The last step's weights have been through no loss yet.
                 if self.step_of_epoch * batch_size >= len(train) and not self.weights.finite():
                     raise self._non_finite(epoch, self.step_of_epoch, x)

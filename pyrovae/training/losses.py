@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from pyrovae.checkpoints import Checkpoints, Keeper, begin_or_resume
 from pyrovae.processes import ProcessEndedError
 from pyrovae.programs import check_positive, isolated_rng
+from pyrovae.progress import Progress
 from pyrovae.training.loss_epochs import LossEpochs, Losses
+from pyrovae.training.progress_terms import loss_in_words
 from pyrovae.training.settings import settings_of
 
 
@@ -80,13 +80,12 @@ def minimize_losses(
     keeper, kept = begin_or_resume(checkpoints, resume, settings)
     fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)
     device = train[0].device
-    quiet = not progress or not fit.processes.is_first
-    with isolated_rng(seed, device), tqdm(total=epochs, disable=quiet, desc="fitting", unit="epoch") as bar:
+    shown = progress and fit.processes.is_first
+    with isolated_rng(seed, device):
         try:
             if kept is not None:
                 fit.restore(kept)
-                bar.update(fit.epoch - 1)
-            with keeper:
+            with keeper, Progress("fitting", epochs, "epoch", shown=shown, done=fit.epoch - 1) as bar:
                 try:
                     _run_epochs(fit, validation, epochs, patience, keeper, bar)
                 except ProcessEndedError:
@@ -105,7 +104,7 @@ def _run_epochs(
     epochs: int,
     patience: int | None,
     keeper: Keeper,
-    bar: "tqdm[Any]",
+    bar: Progress,
 ) -> None:
     while fit.epoch <= epochs and not fit.stopped_early:
         start = time.perf_counter()
@@ -113,9 +112,9 @@ def _run_epochs(
         if validation is not None:
             terms["validation_loss"] = _mean_loss(fit, validation)
         terms["seconds"] = time.perf_counter() - start
+        bar.tell(loss_in_words(terms, fit.epoch, epochs))
         fit.end_epoch(terms, patience)
-        bar.set_postfix_str(", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in terms.items() if "loss" in n))
-        bar.update()
+        bar.advance()
         keeper.after_step(fit.state, fit.steps_done)
 
 

@@ -1,15 +1,14 @@
 """Signs of trouble in a fit, each said once in plain words."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from pyrovae.objectives import Objective, Schedule
 from pyrovae.programs import Sampler, evaluation_mode, isolated_rng
+from pyrovae.progress import say
 from pyrovae.training.floors import (
     LIKELIHOODS,
     POSTERIORS,
@@ -203,7 +202,7 @@ class SignsOfTrouble:
         if key not in self._said:
             self._said[key] = sign
             if self.aloud:
-                tqdm.write(sign, file=sys.stderr)
+                say(sign)
 
 
 def schedules(objective: Objective) -> dict[str, Schedule]:
