@@ -1,20 +1,30 @@
 """Progress is a bar on a terminal and in a notebook, lines elsewhere, and nothing where it is not wanted."""
 
-import fcntl
 import itertools
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 import time
 
 import nbformat
 import pytest
+from incomplete import exact_vae, incomplete
 from notebooks import run
+from problems import bits, small_vae
+from terminals import run_on_a_terminal, standard_error_on_a_terminal
 
+from pyrovae import (
+    ais,
+    bdmc,
+    compare_bounds,
+    compare_gradients,
+    fit_alternating,
+    fit_svi,
+    impute,
+    inference_gap,
+    latent_summary,
+    ood_scores,
+    posterior_samples,
+    prior_log_px,
+)
 from pyrovae.progress import Progress, _Lines
 
 # More than a second in one epoch, so that terms are shown within it.
@@ -43,31 +53,9 @@ print(result.history[-1])
 """
 
 
-def on_a_terminal(arguments, columns):
-    """What a process writes on a terminal of some width, by lines and carriage returns."""
-    terminal, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    # What tests run in may say that a terminal has 80 columns.
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    with subprocess.Popen([sys.executable, *arguments], stdout=inside, stderr=inside, env=environment) as process:
-        os.close(inside)
-        written = bytearray()
-        while True:
-            try:
-                part = os.read(terminal, 65536)
-            except OSError:  # Linux's way to say that the other end is closed.
-                break
-            if not part:
-                break
-            written += part
-    os.close(terminal)
-    assert process.returncode == 0, written.decode()
-    return re.split(r"[\r\n]+", written.decode())
-
-
 @pytest.fixture(scope="module")
 def wide():
-    return on_a_terminal(["-c", LONG_EPOCH], 100)
+    return run_on_a_terminal(["-c", LONG_EPOCH], 100)
 
 
 def test_a_terminal_shows_one_bar_with_the_terms_and_the_time_left(wide):
@@ -89,13 +77,53 @@ def test_a_terminal_shows_one_bar_with_the_terms_and_the_time_left(wide):
 @pytest.mark.parametrize(("options", "bars"), [([], {"fitting", "scoring"}), (["--quiet"], set())])
 def test_one_flag_makes_the_command_quiet(options, bars, tmp_path):
     command = ["-m", "pyrovae.fit", "--epochs", "2", "--no-report", "--output-dir", str(tmp_path / "run"), *options]
-    lines = on_a_terminal(command, 100)
+    lines = run_on_a_terminal(command, 100)
     assert {line.split(" ")[0] for line in lines if re.search(r"\d%\|", line)} == bars
     assert any(line.startswith("log p(x)") for line in lines)
 
 
+def impute_incomplete_rows(**how):
+    problem, vae = exact_vae()
+    return impute(vae.model, vae.guide, incomplete(problem, 10), num_samples=2, num_proposals=10, **how)
+
+
+ANNEALING = {"num_temperatures": 4, "num_chains": 2, "warm_up": 2}
+LONG = {
+    "fit_svi": lambda model, guide, x, **how: fit_svi(model, guide, x, epochs=2, batch_size=5, **how),
+    "compare_bounds": lambda model, guide, x, **how: compare_bounds(model, guide, x, num_samples=10, **how),
+    "inference_gap": lambda model, guide, x, **how: inference_gap(model, guide, x, steps=5, num_samples=10, **how),
+    "ais": lambda model, guide, x, **how: ais(model, guide, x, **ANNEALING, **how),
+    "bdmc": lambda model, guide, x, **how: bdmc(model, guide, like=x, num_rows=3, **ANNEALING, **how),
+    "prior_log_px": lambda model, guide, x, **how: prior_log_px(model, guide, x, num_samples=10, **how),
+    "posterior_samples": lambda model, guide, x, **how: posterior_samples(
+        model, guide, x[:2], num_draws=5, warm_up=5, num_chains=2, **how
+    ),
+    "latent_summary": lambda model, guide, x, **how: latent_summary(model, guide, x, num_samples=10, **how),
+    "ood_scores": lambda model, guide, x, **how: ood_scores(model, guide, x, train=bits(9), num_samples=10, **how),
+    "impute": lambda _model, _guide, _x, **how: impute_incomplete_rows(**how),
+    "compare_gradients": lambda model, guide, x, **how: compare_gradients(model, guide, x, num_repeats=3, **how),
+    "fit_alternating": lambda model, guide, x, **how: fit_alternating(
+        model, guide, x, rounds=2, epochs_per_step=1, num_samples=10, batch_size=5, **how
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_each_long_computation_has_one_bar_that_ends_full(name):
+    vae, x = small_vae(), bits(10)
+    with standard_error_on_a_terminal() as lines:
+        LONG[name](vae.model, vae.guide, x, progress=False)
+        assert lines() == [""]
+        LONG[name](vae.model, vae.guide, x, progress=True)
+        shown = [line for line in lines() if re.search(r"\d%\|", line)]
+    assert "100%|" in shown[-1]
+    assert "left" in shown[-1]
+    # One computation, by its name.
+    assert len({re.match(r"[a-z ]+", line)[0].strip() for line in shown}) == 1
+
+
 def test_a_narrow_terminal_keeps_each_line_in_its_width():
-    lines = [line for line in on_a_terminal(["-c", LONG_EPOCH], 60) if line.startswith("fitting")]
+    lines = [line for line in run_on_a_terminal(["-c", LONG_EPOCH], 60) if line.startswith("fitting")]
     assert 0 < max(map(len, lines)) <= 60
 
 

@@ -9,7 +9,7 @@ from pyrovae.objectives.kl_forms import KlForm, kl_forms
 from pyrovae.objectives.named import as_objective
 from pyrovae.objectives.objective import Objective
 from pyrovae.objectives.path_gradients import DReG, StickingTheLanding
-from pyrovae.objectives.schedules import Cosine, Cyclical, Linear, Schedule, Sigmoid
+from pyrovae.objectives.schedules import Cosine, Cyclical, Linear, Schedule, Sigmoid, Stages
 from pyrovae.objectives.score_function import ScoreFunction
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.objectives.wake_sleep import ReweightedWakeSleep
@@ -31,6 +31,7 @@ __all__ = [
     "Schedule",
     "ScoreFunction",
     "Sigmoid",
+    "Stages",
     "StickingTheLanding",
     "TraceMeanField_ELBO",
     "Trace_ELBO",

@@ -1,7 +1,10 @@
 """How a weight moves over a run: from its first value to its last, in a part of the run."""
 
+import bisect
+import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TypeGuard
 
 
@@ -166,6 +169,55 @@ class Cyclical(Schedule):
         """The fraction of the run at which the last cycle rests."""
         # In this order no rounding takes it beyond the length.
         return self.length * ((self.cycles - 1 + self.rise) / self.cycles)
+
+
+class Stages(Schedule):
+    r"""One value after the other, each for a part of the run, as learning rates often go.
+
+    Args:
+        values: of the stages, in their order.
+        lengths: how long each stage is in proportion to the others, epochs for example.
+
+    Raises:
+        ValueError: no stage, a value that is negative or not finite, a length that is not positive, other numbers of
+            values and of lengths.
+
+    Example:
+        The learning rates of Burda, Grosse and Salakhutdinov (2016), of 3,280 epochs, or a run of as many as you like:
+
+        >>> rates = Stages([1e-3 * 10 ** (-i / 7) for i in range(8)], [3**i for i in range(8)])
+        >>> [round(rates(epoch / 3280), 6) for epoch in (0, 1, 4, 1092, 1093, 3280)]
+        [0.001, 0.00072, 0.000518, 0.000139, 0.0001, 0.0001]
+    """
+
+    def __init__(self, values: Sequence[float], lengths: Sequence[float]) -> None:
+        if not len(values) or len(values) != len(lengths):
+            raise ValueError(
+                f"Stages: {len(values)} values and {len(lengths)} lengths; expected one of each for every stage, and "
+                "one stage at least"
+            )
+        for number, (value, length) in enumerate(zip(values, lengths, strict=True)):
+            check_weight(f"Stages: values[{number}]", value)
+            if not is_finite_number(length) or not length > 0:
+                raise ValueError(f"Stages: lengths[{number}] is {length!r}; expected a positive number")
+        self.values, self.lengths = tuple(map(float, values)), tuple(map(float, lengths))
+        # Where each stage but the first begins.
+        self.starts = [begun / sum(self.lengths) for begun in itertools.accumulate(self.lengths[:-1])]
+        super().__init__(self.values[0], self.values[-1], self.starts[-1] if self.starts else 1.0)
+
+    def shape(self, progress: float) -> float:
+        """Of the stages after the first, the part that has begun."""
+        return self._stage(progress * self.length) / max(1, len(self.starts))
+
+    def __call__(self, progress: float) -> float:
+        """The value when the fraction ``progress`` of the run's steps is done, in [0, 1]."""
+        return self.values[self._stage(progress)]
+
+    def _stage(self, progress: float) -> int:
+        return bisect.bisect_right(self.starts, progress)
+
+    def __repr__(self) -> str:
+        return f"Stages({list(self.values)}, {list(self.lengths)})"
 
 
 def is_finite_number(value: object) -> TypeGuard[int | float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.checkpoints import Keeper, State
 from pyrovae.data import AnyRows
-from pyrovae.objectives import KlForm, Objective
+from pyrovae.objectives import KlForm, Objective, Schedule
 from pyrovae.processes import AveragedGradients, ProcessEndedError, processes_now
 from pyrovae.programs import (
     Precision,
@@ -31,6 +31,7 @@ from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.batches import batches_of
 from pyrovae.training.continuation import restore, state_of
 from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
+from pyrovae.training.optimizers import set_rate
 from pyrovae.training.progress_terms import elbo_in_words
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.skipping import Skipped
@@ -93,6 +94,7 @@ class TrainingLoop:
         epochs: int,
         batch_size: int,
         make_optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
+        rates: Schedule | None,
         seed: int,
         progress: bool,
         keeper: Keeper,
@@ -101,7 +103,7 @@ class TrainingLoop:
         """Train, epoch after epoch, and put the best weights back."""
         # A parameter that is held needs no gradient.
         self.moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
-        self.optimizer = make_optimizer(self.moved)
+        self.optimizer, self.rates = make_optimizer(self.moved), rates
         parameters = set(map(id, self.weights.parameters))
         buffers = [tensor for tensor in self._tensors() if id(tensor) not in parameters]
         self.gradients = AveragedGradients(self.processes, self.moved, buffers)
@@ -154,6 +156,8 @@ class TrainingLoop:
                 **({} if validation is None else self._validate(epoch, validation, batch_size, seed)),
             }
             terms |= {name: schedule(self.progress) for name, schedule in schedules(self.objective).items()}
+            if self.rates is not None:
+                terms["lr"] = self.rates(self.progress)
             terms["seconds"] = time.perf_counter() - start
             self.history.append(terms)
             judged = terms.get("validation_objective")
@@ -241,6 +245,8 @@ class TrainingLoop:
         if terms is None or not self._clip():
             self._skip(epoch, x)
         else:
+            if self.rates is not None:
+                set_rate(self.optimizer, self.rates(self.progress))
             self.optimizer.step()
             self.totals += terms
             self.skipped.none_now()

@@ -1,4 +1,4 @@
-"""The optimiser."""
+"""The optimiser, and its learning rate."""
 
 from collections.abc import Iterable
 
@@ -11,3 +11,9 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     return torch.optim.Adam(parameters, lr=lr, fused=fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let all parameters learn at one rate from now on."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyrovae.checkpoints import Checkpoints, begin_or_resume
 from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
+from pyrovae.objectives.schedules import check_schedule, value_at
 from pyrovae.programs import (
     Precision,
     Program,
@@ -51,7 +52,7 @@ def fit_svi(
     train_transform: Callable[[Tensor], Tensor] | None = None,
     epochs: int = 100,
     batch_size: int = 128,
-    lr: float = 1e-3,
+    lr: float | Schedule = 1e-3,
     objective: str | Objective | ELBO = "TraceMeanField_ELBO",
     num_particles: int | None = None,
     beta: float | Schedule | None = None,
@@ -86,7 +87,8 @@ def fit_svi(
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
         epochs: passes over the rows, at most.
         batch_size: rows of each step.
-        lr: learning rate of Adam.
+        lr: learning rate of Adam, or a schedule of it from ``pyrovae.objectives``, ``Cosine(1e-3, 0, length=1)`` or
+            ``Stages``.
         objective: what is maximised, by name or as an object of ``pyrovae.objectives`` with options of its own:
             ``"TraceMeanField_ELBO"`` takes the KL in closed form where there is one, so its gradients vary less, and
             draws it elsewhere; ``"Trace_ELBO"`` always draws it, and takes guides of any structure; ``"IWAE"``,
@@ -99,7 +101,8 @@ def fit_svi(
         trained: ``"guide"`` moves the parameters that the guide's density or draws depend on and holds the others,
             ``"model"`` moves these others, ``"all"`` moves both.
         patience: epochs without a better validation objective before stopping; None never stops early.
-        optimizer: maker of another torch optimiser from the parameters; ``lr`` is then unused.
+        optimizer: maker of another torch optimiser from the parameters, whose learning rate is its own, and ``lr``
+            unused; a schedule in ``lr`` sets it at each step.
         precision: ``"bf16-mixed"`` multiplies in bfloat16 in the layers of networks, in training; weights,
             log-densities and sums stay in single precision, and so does validation.
         step: how the programs run in a step. ``"plain"`` runs them; ``"recorded"`` keeps the tensor operations that
@@ -168,7 +171,7 @@ def fit_svi(
             train_transform=train_transform,
             epochs=epochs,
             batch_size=batch_size,
-            lr=lr if optimizer is None else None,
+            lr=lr if optimizer is None or isinstance(lr, Schedule) else None,
             objective=maximized,
             trained=trained,
             patience=patience,
@@ -208,7 +211,8 @@ def fit_svi(
             clip_norm,
             max_skipped_steps,
         )
-        make_optimizer = optimizer or (lambda parameters: adam(parameters, lr))
+        rates = lr if isinstance(lr, Schedule) else None
+        make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))
         try:
             with training_mode(loop.modules):
                 # A program may differ in training, by a scale of its own for example.
@@ -217,7 +221,7 @@ def fit_svi(
                     maximized.check(sampler, first_rows)
                     stack.enter_context(_held(sampler, loop.weights, first_rows, trained))
             loop.weights.restore(loop.best_weights)
-            return loop.run(train, validation, epochs, batch_size, make_optimizer, seed, progress, keeper, kept)
+            return loop.run(train, validation, epochs, batch_size, make_optimizer, rates, seed, progress, keeper, kept)
         except BaseException:
             # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
             loop.keep_best()
@@ -246,10 +250,12 @@ def _held(sampler: Sampler, weights: Weights, x: Tensor, trained: Trained) -> It
             parameter.requires_grad_()
 
 
-def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float, patience: int | None) -> None:
+def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float | Schedule, patience: int | None) -> None:
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"lr is {lr!r}; expected a positive number")
+    if isinstance(lr, Schedule):
+        check_schedule("lr", lr)
+    elif not 0 < lr < float("inf"):
+        raise ValueError(f"lr is {lr!r}; expected a positive number, or a schedule from pyrovae.objectives")
     if rows < 2:
         raise ValueError(f"train has {rows} row; a model needs several to learn from")
     if batch_size > rows:
