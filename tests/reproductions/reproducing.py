@@ -1,0 +1,137 @@
+"""What the reproductions share: options, MNIST's rows, a fit that goes on where it was cut off, and the result as JSON."""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+import pyrovae
+from pyrovae import VAE, BoundComparison, FitResult, fit_svi, likelihoods, load_data, networks, posteriors, priors
+from pyrovae.objectives import Stages
+
+RESULTS = Path(__file__).parent / "results"
+
+BURDA_EPOCHS = sum(3**i for i in range(8))
+"""Of Burda, Grosse and Salakhutdinov (2016): 3,280."""
+
+BURDA_RATES = Stages([1e-3 * 10 ** (-i / 7) for i in range(8)], [3**i for i in range(8)])
+"""Their learning rates, each for three times as long as the one before; of a shorter run the same parts."""
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options that every reproduction has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data-root", default=os.environ.get("PYROVAE_DATA_ROOT"), help="folder with MNIST's files")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, batches, bits and draws")
+    parser.add_argument("--work-dir", type=Path, default=Path("runs/reproductions"), help="where fits keep checkpoints")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON file goes")
+    parser.add_argument("--test-rows", type=int, default=10_000, help="that are scored, from the first")
+    return parser
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All training rows, what makes bits of a batch of them, and test rows in bits."""
+
+    train: Tensor
+    transform: Any
+    test: Tensor
+
+    @staticmethod
+    def load(name: str, root: str | None, how: str, seed: int) -> "Rows":
+        """The 60,000 training rows of a set of images, none left out for validation, and its 10,000 test rows."""
+        grey = load_data(name, root=root, binarize="none", seed=seed)
+        bits = load_data(name, root=root, binarize=how, seed=seed)
+        source = bits if how == "static" else grey
+        return Rows(torch.cat([source.train, source.validation]), bits.train_transform, bits.test)
+
+
+def one_layer_vae(data_shape: tuple[int, ...], train: Tensor, latent_dim: int, activation: str, **parts: Any) -> VAE:
+    """Two hidden layers of 200 units each way, diagonal normal q, output bias at the mean of each pixel."""
+    encoder = networks.MLP(data_shape, 2 * latent_dim, hidden_dims=(200, 200), activation=activation)
+    decoder = networks.MLP(latent_dim, data_shape, hidden_dims=(200, 200), activation=activation)
+    slots = {
+        "prior": priors.StandardNormal(latent_dim),
+        "likelihood": likelihoods.Bernoulli(decoder, start_at_mean=True),
+        "posterior": posteriors.DiagonalNormal(encoder),
+    }
+    vae = VAE(**slots | parts)
+    vae.initialize(train)
+    return vae
+
+
+def fit(vae: VAE, rows: Rows, folder: Path, *, epochs: int, seed: int, **given: Any) -> FitResult:
+    """Fit with Adam's epsilon of 1e-4 and the learning rates of Burda et al.; the weights are those of the last epoch."""
+    return fit_svi(
+        vae.model,
+        vae.guide,
+        rows.train,
+        train_transform=rows.transform,
+        epochs=epochs,
+        patience=None,
+        seed=seed,
+        checkpoints=folder,
+        resume=True,
+        optimizer=_adam,
+        **{"batch_size": 20, "lr": BURDA_RATES} | given,
+    )
+
+
+def _adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3, eps=1e-4, fused=True)
+
+
+def epochs_of(fraction: float, whole: int = BURDA_EPOCHS) -> int:
+    """A fraction of the epochs, at least one."""
+    return max(1, round(fraction * whole))
+
+
+def scores(bounds: BoundComparison) -> dict[str, Any]:
+    """What importance draws say of the test rows, in nats per row."""
+    return {
+        "negative log p(x)": [-bounds.log_px.mean().item(), _error_of_rows(bounds.log_px)],
+        "standard error of the draws": bounds.means()["log_px"][2],
+        "negative ELBO": [-bounds.elbo.mean().item(), _error_of_rows(bounds.elbo)],
+        "rows": len(bounds.log_px),
+        "draws of a row": bounds.num_samples,
+        "rows whose k-hat is above its limit": int((~bounds.reliable).sum()),
+    }
+
+
+def _error_of_rows(values: Tensor) -> float:
+    return (values.std() / math.sqrt(len(values))).item()
+
+
+def write(path: Path, **result: Any) -> None:
+    """A result beside its command, versions, machine and day."""
+    made = {
+        "command": shlex.join(["python", str(Path(sys.argv[0])), *sys.argv[1:]]),
+        "versions": {"pyrovae": pyrovae.__version__, "torch": torch.__version__, "pyro": pyro.__version__},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CUDA {torch.cuda.is_available()}",
+        "day": datetime.now(UTC).date().isoformat(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result | made, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+def hours(result: FitResult, scoring_seconds: float) -> float:
+    """Of the fit, in all its parts, and of the scoring."""
+    return round((sum(terms["seconds"] for terms in result.history) + scoring_seconds) / 3600, 3)
+
+
+def published(*figures: tuple[str, float | str]) -> list[Mapping[str, Any]]:
+    """Figures and where they are from."""
+    return [{"source": source, "figure": figure} for source, figure in figures]
