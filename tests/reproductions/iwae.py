@@ -77,7 +77,7 @@ def main() -> None:
         given.results / f"{name}.json",
         row=f"{given.objective}, K = {given.num_particles}, {given.binarize} binarisation"
         + (", KL warm-up" if given.warm_up else ""),
-        protocol="784-200-200-50 tanh, batches of 20, Adam with epsilon 1e-4, 0.001 * 10^(-i/7) for 3^i parts of the run",
+        protocol="784-200-200-50 tanh, batches of 20, Adam with epsilon 1e-4, 0.001 * 10^(-i/7) for 3^i parts of 3,280",
         published=published(*PUBLISHED.get((given.binarize, given.objective), {}).get(given.num_particles, ())),
         ours=scores(bounds),
         epochs=epochs,

@@ -1,4 +1,4 @@
-"""What the reproductions share: options, MNIST's rows, a fit that goes on where it was cut off, and the result as JSON."""
+"""What reproductions share: options, MNIST's rows, a fit that goes on where it was cut off, the result as JSON."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from torch import Tensor
 
 import pyrovae
 from pyrovae import VAE, BoundComparison, FitResult, fit_svi, likelihoods, load_data, networks, posteriors, priors
+from pyrovae.networks.activations import Activation
 from pyrovae.objectives import Stages
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,10 +59,20 @@ class Rows:
         return Rows(torch.cat([source.train, source.validation]), bits.train_transform, bits.test)
 
 
-def one_layer_vae(data_shape: tuple[int, ...], train: Tensor, latent_dim: int, activation: str, **parts: Any) -> VAE:
-    """Two hidden layers of 200 units each way, diagonal normal q, output bias at the mean of each pixel."""
-    encoder = networks.MLP(data_shape, 2 * latent_dim, hidden_dims=(200, 200), activation=activation)
-    decoder = networks.MLP(latent_dim, data_shape, hidden_dims=(200, 200), activation=activation)
+def one_layer_vae(
+    data_shape: tuple[int, ...],
+    train: Tensor,
+    latent_dim: int,
+    activation: Activation,
+    hidden_dims: tuple[int, ...] = (200, 200),
+    **parts: Any,
+) -> VAE:
+    """A VAE of bits, with a standard normal prior and a diagonal normal q if not told otherwise.
+
+    The decoder's output bias starts at the mean of each pixel.
+    """
+    encoder = networks.MLP(data_shape, 2 * latent_dim, hidden_dims=hidden_dims, activation=activation)
+    decoder = networks.MLP(latent_dim, data_shape, hidden_dims=hidden_dims, activation=activation)
     slots = {
         "prior": priors.StandardNormal(latent_dim),
         "likelihood": likelihoods.Bernoulli(decoder, start_at_mean=True),
@@ -73,7 +84,7 @@ def one_layer_vae(data_shape: tuple[int, ...], train: Tensor, latent_dim: int, a
 
 
 def fit(vae: VAE, rows: Rows, folder: Path, *, epochs: int, seed: int, **given: Any) -> FitResult:
-    """Fit with Adam's epsilon of 1e-4 and the learning rates of Burda et al.; the weights are those of the last epoch."""
+    """Fit with Adam's epsilon of 1e-4 and the learning rates of Burda et al., and keep the last weights."""
     return fit_svi(
         vae.model,
         vae.guide,
@@ -84,8 +95,7 @@ def fit(vae: VAE, rows: Rows, folder: Path, *, epochs: int, seed: int, **given: 
         seed=seed,
         checkpoints=folder,
         resume=True,
-        optimizer=_adam,
-        **{"batch_size": 20, "lr": BURDA_RATES} | given,
+        **{"batch_size": 20, "lr": BURDA_RATES, "optimizer": _adam} | given,
     )
 
 
@@ -101,16 +111,17 @@ def epochs_of(fraction: float, whole: int = BURDA_EPOCHS) -> int:
 def scores(bounds: BoundComparison) -> dict[str, Any]:
     """What importance draws say of the test rows, in nats per row."""
     return {
-        "negative log p(x)": [-bounds.log_px.mean().item(), _error_of_rows(bounds.log_px)],
+        "negative log p(x)": [-bounds.log_px.mean().item(), error_of_rows(bounds.log_px)],
         "standard error of the draws": bounds.means()["log_px"][2],
-        "negative ELBO": [-bounds.elbo.mean().item(), _error_of_rows(bounds.elbo)],
+        "negative ELBO": [-bounds.elbo.mean().item(), error_of_rows(bounds.elbo)],
         "rows": len(bounds.log_px),
         "draws of a row": bounds.num_samples,
         "rows whose k-hat is above its limit": int((~bounds.reliable).sum()),
     }
 
 
-def _error_of_rows(values: Tensor) -> float:
+def error_of_rows(values: Tensor) -> float:
+    """The standard error of the mean over rows."""
     return (values.std() / math.sqrt(len(values))).item()
 
 
