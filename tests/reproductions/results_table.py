@@ -1,4 +1,4 @@
-"""The table of ``docs/reproductions.md`` from the results: ``python tests/reproductions/results_table.py`` writes it there."""
+"""The table of ``docs/reproductions.md``, made from the results; run as a script this writes it there."""
 
 import json
 import re
