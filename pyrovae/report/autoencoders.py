@@ -52,11 +52,13 @@ def write_autoencoder(
     frame = pd.DataFrame({name: values.numpy() for name, values in per_row.items() if values is not None})
     write_table(frame.rename_axis("row").assign(**columns), folder / "losses.csv")
     curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
-    curves.savefig(folder / "learning_curves.png", metadata=about)
+    curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
     x = rows.test[: len(errors.reconstructed)]
-    plots.reconstructions(x, errors.reconstructed).savefig(folder / "reconstructions.png", metadata=about)
+    plots.reconstructions(x, errors.reconstructed).savefig(
+        folder / "reconstructions.png", dpi=plots.FILE_DPI, metadata=about
+    )
     if errors.example is not None:
-        plots.denoising(x, *errors.example).savefig(folder / "denoising.png", metadata=about)
+        plots.denoising(x, *errors.example).savefig(folder / "denoising.png", dpi=plots.FILE_DPI, metadata=about)
     report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
 
 

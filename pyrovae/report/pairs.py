@@ -52,7 +52,7 @@ def write_run(
     about = plots.picture_metadata(rows.provenance())
     write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
     curves = plots.learning_curves(result.history, result.best_epoch)
-    curves.savefig(folder / "learning_curves.png", metadata=about)
+    curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
     if bounds is not None:
         frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
         if labels is not None:
@@ -79,8 +79,8 @@ def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, abo
         reconstructions = plots.reconstructions(x, means)
     except Exception as error:  # a user's own part may raise anything, and the run is not to be lost by a picture
         return f"not drawn: {error}"
-    reconstructions.savefig(folder / "reconstructions.png", metadata=about)
-    samples.savefig(folder / "samples.png", metadata=about)
+    reconstructions.savefig(folder / "reconstructions.png", dpi=plots.FILE_DPI, metadata=about)
+    samples.savefig(folder / "samples.png", dpi=plots.FILE_DPI, metadata=about)
     return "drawn"
 
 
