@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pyrovae.training import EpochTerms
 
 _SPLITS = ("train", "validation")
-# Of fewer epochs all are shown.
-_FEW = 8
+# Of fewer epochs all are shown, and of more where they span no more than so many times what the later ones do.
+_FEW, _FAR = 8, 5.0
 
 
 def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure":
@@ -95,7 +95,7 @@ def _draw_term(axes: "Axes", history: "Sequence[EpochTerms]", term: str, title: 
     _draw_splits(axes, history, term, best_epoch)
     axes.set(title=title, xlabel="epoch", ylabel="nats per row")
     if _focus(axes, [[terms[key] for key in terms if key in _keys(term)] for terms in history]):
-        axes.set_title(f"{title}, first epochs outside")
+        axes.set_title(f"{title}\nfirst epochs outside", fontsize=10)
 
 
 def _draw_splits(axes: "Axes", history: Sequence[Mapping[str, float]], term: str, best_epoch: int) -> None:
@@ -169,11 +169,10 @@ def _focus(axes: "Axes", epochs: Sequence[Sequence[float]]) -> bool:
     )
     if len(epochs) < _FEW or not settled:
         return False
-    low, high = min(settled), max(settled)
-    margin = 0.5 * (high - low)
-    bounds = max(min(every), low - margin), min(max(every), high + margin)
-    if bounds == (min(every), max(every)):
+    reach = max(settled) - min(settled)
+    if not 0 < _FAR * reach < max(every) - min(every):
         return False
-    edge = 0.05 * (bounds[1] - bounds[0])
-    axes.set_ylim(bounds[0] - edge, bounds[1] + edge)
+    low, high = max(min(every), min(settled) - reach), min(max(every), max(settled) + reach)
+    edge = 0.05 * (high - low)
+    axes.set_ylim(low - edge, high + edge)
     return True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
+from pyrovae.plots.figures import new_figure, short
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
@@ -232,7 +232,7 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):
         picture = axes.imshow(cells[..., entry].numpy(), cmap="viridis", aspect="equal")
         figure.colorbar(picture, ax=axes, fraction=0.05)
-        axes.set_title(literal(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
+        axes.set_title(short(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
         axes.set_xticks(marked, _written(values, 0, marked))
         axes.set_yticks([size - 1 - index for index in marked], _written(values, 1, marked))
         axes.set(xlabel="z[0]" if panel >= len(shown) - across else "", ylabel="z[1]" if panel % across == 0 else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import GREY, ORANGE, counted, legend_below, literal, new_figure, say
+from pyrovae.plots.figures import GREY, ORANGE, counted, legend_below, new_figure, say, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabe
             continue
         axes.axline((data[:, which][known][0].item(),) * 2, slope=1, color=GREY, linestyle=":")
         axes.set(xlabel=xlabel if panel >= len(panels) - across else "", ylabel=ylabel if panel % across == 0 else "")
-        axes.locator_params(nbins=5)
+        axes.locator_params(nbins=_ticks(panels))
         axes.set_title("" if together else _name(panel, names), fontsize=9)
     _title(figure, f"values of {counted(len(data), 'row')}", data, None if together else len(panels))
     legend_below(figure, panels[0], len(shown))
@@ -85,12 +85,13 @@ def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure
         names: of the entries.
     """
     data, new = x.flatten(1).double(), draws.flatten(1).double()
-    figure, panels, across = _panels(data.shape[1], 2.4, 2.0)
+    figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
     for entry, axes in enumerate(panels):
         observed, drawn = (values[:, entry][values[:, entry].isfinite()].numpy() for values in (data, new))
         edges = _edges(np.concatenate([observed, drawn]))
-        axes.set(xlabel=_name(entry, names), ylabel="share of rows" if entry % across == 0 else "")
-        axes.locator_params(axis="x", nbins=5)
+        axes.set_xlabel(_name(entry, names), fontsize=9)
+        axes.set_ylabel("share of rows" if entry % across == 0 else "")
+        axes.locator_params(axis="x", nbins=_ticks(panels))
         shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
         axes.stairs(shares[0], edges, fill=True, color=_PALE_BLUE, label="data")
         axes.stairs(shares[1], edges, color=ORANGE, linewidth=1.5, label="draws of the model")
@@ -113,6 +114,11 @@ def _panels(entries: int, width: float, height: float) -> "tuple[Figure, list[Ax
     return figure, grid[:count], across
 
 
+def _ticks(panels: "Sequence[Axes]") -> int:
+    """Steps between the ticks of an axis, at most: few in a small panel, for whose numbers there is little room."""
+    return 5 if len(panels) == 1 else 3
+
+
 def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:
     some = f", the first {panels} of {data.shape[1]} entries" if panels is not None and panels < data.shape[1] else ""
     missing = int(data.isnan().sum())
@@ -121,7 +127,7 @@ def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> Non
 
 
 def _name(entry: int, names: Sequence[str] | None) -> str:
-    return literal(names[entry]) if names is not None else f"entry {entry}"
+    return short(names[entry]) if names is not None else f"entry {entry}"
 
 
 def _edges(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

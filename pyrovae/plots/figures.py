@@ -1,5 +1,6 @@
 """What all pictures share: figures, colours, what they say of their data."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,17 @@ def counted(number: int, what: str) -> str:
 
 def legend_below(figure: "Figure", axes: "Axes", columns: int = 1) -> None:
     """A legend of what is drawn in some axes, below all of them, where it hides nothing."""
+    from matplotlib.collections import PathCollection
+
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    if not handles:
+        return
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    for handle in legend.legend_handles:
+        # Points may be too small to be told apart.
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([20])
+            handle.set_alpha(1)
 
 
 def say(axes: "Axes", text: str) -> None:
@@ -71,6 +80,18 @@ def literal(text: str) -> str:
         \$100 to \$200
     """
     return text.replace("$", r"\$")
+
+
+def short(name: str, letters: int = 22, lines: int = 2) -> str:
+    """A name from outside in a few short lines, its end left out where that is not enough.
+
+    Example:
+        >>> print(short("the height of a person in centimetres, as measured"))
+        the height of a person
+        in centimetres, as...
+    """
+    found = textwrap.wrap(name, letters, max_lines=lines, placeholder="...", break_on_hyphens=False)
+    return literal("\n".join(found))
 
 
 def class_colours(classes: Sequence[int]) -> list[Any]:

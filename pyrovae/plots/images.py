@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
+from pyrovae.plots.figures import literal, new_figure, short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,14 +90,16 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
     tall, wide = everything.shape[-2:]
     columns = max(len(images) for images in lines.values())
     size = min(0.8, width / columns)
-    beside = _LETTER * max(map(len, lines)) + 0.1
+    names = [short(name, 40, 1) for name in lines]
+    beside = _LETTER * max(map(len, names)) + 0.1
     figure = new_figure(max(columns * size + beside, _NARROWEST), len(lines) * size * tall / wide + 0.5)
     figure.suptitle(f"{title}{missing_said(everything)}", fontsize=10)
-    for axes, (name, images) in zip(figure.subplots(len(lines), 1, squeeze=False).flat, lines.items(), strict=True):
+    parts = figure.subplots(len(lines), 1, squeeze=False).flat
+    for axes, name, images in zip(parts, names, lines.values(), strict=True):
         show(axes, tile(images, 1, columns, low, high))
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(literal(name), rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PALE_BLUE = "#9ecae1"
 _MARKERS = "osD^vP*X"
+_LONGEST = 60
 _LINES = ("-", "--", ":")
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 
@@ -171,7 +172,8 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
             linestyle=_LINES[index // len(_COLOURS) % len(_LINES)],
             markersize=5,
             capsize=3,
-            label=literal(name),
+            # Names of runs differ at their ends.
+            label=literal(name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}"),
         )
     axes.set(xscale="log", xlabel="draws K", ylabel="bound, nats per row")
     numbers = sorted({k for bounds in runs.values() for k in bounds.sweep})
@@ -186,12 +188,12 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
 
 
 def _apart(numbers: list[int]) -> list[str]:
-    """Labels of ticks on a logarithmic axis, the largest and those that leave it and one another room."""
-    least = 0.12 * math.log(numbers[-1] / numbers[0])
-    labels = [f"{numbers[-1]:,}"]
-    last = numbers[-1]
-    for number in numbers[-2::-1]:
-        room = math.log(last / number) >= least
-        labels.append(f"{number:,}" if room else "")
-        last = number if room else last
-    return labels[::-1]
+    """Labels of ticks on a logarithmic axis: the ends, powers of ten, and others as far as there is room."""
+    least = 0.1 * math.log(numbers[-1] / numbers[0])
+    named: list[int] = []
+    for number in sorted(
+        numbers, key=lambda k: (k not in (numbers[0], numbers[-1]), not math.log10(k).is_integer(), k)
+    ):
+        if all(abs(math.log(number / other)) >= least for other in named):
+            named.append(number)
+    return [f"{number:,}" if number in named else "" for number in numbers]

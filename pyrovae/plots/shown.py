@@ -14,5 +14,6 @@ class ShownFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
+        # By itself savefig takes the dots per inch that the figure began with.
+        self.savefig(buffer, format="png", dpi=self.dpi)
         return buffer.getvalue()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
+from pyrovae.plots.figures import literal, new_figure, short
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def table_of_rows(
         entry_names: of the entries of a row that is no image; without them they are numbered.
         column_label: what the columns are.
     """
-    line_names, column_names = list(map(literal, line_names)), list(map(literal, column_names))
-    entry_names = None if entry_names is None else list(map(literal, entry_names))
+    line_names = ["\n".join(short(part, 40, 1) for part in name.split("\n")) for name in line_names]
+    column_names = list(map(literal, column_names))
+    entry_names = None if entry_names is None else [short(name, 30, 1) for name in entry_names]
     if are_images(cells.flatten(0, 1)):
         return _images(cells, title, line_names, column_names, column_label)
     return _strips(cells.flatten(2), title, line_names, column_names, entry_names, column_label)
@@ -52,7 +53,7 @@ def _images(
     height, width = cells.shape[-2:]
     low, high = scale_of(cells)
     size = min(0.75, 11 / columns)
-    beside = 0.085 * max(len(part) for name in line_names for part in name.split("\n"))
+    beside = 0.09 * max(len(part) for name in line_names for part in name.split("\n"))
     figure = new_figure(columns * size + beside + 0.3, lines * size * height / width + 0.8)
     axes = figure.subplots()
     show(axes, tile(cells.flatten(0, 1), lines, columns, low, high))

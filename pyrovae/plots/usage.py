@@ -64,7 +64,7 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
                 [place + 1 for place in places],
                 mean[dims].numpy(),
                 yerr=2 * error[dims].numpy() if with_errors else None,
-                width=0.8,
+                width=0.8 if with_errors else 1.0,
                 color=colour,
                 edgecolor=GREY if hatch else colour,
                 hatch=hatch,
@@ -79,7 +79,8 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
     else:
         axes.set_xlabel("latent dimensions in the order of their KL")
     # A bar alone is not as wide as the picture.
-    axes.set_xlim(0.4, max(len(order), 4) + 0.6)
+    middle, half = (len(order) + 1) / 2, max(len(order), 4) / 2 + 0.1
+    axes.set_xlim(middle - half, middle + half)
     axes.set_ylabel("KL, nats per row")
     rows = counted(max(len(site.kl_per_dim) for site in latents.sites.values() if site.kl_per_dim is not None), "row")
     axes.set_title(f"mean KL of {rows}{', bars of two standard errors' if with_errors else ''}", fontsize=10)
