@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PALE_BLUE = "#9ecae1"
 _MARKERS = "osD^vP*X"
-_LONGEST = 60
+_LONGEST = 50
 _LINES = ("-", "--", ":")
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 

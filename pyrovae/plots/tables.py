@@ -54,7 +54,7 @@ def _images(
     low, high = scale_of(cells)
     size = min(0.75, 11 / columns)
     beside = 0.09 * max(len(part) for name in line_names for part in name.split("\n"))
-    figure = new_figure(columns * size + beside + 0.3, lines * size * height / width + 0.8)
+    figure = new_figure(columns * size + beside + 0.5, lines * size * height / width + 0.8)
     axes = figure.subplots()
     show(axes, tile(cells.flatten(0, 1), lines, columns, low, high))
     axes.set_yticks([line * (height + 1) + (height - 1) / 2 for line in range(lines)], line_names)

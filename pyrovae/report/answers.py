@@ -46,8 +46,10 @@ def _fitted(run: Run, result: FitResult | LossResult) -> bool:
 
 def _cut_short(run: Run, result: FitResult | LossResult | None) -> Answer:
     epochs = 0 if result is None else len(result.history)
-    kept = f" All below is of epoch {result.best_epoch}." if result is not None and epochs else ""
-    done = f"It was interrupted after {epochs} of {run.config['epochs']} epochs, and can go on."
+    kept = (
+        f" What is drawn of it has the weights of epoch {result.best_epoch}." if result is not None and epochs else ""
+    )
+    done = f"It was interrupted after {epochs:,} of {run.config['epochs']:,} epochs, and can go on."
     return Answer(TRAINED, "Not to its end", f"{done}{kept}", "care")
 
 
