@@ -88,13 +88,14 @@ def _title_of_gap(gap: Tensor, outside: int) -> str:
     return "\n".join(said)
 
 
-def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
+def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Figure":
     """k-hat of each row against its log p(x), with the limit above which a row is not to be believed.
 
     Rows within the limit are dots, rows above it triangles; of rows whose k-hat is unknown the title says how many.
 
     Args:
         bounds: ``compare_bounds`` of the rows.
+        target: what the bounds are of, ``"log p(x|c)"`` for example.
 
     Raises:
         ValueError: no row has a k-hat and a finite log p(x).
@@ -130,7 +131,7 @@ def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
             )
     axes.axhline(bounds.k_hat_limit, color=GREY, linestyle="--", label=f"limit {bounds.k_hat_limit:.2f}")
     lost = int((~known).sum())
-    axes.set(xlabel="log p(x), nats per row", ylabel="k-hat")
+    axes.set(xlabel=f"{target}, nats per row", ylabel="k-hat")
     without = f"; {counted(lost, 'row')} without one left out" if lost else ""
     axes.set_title(f"k-hat of {counted(len(known) - lost, 'row')}{without}", fontsize=10)
     legend_below(figure, axes)

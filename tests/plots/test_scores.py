@@ -86,6 +86,8 @@ def test_rows_above_the_limit_of_k_hat_are_set_apart():
     assert axes.lines[0].get_ydata()[0] == bounds.k_hat_limit
     assert axes.get_title() == "k-hat of 29 rows; 1 row without one left out"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("log p(x), nats per row", "k-hat")
+    conditional = plots.k_hat_scatter(bounds, target="log p(x|c)").axes[0]
+    assert conditional.get_xlabel() == "log p(x|c), nats per row"
 
 
 def test_the_bound_is_drawn_with_two_errors_of_its_mean():

@@ -110,7 +110,7 @@ KINDS = {
     ),
     "conditional": (
         ["--data", "two_classes.npz", *NORMAL, "--system", "conditional-vae"],
-        ["log p(x|c)", "the run is of a conditional VAE"],
+        ["log p(x|c)", "log p(x|c) of the row is then likely too low", "the run is of a conditional VAE"],
     ),
     "two layers, too few draws": (
         ["--data", "two.npy", *NORMAL, "--system", "two-layer-vae", "--num-samples", "10"],
