@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyro
+import torch
 
 from pyrovae.command_line import (
     EXIT_BAD_INPUT,
@@ -33,6 +34,7 @@ from pyrovae.command_line import (
 from pyrovae.data import BINARIZED, load_data
 from pyrovae.processes import ProcessEndedError, processes_now
 from pyrovae.programs import owned_modules
+from pyrovae.report import write_cut_short
 from pyrovae.runs import (
     DEFAULT_OBJECTIVE,
     PARTS,
@@ -147,7 +149,22 @@ def _fit(config: dict[str, Any]) -> int:
             undo()
             raise
         print_error(f"interrupted{_to_go_on(keeper)}")
+        # Where there are several processes, torchrun does not wait for it.
+        if not processes_now().several:
+            _leave_report(run, rows, keeper, device, seconds)
         return EXIT_INTERRUPTED if isinstance(stop, KeyboardInterrupt) else EXIT_TERMINATED
+
+
+def _leave_report(
+    run: Run, rows: ModelRows, keeper: RunKeeper, device: torch.device, seconds: dict[str, float]
+) -> None:
+    """Say in a report how far the run had come, unless another interrupt leaves that out too."""
+    try:
+        write_cut_short(keeper.run_folder, run, rows, keeper.of("fit").newest(), seconds=seconds, device=device)
+    except OSError as error:
+        print_error(described_file_error(error))
+    except KeyboardInterrupt:
+        print_error("interrupted again, so there is no report")
 
 
 def _to_go_on(keeper: RunKeeper) -> str:

@@ -214,7 +214,7 @@ def _compare(config: dict[str, Any]) -> int:
         return EXIT_NON_FINITE
     finally:
         if results:
-            plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE)
+            plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE, dpi=plots.FILE_DPI)
         else:
             undo()
     print(f"\n{score_table(mean_scores(results))}")

@@ -9,7 +9,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, Pictures, draw_pictures
-from pyrovae.plots import ProjectionMethod, picture_metadata
+from pyrovae.plots import FILE_DPI, ProjectionMethod, picture_metadata
 from pyrovae.runs import load
 
 
@@ -88,7 +88,7 @@ def _look(options: dict[str, Any]) -> int:
     for name in there:
         (folder / name).unlink()
     for name, figure in pictures.figures.items():
-        figure.savefig(folder / name, metadata=picture_metadata(rows.provenance()))
+        figure.savefig(folder / name, dpi=FILE_DPI, metadata=picture_metadata(rows.provenance()))
     print(f"{rows.summary()}\n{_report(pictures)}\nfolder: {folder}")
     return 0
 

@@ -3,7 +3,7 @@
 from pyrovae.plots.accuracy import accuracy_by_labels
 from pyrovae.plots.curves import curve_terms, learning_curves, loss_curves, term_curve
 from pyrovae.plots.decoded import class_samples, interpolation, manifold, traversals, variants
-from pyrovae.plots.figures import picture_metadata
+from pyrovae.plots.figures import FILE_DPI, picture_metadata
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.images import image_blocks, image_lines
 from pyrovae.plots.latents import latent_space
@@ -13,6 +13,7 @@ from pyrovae.plots.scores import bound_by_draws, gap_histogram, k_hat_scatter
 from pyrovae.plots.usage import kl_per_dimension
 
 __all__ = [
+    "FILE_DPI",
     "Projection",
     "ProjectionMethod",
     "accuracy_by_labels",

@@ -19,6 +19,12 @@ def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
 
     Args:
         scores: ``mean_scores`` of the results of a comparison; they stand side by side around their number of labels.
+
+    Example:
+        >>> from pyrovae.semi_supervised.scores import Score
+        >>> figure = accuracy_by_labels([Score("m2", 100, 95.0, 0.5, 3), Score("m2", 1000, 97.0, 0.2, 3)])
+        >>> figure.axes[0].get_ylabel()
+        'test accuracy, %'
     """
     from pyrovae.semi_supervised.scores import METHODS
 

@@ -4,9 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
-from pyrovae.plots.figures import BLUE, GREY, ORANGE, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREY, ORANGE, legend_below, literal, new_figure, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,20 +12,30 @@ if TYPE_CHECKING:
 
     from pyrovae.training import EpochTerms
 
+_SPLITS = ("train", "validation")
+# Of fewer epochs all are shown, and of more where they span no more than so many times what the later ones do.
+_FEW, _FAR = 8, 5.0
+
 
 def learning_curves(history: "Sequence[EpochTerms]", best_epoch: int) -> "Figure":
     """ELBO, reconstruction and KL of every epoch, for training and validation rows; the objective where it is another.
 
+    Where the first epochs are far from the rest they are left out of the panel, and its title says so.
+
     Args:
         history: ``FitResult.history``.
-        best_epoch: ``FitResult.best_epoch``, marked by a line.
+        best_epoch: ``FitResult.best_epoch``, marked by a line; 0 marks none.
+
+    Example:
+        >>> history = [{"epoch": 1, "train_elbo": -9.0}, {"epoch": 2, "train_elbo": -7.0}]
+        >>> [axes.get_title() for axes in learning_curves(history, 2).axes]
+        ['ELBO', 'reconstruction', 'KL']
     """
     panels = curve_terms(history)
-    figure = new_figure(11 / 3 * len(panels), 3.4)
+    figure = new_figure(3.2 * len(panels), 3.2)
     for axes, (term, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         _draw_term(axes, history, term, title, best_epoch)
-    if history:
-        figure.axes[0].legend(frameon=False)
+    legend_below(figure, figure.axes[0], 3)
     return figure
 
 
@@ -78,22 +86,36 @@ def term_curve(
     _draw_term(axes, history, term, literal(title), best_epoch)
     if limits is not None:
         axes.set_ylim(*limits)
-    axes.legend(frameon=False, fontsize=9)
+        axes.set_title(literal(title))
+    legend_below(figure, axes, 3)
     return figure
 
 
 def _draw_term(axes: "Axes", history: "Sequence[EpochTerms]", term: str, title: str, best_epoch: int) -> None:
+    _draw_splits(axes, history, term, best_epoch)
+    axes.set(title=title, xlabel="epoch", ylabel="nats per row")
+    if _focus(axes, [[terms[key] for key in terms if key in _keys(term)] for terms in history]):
+        axes.set_title(f"{title}\nfirst epochs outside", fontsize=10)
+
+
+def _draw_splits(axes: "Axes", history: Sequence[Mapping[str, float]], term: str, best_epoch: int) -> None:
+    """One term of every epoch, or why there is none."""
+    if not history:
+        say(axes, "no epoch was finished")
+        return
     epochs = [terms["epoch"] for terms in history]
-    for split, colour in (("train", BLUE), ("validation", ORANGE)):
-        if history and f"{split}_{term}" in history[0]:
-            values = [terms[f"{split}_{term}"] for terms in history]
-            axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
+    # The thin line lies on the thick one, so that both are seen where they are equal.
+    for key, label, colour, width in zip(_keys(term), _SPLITS, (BLUE, ORANGE), (2.4, 1.2), strict=True):
+        if key in history[0]:
+            values = [terms[key] for terms in history]
+            axes.plot(
+                epochs, values, color=colour, linewidth=width, label=label, marker="o" if len(epochs) == 1 else ""
+            )
     if best_epoch:
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
-    axes.set(title=title, xlabel="epoch", ylabel="nats per row")
     axes.locator_params(axis="x", integer=True)
-    # The first epochs are far from the rest and would flatten what matters.
-    _focus(axes, [terms[f"{s}_{term}"] for terms in history for s in ("train", "validation") if f"{s}_{term}" in terms])
+    if len(epochs) == 1:
+        axes.set_xticks(epochs)
 
 
 def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: str) -> "Figure":
@@ -101,8 +123,13 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
 
     Args:
         history: ``LossResult.history``.
-        best_epoch: ``LossResult.best_epoch``, marked by a line.
+        best_epoch: ``LossResult.best_epoch``, marked by a line; 0 marks none.
         unit: of the loss, ``"squared error per row"`` for example.
+
+    Example:
+        >>> history = [{"epoch": 1, "train_loss": 9.0}, {"epoch": 2, "train_loss": 7.0}]
+        >>> loss_curves(history, 2, "squared error per row").axes[0].get_yscale()
+        'log'
     """
     from matplotlib.ticker import LogFormatter
 
@@ -112,36 +139,40 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int, unit: s
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
-    figure = new_figure(5.6, 3.6)
+    figure = new_figure(4.8, 3.4)
     axes = figure.subplots()
-    epochs = [terms["epoch"] for terms in history]
-    for split, colour in (("train", BLUE), ("validation", ORANGE)):
-        if history and f"{split}_loss" in history[0]:
-            values = [terms[f"{split}_loss"] for terms in history]
-            axes.plot(epochs, values, color=colour, label=split, marker="." if len(epochs) == 1 else "")
-    if best_epoch:
-        axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"kept: epoch {best_epoch}")
     # Equal ratios of a loss are equal distances, so that the first epochs do not flatten the rest.
     axes.set(xlabel="epoch", ylabel=unit, yscale="log", title="reconstruction loss")
-    axes.locator_params(axis="x", integer=True)
     axes.yaxis.set_major_formatter(Plain())
     axes.yaxis.set_minor_formatter(Plain())
-    if history:
-        axes.legend(frameon=False)
+    _draw_splits(axes, history, "loss", best_epoch)
+    legend_below(figure, axes, 3)
     return figure
+
+
+def _keys(term: str) -> list[str]:
+    return [f"{split}_{term}" for split in _SPLITS]
 
 
 def _differs(terms: "EpochTerms", split: str) -> bool:
     """Whether an epoch's objective is another number than its ELBO, by more than rounding."""
     elbo = terms.get(f"{split}_elbo", 0.0)
-    return not math.isclose(terms.get(f"{split}_objective", elbo), elbo, rel_tol=1e-5)
+    objective = terms.get(f"{split}_objective", elbo)
+    return math.isfinite(objective - elbo) and not math.isclose(objective, elbo, rel_tol=1e-5)
 
 
-def _focus(axes: "Axes", values: Sequence[float]) -> None:
-    settled = torch.tensor([value for value in values if value == value], dtype=torch.float64)
-    if len(settled) >= 20:
-        low, high = torch.quantile(settled, torch.tensor([0.05, 0.95], dtype=torch.float64)).tolist()
-        margin = 0.15 * (high - low)
-        axes.set_ylim(
-            max(settled.min().item(), low - margin) - margin, min(settled.max().item(), high + margin) + margin
-        )
+def _focus(axes: "Axes", epochs: Sequence[Sequence[float]]) -> bool:
+    """Leave the first epochs out where they would flatten what matters; the result says whether any is outside."""
+    settled, every = (
+        [value for epoch in epochs[start:] for value in epoch if math.isfinite(value)]
+        for start in (len(epochs) // 4, 0)
+    )
+    if len(epochs) < _FEW or not settled:
+        return False
+    reach = max(settled) - min(settled)
+    if not 0 < _FAR * reach < max(every) - min(every):
+        return False
+    low, high = max(min(every), min(settled) - reach), min(max(every), max(settled) + reach)
+    edge = 0.05 * (high - low)
+    axes.set_ylim(low - edge, high + edge)
+    return True

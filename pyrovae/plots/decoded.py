@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
-from pyrovae.plots.images import are_images, tile
+from pyrovae.plots.figures import new_figure, short
+from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
 
@@ -203,20 +203,20 @@ def manifold(
 def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure":
     size = len(cells)
     height, width = cells.shape[-2:]
-    low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
+    low, high = scale_of(cells)
     side = min(8.0, 0.6 * size + 1)
     figure = new_figure(side, side * height / width)
     axes = figure.subplots()
-    axes.imshow(tile(cells.flatten(0, 1), size, size, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
+    show(axes, tile(cells.flatten(0, 1), size, size, low, high))
     across = [index * (width + 1) + (width - 1) / 2 for index in range(size)]
     upwards = [(size - 1 - index) * (height + 1) + (height - 1) / 2 for index in range(size)]
-    marked = _marked(size)
+    marked = _marked(size, 4)
     axes.set_xticks([across[index] for index in marked], _written(values, 0, marked))
     axes.set_yticks([upwards[index] for index in marked], _written(values, 1, marked))
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set(xlabel="z[0]", ylabel="z[1]")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(f"{title}{missing_said(cells)}", fontsize=10)
     return figure
 
 
@@ -228,11 +228,11 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     down = -(-len(shown) // across)
     figure = new_figure(max(2.7 * across, 4.0), 2.3 * down + 0.4)
     grid = figure.subplots(down, across, squeeze=False).flatten()
-    marked = _marked(size)
+    marked = _marked(size, 3)
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):
         picture = axes.imshow(cells[..., entry].numpy(), cmap="viridis", aspect="equal")
         figure.colorbar(picture, ax=axes, fraction=0.05)
-        axes.set_title(literal(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
+        axes.set_title(short(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
         axes.set_xticks(marked, _written(values, 0, marked))
         axes.set_yticks([size - 1 - index for index in marked], _written(values, 1, marked))
         axes.set(xlabel="z[0]" if panel >= len(shown) - across else "", ylabel="z[1]" if panel % across == 0 else "")
@@ -243,9 +243,9 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     return figure
 
 
-def _marked(size: int) -> list[int]:
+def _marked(size: int, most: int) -> list[int]:
     """Some of the positions of a grid, both ends among them."""
-    return sorted({round(place) for place in torch.linspace(0, size - 1, min(size, 4)).tolist()})
+    return sorted({round(place) for place in torch.linspace(0, size - 1, min(size, most)).tolist()})
 
 
 def _written(values: Tensor | None, dim: int, marked: Sequence[int]) -> list[str]:

@@ -1,13 +1,17 @@
 """What all pictures share: figures, colours, what they say of their data."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Of a picture in a file, dots per inch; one on a screen has those of matplotlib's "figure.dpi".
+FILE_DPI = 120
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
@@ -26,11 +30,46 @@ CLASS_COLOURS = (
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches."""
-    # Not pyplot, whose figures live on in a global list and need a display's backend.
-    from matplotlib.figure import Figure
+    r"""An empty figure, in inches, that notebooks show.
 
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+    Example:
+        >>> new_figure(3, 2)._repr_png_()[:4]
+        b'\x89PNG'
+    """
+    from pyrovae.plots.shown import ShownFigure
+
+    return ShownFigure(figsize=(width, height), layout="constrained")
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, in words.
+
+    Example:
+        >>> counted(1, "row"), counted(2000, "row")
+        ('1 row', '2,000 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def legend_below(figure: "Figure", axes: "Axes", columns: int = 1) -> None:
+    """A legend of what is drawn in some axes, below all of them, where it hides nothing."""
+    from matplotlib.collections import PathCollection
+
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    for handle in legend.legend_handles:
+        # Points may be too small to be told apart.
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([20])
+            handle.set_alpha(1)
+
+
+def say(axes: "Axes", text: str) -> None:
+    """A text in the place of what cannot be drawn."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+    axes.set(xticks=[], yticks=[])
 
 
 def literal(text: str) -> str:
@@ -43,14 +82,32 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def short(name: str, letters: int = 22, lines: int = 2) -> str:
+    """A name from outside in a few short lines, its end left out where that is not enough.
+
+    Example:
+        >>> print(short("the height of a person in centimetres, as measured"))
+        the height of a person
+        in centimetres, as...
+    """
+    found = textwrap.wrap(name, letters, max_lines=lines, placeholder="...", break_on_hyphens=False)
+    return literal("\n".join(found))
+
+
 def class_colours(classes: Sequence[int]) -> list[Any]:
-    """A colour for each class: ten that differ, or a scale from dark to light where there are more."""
+    """A colour for each class: ten that differ, or a scale from dark to light where there are more.
+
+    Example:
+        >>> class_colours([3, 5])
+        ['#3f90da', '#ffa90e']
+    """
     if len(classes) <= len(CLASS_COLOURS):
         return list(CLASS_COLOURS[: len(classes)])
     import matplotlib
 
     shades = matplotlib.colormaps["viridis"]
-    return [shades(index / (len(classes) - 1)) for index in range(len(classes))]
+    # The lightest would be lost on white.
+    return [shades(0.92 * index / (len(classes) - 1)) for index in range(len(classes))]
 
 
 def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any], title: str = "class") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, literal, new_figure
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure
 from pyrovae.plots.projection import check_codes, dimension_names
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def latent_histograms(
     if dims is not None:
         shown = list(dims)
     elif total > MOST_PANELS:
-        shown = sorted(values.var(0).argsort(descending=True)[:MOST_PANELS].tolist())
+        shown = sorted(values.var(0, correction=0).argsort(descending=True)[:MOST_PANELS].tolist())
         some = f": {MOST_PANELS} of {total} latent dimensions, those with the largest variance"
     else:
         shown = list(range(total))
@@ -76,6 +76,7 @@ def latent_histograms(
             above = below + np.histogram(group[:, dim].numpy(), edges)[0]
             axes.stairs(above, edges, baseline=below, fill=True, color=colour, linewidth=0)
             below = above
+        axes.locator_params(axis="x", nbins=5)
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
     # Once all are there, as they share their axis.
@@ -84,5 +85,5 @@ def latent_histograms(
         axes.set_axis_off()
     if classes:
         class_legend(figure, classes, colours)
-    figure.suptitle(title or f"codes of {len(codes):,} rows{some}", fontsize=10)
+    figure.suptitle(title or f"codes of {counted(len(codes), 'row')}{some}", fontsize=10)
     return figure

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
+from pyrovae.plots.figures import literal, new_figure, short
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+# A colour that grey images do not have.
+_MISSING = "#56B4E9"
+# Inches of a letter, and of a figure with few images, so that its titles have room.
+_LETTER, _NARROWEST = 0.085, 3.2
 
 
 def are_images(x: Tensor) -> bool:
@@ -19,18 +25,18 @@ def are_images(x: Tensor) -> bool:
     return x.dim() == 4 and x.shape[1] in (1, 3)
 
 
-def image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Tensor, width: float = 12.0) -> "Figure":
+def image_grid(blocks: "Sequence[tuple[str, Tensor]]", columns: int, shared: Tensor, width: float = 8.0) -> "Figure":
     """Blocks of images under their titles, in one scale of grey or colour; no wider than ``width`` inches."""
-    # Missing entries are NaN.
-    low, high = (end.item() for end in shared[~shared.isnan()].aminmax())
+    low, high = scale_of(shared)
     lines = [-(-len(images) // columns) for _, images in blocks]
     tall, wide = blocks[0][1].shape[-2:]
-    size = min(1.0, width / columns)
-    figure = new_figure(columns * size, (sum(lines) * tall / wide) * size + 0.3 * len(blocks))
+    size = min(0.8, width / columns)
+    figure = new_figure(max(columns * size, _NARROWEST), (sum(lines) * tall / wide) * size + 0.3 * len(blocks))
     parts = figure.subplots(len(blocks), 1, height_ratios=lines, squeeze=False).flatten()
     for axes, (title, images), line_count in zip(parts, blocks, lines, strict=True):
-        axes.imshow(tile(images, line_count, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
-        axes.set_title(title, fontsize=9, loc="left")
+        show(axes, tile(images, line_count, columns, low, high))
+        axes.set_anchor("W")
+        axes.set_title(f"{title}{missing_said(images)}", fontsize=9, loc="left")
         axes.set_axis_off()
     return figure
 
@@ -41,10 +47,11 @@ def image_blocks(
     """Blocks of images under their titles, in one scale of grey or colour, small enough for a narrow page.
 
     Args:
-        blocks: images ``(images, channels, height, width)`` by the title of their block, NaN left white.
+        blocks: images ``(images, channels, height, width)`` by the title of their block; pixels that are NaN are blue,
+            which the title says.
         columns: images on a line; a line of fewer ends early.
         width: of the figure, inches.
-        shared: images that span the scale; None takes all that are drawn.
+        shared: images that span the scale, the lowest value black and the highest white; None takes all that are drawn.
 
     Raises:
         ValueError: rows that are no images of one or three channels.
@@ -54,49 +61,94 @@ def image_blocks(
         >>> [axes.get_title(loc="left") for axes in figure.axes]
         ['data', 'mean']
     """
-    for images in blocks.values():
-        if not are_images(images):
-            raise ValueError(
-                f"rows of shape {tuple(images.shape[1:])} are no images; expected one or three channels, (1, height, "
-                "width) or (3, height, width)"
-            )
+    _check(blocks)
     titled = [(literal(name), images) for name, images in blocks.items()]
     return image_grid(titled, columns, torch.cat(list(blocks.values())) if shared is None else shared, width)
 
 
-def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None = None, width: float = 12.0) -> "Figure":
+def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None = None, width: float = 8.0) -> "Figure":
     """Images in lines, the name of each line at its left, in one scale of grey or colour.
 
     Args:
         title: above all lines.
-        lines: images ``(images, channels, height, width)`` by the name of their line.
-        shared: images that span the scale; None takes all that are drawn.
+        lines: images ``(images, channels, height, width)`` by the name of their line; pixels that are NaN are blue,
+            which the title says.
+        shared: images that span the scale, the lowest value black and the highest white; None takes all that are drawn.
         width: of a line, inches at most.
+
+    Raises:
+        ValueError: rows that are no images of one or three channels.
+
+    Example:
+        >>> figure = image_lines("new images", {"class 0": torch.rand(4, 1, 6, 6), "class 1": torch.rand(4, 1, 6, 6)})
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['class 0', 'class 1']
     """
-    low, high = (end.item() for end in (torch.cat(list(lines.values())) if shared is None else shared).aminmax())
-    tall, wide = next(iter(lines.values())).shape[-2:]
+    _check(lines)
+    everything = torch.cat(list(lines.values()))
+    low, high = scale_of(everything if shared is None else shared)
+    tall, wide = everything.shape[-2:]
     columns = max(len(images) for images in lines.values())
-    size = min(1.0, width / columns)
-    figure = new_figure(columns * size + 1.0, len(lines) * size * tall / wide + 0.5)
-    figure.suptitle(title, fontsize=10)
-    for axes, (name, images) in zip(figure.subplots(len(lines), 1, squeeze=False).flat, lines.items(), strict=True):
-        scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
-        # A white column between two images.
-        columns_apart = torch.nn.functional.pad(scaled, (0, 1), value=1.0)
-        line = torch.cat(list(columns_apart), -1)[..., :-1]
-        axes.imshow((line[0] if len(line) == 1 else line.movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
+    size = min(0.8, width / columns)
+    names = [short(name, 40, 1) for name in lines]
+    beside = _LETTER * max(map(len, names)) + 0.1
+    figure = new_figure(max(columns * size + beside, _NARROWEST), len(lines) * size * tall / wide + 0.5)
+    figure.suptitle(f"{title}{missing_said(everything)}", fontsize=10)
+    parts = figure.subplots(len(lines), 1, squeeze=False).flat
+    for axes, name, images in zip(parts, names, lines.values(), strict=True):
+        show(axes, tile(images, 1, columns, low, high))
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(literal(name), rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 
+def scale_of(images: Tensor) -> tuple[float, float]:
+    """The lowest and the highest value of images, of those that are numbers; 0 and 1 where none is.
+
+    Example:
+        >>> scale_of(torch.tensor([2.0, torch.nan, 3.0]))
+        (2.0, 3.0)
+    """
+    known = images[images.isfinite()]
+    if not known.numel():
+        return 0.0, 1.0
+    low, high = known.aminmax()
+    return low.item(), high.item()
+
+
+def missing_said(images: Tensor) -> str:
+    """What the title says of pixels that are missing; nothing where none is."""
+    return "; missing pixels are blue" if bool(images.isnan().any()) else ""
+
+
+def show(axes: "Axes", picture: "NDArray[np.float32]") -> None:
+    """Draw what ``tile`` made, values from 0, black, to 1, white; pixels that are NaN are blue."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.colors import to_rgb
+
+    if picture.ndim == 3:
+        picture = np.where(np.isnan(picture), np.array(to_rgb(_MISSING), np.float32), picture)
+    grey = matplotlib.colormaps["gray"].with_extremes(bad=_MISSING)
+    axes.imshow(picture, cmap=grey, vmin=0, vmax=1, aspect="equal")
+
+
 def tile(images: Tensor, lines: int, columns: int, low: float, high: float) -> "NDArray[np.float32]":
-    """One picture ``(height, width[, 3])`` with a thin white line between images."""
-    scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1).nan_to_num(nan=1.0)
+    """One picture ``(height, width[, 3])`` with a thin white line between images; NaN stays so."""
+    scaled = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
     count, channels, height, width = scaled.shape
     canvas = torch.ones(channels, lines * (height + 1) - 1, columns * (width + 1) - 1)
     for index in range(count):
         top, left = (index // columns) * (height + 1), (index % columns) * (width + 1)
         canvas[:, top : top + height, left : left + width] = scaled[index]
     return (canvas[0] if channels == 1 else canvas.movedim(0, -1)).numpy()
+
+
+def _check(named: Mapping[str, Tensor]) -> None:
+    for images in named.values():
+        if not are_images(images):
+            raise ValueError(
+                f"rows of shape {tuple(images.shape[1:])} are no images; expected one or three channels, (1, height, "
+                "width) or (3, height, width)"
+            )

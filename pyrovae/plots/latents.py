@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, CLASS_COLOURS, check_labels, class_colours, class_legend, literal, new_figure
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.projection import ProjectionMethod, project
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# More numbers would hide the points.
+_MOST_NAMED = 30
 
 
 def latent_space(
@@ -27,7 +30,7 @@ def latent_space(
     """One point for each row, at its code in a plane, in the colour of its class.
 
     Codes of two dimensions are shown as they are; of one dimension there is a histogram; of more the plane is that of
-    ``project``. The number of a class stands on one of its points, near its middle.
+    ``project``. The number of a class stands on one of its points, near its middle, where there are 30 classes at most.
 
     Args:
         codes: ``(rows, dims)``, such as posterior means.
@@ -49,7 +52,7 @@ def latent_space(
     if codes.dim() == 2 and codes.shape[1] == 1:
         return latent_histograms(codes, labels, names=names, title=title)
     projection = project(codes, method, seed=seed, names=names)
-    figure = new_figure(6.4, 5.6)
+    figure = new_figure(5.4, 4.8)
     axes = figure.subplots()
     first, second = projection.points.T.numpy()
     size = min(max(16000 / len(codes), 4.0), 25.0)
@@ -63,10 +66,13 @@ def latent_space(
             first, second, s=size, color=[colours[label] for label in labels.tolist()], alpha=0.8, linewidths=0
         )
         class_legend(figure, classes, list(colours.values()))
-        if len(classes) <= len(CLASS_COLOURS):
+        if len(classes) <= _MOST_NAMED:
             _name_classes(axes, projection.points, labels.cpu(), colours)
     axes.set(xlabel=literal(projection.axis_names[0]), ylabel=literal(projection.axis_names[1]))
-    axes.set_title(f"{title or f'codes of {len(codes):,} rows'}{projection.title}", fontsize=10)
+    # What the codes are, and below it how they came into a plane.
+    of_rows = title or f"codes of {counted(len(codes), 'row')}"
+    how = projection.title.replace(": ", ",\n", 1)
+    axes.set_title(f"{of_rows}{how}", fontsize=10)
     axes.set_aspect("equal", adjustable="datalim")
     if not projection.has_units:
         axes.set(xticks=[], yticks=[])
@@ -90,7 +96,7 @@ def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[in
             (nearest[0].item(), nearest[1].item()),
             ha="center",
             va="center",
-            fontsize=11,
+            fontsize=11 if len(colours) <= 10 else 7,
             bbox={
                 "boxstyle": "circle,pad=0.25",
                 "facecolor": "white",

@@ -42,7 +42,7 @@ def project(
     together: in their pictures neither distances between groups nor the sizes of groups say anything.
 
     Args:
-        codes: ``(rows, dims)``, four rows and two dimensions at least.
+        codes: ``(rows, dims)``, two dimensions at least, and of more than two four rows at least.
         method: ``"pca"``; ``"tsne"``; or ``"umap"``, which needs ``pip install 'pyrovae[umap]'``.
         seed: of t-SNE and UMAP.
         names: of the dimensions; without them z[0], z[1] and so on.
@@ -57,7 +57,7 @@ def project(
     """
     check_codes(codes)
     check_method(method)
-    if codes.shape[1] < 2 or len(codes) < _FEWEST_ROWS:
+    if codes.shape[1] < 2 or (codes.shape[1] > 2 and len(codes) < _FEWEST_ROWS):
         raise ValueError(
             f"codes have shape {tuple(codes.shape)}; a projection needs {_FEWEST_ROWS} rows and two dimensions at least"
         )

@@ -1,108 +1,117 @@
 """Rows of data beside rows of the model."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREY, ORANGE, new_figure
+from pyrovae.plots.entries import Cloud, clouds, histograms
+from pyrovae.plots.figures import BLUE, GREY, ORANGE
 from pyrovae.plots.images import are_images, image_grid, image_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ACROSS = 12
 
-def reconstructions(x: Tensor, means: Tensor, draws: Tensor | None = None) -> "Figure":
+
+def reconstructions(
+    x: Tensor, means: Tensor, draws: Tensor | None = None, *, entry_names: Sequence[str] | None = None
+) -> "Figure":
     """Rows of data beside the mean of p(x|z) at a draw from q(z|x).
+
+    Images are shown, twelve at most. Of other rows there is a panel for each entry, twelve at most, with a point for
+    each row: its value in the data against the reconstructed one. Rows of more entries that have no names share a
+    panel. Missing values are left out, and counted in the title.
 
     Args:
         x: rows ``(rows, *data_shape)``, on the CPU as all tensors here.
         means: their reconstructions, the same shape.
         draws: draws from p(x|z), the same shape, shown too; or None.
+        entry_names: of the entries of a row that is no image, such as the columns of a table.
+
+    Raises:
+        ValueError: shapes that do not fit one another.
+
+    Example:
+        >>> x = torch.randn(50, 2)
+        >>> figure = reconstructions(x, 0.9 * x, entry_names=["height, cm", "weight, kg"])
+        >>> [axes.get_title() for axes in figure.axes]
+        ['height, cm', 'weight, kg']
     """
+    _check(x, means=means, **({} if draws is None else {"draws": draws}))
     if are_images(x):
-        columns = min(len(x), 12)
-        drawn = [] if draws is None else [("draw from p(x|z)", draws[:columns])]
-        blocks = [("data", x[:columns]), ("reconstruction", means[:columns]), *drawn]
-        return image_grid(blocks, columns, shared=torch.cat([x, means]))
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
-    if draws is not None:
-        axes.plot(
-            x.flatten().numpy(), draws.flatten().numpy(), "x", color=ORANGE, markersize=3, alpha=0.4, label="draw"
-        )
-    axes.plot(x.flatten().numpy(), means.flatten().numpy(), ".", color=BLUE, markersize=3, alpha=0.4, label="mean")
-    axes.axline((0, 0), slope=1, color=GREY, linestyle=":")
-    axes.set(xlabel="data", ylabel="reconstruction", title="every value of some test rows")
-    if draws is not None:
-        axes.legend(frameon=False, markerscale=2)
-    return figure
+        some = slice(min(len(x), _ACROSS))
+        drawn = [] if draws is None else [("draw from p(x|z)", draws[some])]
+        blocks = [("data", x[some]), ("reconstruction", means[some]), *drawn]
+        return image_grid(blocks, min(len(x), _ACROSS), shared=torch.cat([x[some], means[some]]))
+    shown = [] if draws is None else [Cloud("draw from p(x|z)", draws, ORANGE, "x")]
+    return clouds(x, [*shown, Cloud("mean", means, BLUE, "o")], entry_names, "data", "reconstruction")
 
 
-def denoising(clean: Tensor, corrupted: Tensor, reconstructed: Tensor) -> "Figure":
-    """Clean rows, the same rows corrupted, and what is made of these.
+def denoising(
+    clean: Tensor, corrupted: Tensor, reconstructed: Tensor, *, entry_names: Sequence[str] | None = None
+) -> "Figure":
+    """Clean rows, the same rows corrupted, and what is made of these, as ``reconstructions`` shows them.
 
     Args:
         clean: rows ``(rows, *data_shape)``, on the CPU as all tensors here.
         corrupted: the same shape.
         reconstructed: the same shape.
+        entry_names: of the entries of a row that is no image.
+
+    Raises:
+        ValueError: shapes that do not fit one another.
+
+    Example:
+        >>> x = torch.rand(5, 1, 6, 6)
+        >>> [axes.get_ylabel() for axes in denoising(x, x.bernoulli(), x).axes]
+        ['clean', 'corrupted', 'reconstructed']
     """
-    lines = {"clean": clean, "corrupted": corrupted, "reconstructed": reconstructed}
+    _check(clean, corrupted=corrupted, reconstructed=reconstructed)
     if are_images(clean):
-        return image_lines("test rows", {name: x[:12] for name, x in lines.items()}, shared=clean)
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
-    for x, colour, label in ((corrupted, GREY, "corrupted"), (reconstructed, BLUE, "reconstructed")):
-        axes.plot(clean.flatten().numpy(), x.flatten().numpy(), ".", color=colour, markersize=3, alpha=0.4, label=label)
-    axes.axline((0, 0), slope=1, color=GREY, linestyle=":")
-    axes.set(xlabel="clean", ylabel="corrupted, reconstructed", title="every value of some test rows")
-    axes.legend(frameon=False)
-    return figure
+        lines = {"clean": clean, "corrupted": corrupted, "reconstructed": reconstructed}
+        return image_lines("test rows", {name: x[:_ACROSS] for name, x in lines.items()}, shared=clean[:_ACROSS])
+    shown = [Cloud("corrupted", corrupted, GREY, "x"), Cloud("reconstructed", reconstructed, BLUE, "o")]
+    return clouds(clean, shown, entry_names, "clean", "value")
 
 
-def samples(x: Tensor, means: Tensor, draws: Tensor) -> "Figure":
+def samples(x: Tensor, means: Tensor, draws: Tensor, *, entry_names: Sequence[str] | None = None) -> "Figure":
     """New rows from the prior, as means of p(x|z) and as draws from it, below rows of data.
 
+    Images are shown, two lines of twelve at most. Of other rows there is a histogram of the data and of the draws for
+    each entry, twelve at most, in the same bins; entries that are whole numbers have a bin for each.
+
     Args:
-        x: rows of data ``(rows, *data_shape)``.
+        x: rows of data ``(rows, *data_shape)``, on the CPU as all tensors here.
         means: means of p(x|z), the same shape.
         draws: draws from p(x|z), the same shape.
+        entry_names: of the entries of a row that is no image, such as the columns of a table.
+
+    Raises:
+        ValueError: shapes that do not fit one another.
+
+    Example:
+        >>> figure = samples(torch.randn(50, 2), torch.zeros(50, 2), torch.randn(50, 2))
+        >>> [axes.get_xlabel() for axes in figure.axes], figure.axes[0].get_ylabel()
+        (['entry 0', 'entry 1'], 'share of rows')
     """
+    _check(x, means=means, draws=draws)
     if are_images(x):
-        columns = min(len(x), 12)
-        count = 2 * columns
-        return image_grid(
-            [
-                ("data", x[:columns]),
-                ("mean of p(x|z), z from the prior", means[:count]),
-                ("draw from p(x|z)", draws[:count]),
-            ],
-            columns,
-            shared=torch.cat([x, means]),
-        )
-    values, new = x.reshape(len(x), -1), draws.reshape(len(draws), -1)
-    dimensions = min(values.shape[1], 8)
-    figure = new_figure(2.4 * min(dimensions, 4), 2.2 * -(-dimensions // 4))
-    grid = figure.subplots(-(-dimensions // 4), min(dimensions, 4), squeeze=False).flatten()
-    for dimension, axes in enumerate(grid):
-        if dimension >= dimensions:
-            axes.set_axis_off()
-            continue
-        observed = values[:, dimension][~values[:, dimension].isnan()]
-        drawn = new[:, dimension]
-        low, high = (end.item() for end in torch.cat([observed, drawn]).aminmax())
-        for split, colour, label in ((observed, BLUE, "data"), (drawn, ORANGE, "model")):
-            if not len(split):
-                continue
-            axes.hist(
-                split.numpy(),
-                bins=30,
-                range=(low, high) if high > low else None,
-                density=True,
-                histtype="step",
-                color=colour,
-                label=label,
-            )
-        axes.set(xlabel=f"dimension {dimension}", ylabel="density" if dimension % 4 == 0 else "")
-    grid[0].legend(frameon=False)
-    return figure
+        columns = min(len(x), _ACROSS)
+        blocks = [
+            ("data", x[:columns]),
+            ("mean of p(x|z), z from the prior", means[: 2 * columns]),
+            ("draw from p(x|z)", draws[: 2 * columns]),
+        ]
+        return image_grid(blocks, columns, shared=torch.cat([x[:columns], means[: 2 * columns]]))
+    return histograms(x, draws, entry_names)
+
+
+def _check(x: Tensor, **others: Tensor) -> None:
+    for name, rows in others.items():
+        if rows.shape != x.shape:
+            raise ValueError(f"{name} has shape {tuple(rows.shape)}, the rows of data have {tuple(x.shape)}")
+    if x.dim() < 2 or not x.numel():
+        raise ValueError(f"the rows of data have shape {tuple(x.shape)}; expected (rows, *data_shape)")

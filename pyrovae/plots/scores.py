@@ -4,25 +4,32 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, counted, legend_below, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pyrovae.evaluation import BoundComparison
 
+_PALE_BLUE = "#9ecae1"
 _MARKERS = "osD^vP*X"
+_LONGEST = 50
+_LINES = ("-", "--", ":")
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 
 
 def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation: Tensor | None = None) -> "Figure":
     """How many rows have which gap between log p(x) and ELBO, its mean marked, and its two halves where known.
 
+    A few rows far from all others would flatten the rest: they are left out. The title counts these, and the rows
+    without a finite number; all means are of all finite ones.
+
     Args:
-        gap: nats, ``(rows,)``, on the CPU as all tensors here; rows without a finite number are counted in the title.
+        gap: nats, ``(rows,)``, on the CPU as all tensors here.
         approximation: what the family of the posterior cannot express, the same shape; or None.
         amortisation: what the encoder misses, the same shape; or None.
 
@@ -41,39 +48,54 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
     for name, half in (("approximation gap", approximation), ("amortisation gap", amortisation)):
         if half is not None:
             named[name] = half[half.isfinite()].double()
-    everything = torch.cat(list(named.values()))
-    low, high = min(everything.min().item(), 0.0), everything.max().item()
+    low, high = _most_of(known)
+    halves = torch.cat([known, *list(named.values())[1:]])
+    shown = halves[(halves >= low) & (halves <= high)]
+    low, high = min(shown.min().item(), 0.0), shown.max().item()
     bins = min(max(round(2 * math.sqrt(len(known))), 5), 40)
-    figure = new_figure(4.8, 3.4)
+    edges = np.histogram_bin_edges([low, high], bins)
+    figure = new_figure(4.8, 3.2 + 0.2 * len(named))
     axes = figure.subplots()
-    styles = (("stepfilled", "#9ecae1", BLUE, "-"), ("step", ORANGE, ORANGE, "--"), ("step", GREEN, GREEN, ":"))
-    for (name, values), (kind, colour, edge, line) in zip(named.items(), styles, strict=False):
-        axes.hist(
-            values.numpy(),
-            bins=bins,
-            range=(low, high) if high > low else None,
-            histtype="stepfilled" if kind == "stepfilled" else "step",
-            facecolor=colour if kind == "stepfilled" else "none",
-            edgecolor=edge,
-            linestyle=line,
-            linewidth=1.4,
-            label=f"{name}, mean {values.mean().item():.3g}",
-        )
-    axes.axvline(known.mean().item(), color=BLUE, linestyle="-", linewidth=1)
-    lost = len(gap) - len(known)
-    axes.set(xlabel="gap, nats per row", ylabel="rows", title=f"{lost} rows without a number left out" if lost else "")
+    styles = ((True, _PALE_BLUE, "-"), (False, ORANGE, "--"), (False, GREEN, ":"))
+    for (name, values), (fill, colour, line) in zip(named.items(), styles, strict=False):
+        counts = np.histogram(values.numpy(), edges)[0]
+        label = f"{name}, mean {values.mean().item():.3g} nats"
+        axes.stairs(counts, edges, fill=fill, color=colour, linestyle=line, linewidth=0 if fill else 1.6, label=label)
+    axes.axvline(known.mean().item(), color=BLUE, linewidth=1.2, label="mean of the gap")
+    axes.set_xlim(edges[0] - 0.02 * (edges[-1] - edges[0]), edges[-1] + 0.02 * (edges[-1] - edges[0]))
+    axes.set(xlabel="gap, nats per row", ylabel="rows")
+    axes.set_title(_title_of_gap(gap, int(((known < edges[0]) | (known > edges[-1])).sum())), fontsize=10)
     axes.locator_params(axis="y", integer=True)
-    axes.legend(frameon=False, fontsize=8)
+    legend_below(figure, axes)
     return figure
 
 
-def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
+def _most_of(values: Tensor) -> tuple[float, float]:
+    """An interval without values that are ten times as far from the median as nine of ten others."""
+    middle = values.median()
+    reach = 10 * (values - middle).abs().quantile(0.9)
+    kept = values[(values - middle).abs() <= reach]
+    return kept.min().item(), kept.max().item()
+
+
+def _title_of_gap(gap: Tensor, outside: int) -> str:
+    lost = int((~gap.isfinite()).sum())
+    said = [f"gap of {counted(len(gap) - lost, 'row')}"]
+    if outside:
+        said.append(f"{counted(outside, 'row')} far outside not shown")
+    if lost:
+        said.append(f"{counted(lost, 'row')} without a number left out")
+    return "\n".join(said)
+
+
+def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Figure":
     """k-hat of each row against its log p(x), with the limit above which a row is not to be believed.
 
     Rows within the limit are dots, rows above it triangles; of rows whose k-hat is unknown the title says how many.
 
     Args:
         bounds: ``compare_bounds`` of the rows.
+        target: what the bounds are of, ``"log p(x|c)"`` for example.
 
     Raises:
         ValueError: no row has a k-hat and a finite log p(x).
@@ -89,12 +111,12 @@ def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
     known = bounds.k_hat.isfinite() & bounds.log_px.isfinite()
     if not bool(known.any()):
         raise ValueError(f"no row of {len(known)} has a k-hat, which needs at least 25 draws and finite weights")
-    figure = new_figure(4.8, 3.4)
+    figure = new_figure(4.8, 3.8)
     axes = figure.subplots()
     size = min(max(6000 / len(known), 4.0), 20.0)
     for chosen, colour, marker, label in (
-        (known & bounds.reliable, BLUE, "o", "within the limit"),
-        (known & ~bounds.reliable, ORANGE, "^", "above it"),
+        (known & bounds.reliable, BLUE, "o", "k-hat within the limit"),
+        (known & ~bounds.reliable, ORANGE, "^", "k-hat above the limit"),
     ):
         if bool(chosen.any()):
             axes.scatter(
@@ -105,12 +127,14 @@ def k_hat_scatter(bounds: "BoundComparison") -> "Figure":
                 marker=marker,
                 alpha=0.7,
                 linewidths=0,
-                label=f"{label}: {int(chosen.sum()):,} rows",
+                label=f"{label}: {counted(int(chosen.sum()), 'row')}",
             )
     axes.axhline(bounds.k_hat_limit, color=GREY, linestyle="--", label=f"limit {bounds.k_hat_limit:.2f}")
     lost = int((~known).sum())
-    axes.set(xlabel="log p(x), nats per row", ylabel="k-hat", title=f"{lost:,} rows without k-hat" if lost else "")
-    axes.legend(framealpha=0.85, edgecolor="white", fontsize=8)
+    axes.set(xlabel=f"{target}, nats per row", ylabel="k-hat")
+    without = f"; {counted(lost, 'row')} without one left out" if lost else ""
+    axes.set_title(f"k-hat of {counted(len(known) - lost, 'row')}{without}", fontsize=10)
+    legend_below(figure, axes)
     return figure
 
 
@@ -135,7 +159,7 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
     """
     if not any(bool(bounds.sweep_bounds.mean(1).isfinite().any()) for bounds in runs.values()):
         raise ValueError("no finite bound to show")
-    figure = new_figure(4.8, 3.4 + 0.15 * max(len(runs) - 1, 0))
+    figure = new_figure(4.8, 3.4 + (0.2 * len(runs) if len(runs) > 1 else 0))
     axes = figure.subplots()
     for index, (name, bounds) in enumerate(runs.items()):
         errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / bounds.sweep_bounds.shape[1]
@@ -146,14 +170,31 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
             2 * errors.nan_to_num(nan=0.0, posinf=0.0).numpy(),
             color=_COLOURS[index % len(_COLOURS)],
             marker=_MARKERS[index % len(_MARKERS)],
+            linestyle=_LINES[index // len(_COLOURS) % len(_LINES)],
             markersize=5,
             capsize=3,
-            label=literal(name),
+            # Names of runs differ at their ends.
+            label=literal(name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}"),
         )
     axes.set(xscale="log", xlabel="draws K", ylabel="bound, nats per row")
     numbers = sorted({k for bounds in runs.values() for k in bounds.sweep})
-    axes.set_xticks(numbers, [f"{k:,}" for k in numbers])
+    axes.set_xticks(numbers, _apart(numbers))
     axes.set_xticks([], minor=True)
+    rows = sorted({bounds.sweep_bounds.shape[1] for bounds in runs.values()})
+    over = " to ".join(f"{count:,}" for count in dict.fromkeys((rows[0], rows[-1])))
+    axes.set_title(f"mean bound of {over} rows, bars of two standard errors", fontsize=10)
     if len(runs) > 1:
-        figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+        legend_below(figure, axes)
     return figure
+
+
+def _apart(numbers: list[int]) -> list[str]:
+    """Labels of ticks on a logarithmic axis: the ends, powers of ten, and others as far as there is room."""
+    least = 0.1 * math.log(numbers[-1] / numbers[0])
+    named: list[int] = []
+    for number in sorted(
+        numbers, key=lambda k: (k not in (numbers[0], numbers[-1]), not math.log10(k).is_integer(), k)
+    ):
+        if all(abs(math.log(number / other)) >= least for other in named):
+            named.append(number)
+    return [f"{number:,}" if number in named else "" for number in numbers]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure
-from pyrovae.plots.images import are_images, tile
+from pyrovae.plots.figures import literal, new_figure, short
+from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,15 +31,16 @@ def table_of_rows(
     each entry of the row, coloured from the lowest to the highest value that this entry has in the picture.
 
     Args:
-        cells: ``(lines, columns, *data_shape)``; NaN is left white.
+        cells: ``(lines, columns, *data_shape)``; NaN is left white, and blue in images, as the title says.
         title: of the whole.
         line_names: of the lines.
         column_names: of the columns.
         entry_names: of the entries of a row that is no image; without them they are numbered.
         column_label: what the columns are.
     """
-    line_names, column_names = list(map(literal, line_names)), list(map(literal, column_names))
-    entry_names = None if entry_names is None else list(map(literal, entry_names))
+    line_names = ["\n".join(short(part, 40, 1) for part in name.split("\n")) for name in line_names]
+    column_names = list(map(literal, column_names))
+    entry_names = None if entry_names is None else [short(name, 30, 1) for name in entry_names]
     if are_images(cells.flatten(0, 1)):
         return _images(cells, title, line_names, column_names, column_label)
     return _strips(cells.flatten(2), title, line_names, column_names, entry_names, column_label)
@@ -50,17 +51,17 @@ def _images(
 ) -> "Figure":
     lines, columns = cells.shape[:2]
     height, width = cells.shape[-2:]
-    low, high = (end.item() for end in cells[~cells.isnan()].aminmax())
+    low, high = scale_of(cells)
     size = min(0.75, 11 / columns)
-    beside = 0.085 * max(len(part) for name in line_names for part in name.split("\n"))
-    figure = new_figure(columns * size + beside + 0.3, lines * size * height / width + 0.8)
+    beside = 0.09 * max(len(part) for name in line_names for part in name.split("\n"))
+    figure = new_figure(columns * size + beside + 0.5, lines * size * height / width + 0.8)
     axes = figure.subplots()
-    axes.imshow(tile(cells.flatten(0, 1), lines, columns, low, high), cmap="gray", vmin=0, vmax=1, aspect="equal")
+    show(axes, tile(cells.flatten(0, 1), lines, columns, low, high))
     axes.set_yticks([line * (height + 1) + (height - 1) / 2 for line in range(lines)], line_names)
     axes.set_xticks([column * (width + 1) + (width - 1) / 2 for column in range(columns)], column_names)
     _without_frame(axes)
     axes.set_xlabel(column_label)
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(f"{title}{missing_said(cells)}", fontsize=10, loc="left")
     return figure
 
 
@@ -98,11 +99,15 @@ def _strips(
         _without_frame(axes)
     for axes in grid[lines:]:
         axes.set_axis_off()
+    if entry_names is None:
+        for axes in grid[(down - 1) * across : lines]:
+            axes.set_xlabel("entry")
     grid[0].set_ylabel(column_label)
     bar = figure.colorbar(picture, ax=list(grid), ticks=[0, 1], fraction=0.05, aspect=30)
     bar.ax.set_yticklabels(["lowest of\nthe column", "highest of\nthe column"], fontsize=8)
     bar.outline.set_visible(False)
-    figure.suptitle(title, fontsize=10)
+    missing = "; missing entries are white" if bool(cells.isnan().any()) else ""
+    figure.suptitle(f"{title}{missing}", fontsize=10)
     return figure
 
 

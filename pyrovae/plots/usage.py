@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREY, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREY, counted, legend_below, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,8 @@ _MOST_NAMES = 24
 def kl_per_dimension(latents: "LatentSummary") -> "Figure":
     """The mean KL of each latent dimension, the largest first, with two standard errors over rows.
 
-    Active dimensions are full bars, the others hatched; where activity is unknown all are grey.
+    Of more than 72 dimensions the bars are too thin for errors. Active dimensions are full bars, the others hatched;
+    where activity is unknown all are grey.
 
     Args:
         latents: ``latent_summary`` of some rows.
@@ -49,7 +50,10 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
         active += [None] * site.kl_per_dim.shape[1] if site.active is None else site.active.tolist()
     mean, error = torch.cat(means), torch.cat(errors)
     order = mean.argsort(descending=True, stable=True).tolist()
-    figure = new_figure(4.8, 3.4)
+    figure = new_figure(4.8, 3.8)
+    with_errors = len(order) <= 3 * _MOST_NAMES
+    # Counted from 1, as the first of them is.
+    ranks = range(1, len(order) + 1)
     axes = figure.subplots()
     kinds = {True: ("active", BLUE, ""), False: ("not active", "white", "////"), None: ("activity unknown", GREY, "")}
     for kind, (label, colour, hatch) in kinds.items():
@@ -57,10 +61,10 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
         if places:
             dims = [order[place] for place in places]
             axes.bar(
-                places,
+                [place + 1 for place in places],
                 mean[dims].numpy(),
-                yerr=2 * error[dims].numpy() if len(order) <= 3 * _MOST_NAMES else None,
-                width=0.8,
+                yerr=2 * error[dims].numpy() if with_errors else None,
+                width=0.8 if with_errors else 1.0,
                 color=colour,
                 edgecolor=GREY if hatch else colour,
                 hatch=hatch,
@@ -70,10 +74,15 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
                 label=f"{label}: {len(places)} of {len(order)}",
             )
     if len(order) <= _MOST_NAMES:
-        axes.set_xticks(range(len(order)), [literal(names[dim]) for dim in order], rotation=90 if len(order) > 8 else 0)
+        axes.set_xticks(ranks, [literal(names[dim]) for dim in order], rotation=90 if len(order) > 8 else 0)
         axes.set_xlabel("latent dimension")
     else:
-        axes.set_xlabel("latent dimensions, the largest KL first")
+        axes.set_xlabel("latent dimensions in the order of their KL")
+    # A bar alone is not as wide as the picture.
+    middle, half = (len(order) + 1) / 2, max(len(order), 4) / 2 + 0.1
+    axes.set_xlim(middle - half, middle + half)
     axes.set_ylabel("KL, nats per row")
-    axes.legend(frameon=False, fontsize=8)
+    rows = counted(max(len(site.kl_per_dim) for site in latents.sites.values() if site.kl_per_dim is not None), "row")
+    axes.set_title(f"mean KL of {rows}{', bars of two standard errors' if with_errors else ''}", fontsize=10)
+    legend_below(figure, axes)
     return figure

@@ -7,6 +7,9 @@ from pyrovae.report.page import Answer, Block, Table
 from pyrovae.runs import Run, build_objective, in_options
 from pyrovae.training import FitResult, LossResult
 
+INTERRUPTED = "interrupted"
+"""The status of a run that was stopped and can go on."""
+
 TRAINED, GOOD, BELIEVED = "Did it train?", "How good is it?", "Can I believe the number?"
 # Of the rows: up to here the mean stands but for some of them, from there on it is not to be quoted.
 _FEW, _MOST = 0.1, 0.5
@@ -15,7 +18,9 @@ _FEW, _MOST = 0.1, 0.5
 def did_it_train(run: Run, result: FitResult, status: str) -> Answer:
     """What became of a fit of a pair."""
     epochs, best = len(result.history), result.best_epoch
-    if status != "complete":
+    if status == INTERRUPTED and not _fitted(run, result):
+        return _cut_short(run, result)
+    if status not in ("complete", INTERRUPTED):
         kept = (
             f"{epochs} epochs were finished, weights of epoch {best} are kept." if epochs else "No epoch was finished."
         )
@@ -32,6 +37,20 @@ def did_it_train(run: Run, result: FitResult, status: str) -> Answer:
     if _still_improving(run, result):
         return Answer(TRAINED, "Yes, still improving", f"{text} More --epochs would help.", "care")
     return Answer(TRAINED, "Yes", text, "good")
+
+
+def _fitted(run: Run, result: FitResult | LossResult) -> bool:
+    """Whether the epochs of a run that was interrupted are all done."""
+    return bool(result.stopped_early or len(result.history) == run.config["epochs"])
+
+
+def _cut_short(run: Run, result: FitResult | LossResult | None) -> Answer:
+    epochs = 0 if result is None else len(result.history)
+    kept = (
+        f" What is drawn of it has the weights of epoch {result.best_epoch}." if result is not None and epochs else ""
+    )
+    done = f"It was interrupted after {epochs:,} of {run.config['epochs']:,} epochs, and can go on."
+    return Answer(TRAINED, "Not to its end", f"{done}{kept}", "care")
 
 
 def _still_improving(run: Run, result: FitResult) -> bool:
@@ -59,7 +78,7 @@ def how_good(run: Run, bounds: BoundComparison | None) -> Answer:
 def can_it_be_believed(run: Run, bounds: BoundComparison | None) -> Answer:
     """The verdict, in a word and as the table has it."""
     if bounds is None:
-        return Answer(BELIEVED, "There is none", "The fit broke off before the test rows were scored.", "plain")
+        return Answer(BELIEVED, "There is none", "The run ended before the test rows were scored.", "plain")
     rows, bad = len(bounds.k_hat), len(bounds.unreliable_rows)
     verdict = run.system.in_words(bounds.verdict())
     if not math.isfinite(bounds.means()["log_px"][0]):
@@ -104,7 +123,7 @@ def answers_of_autoencoder(
     if result is None or errors is None:
         broken = Answer(TRAINED, "No, it broke off", f"{status}.", "bad")
         return [
-            broken,
+            _cut_short(run, None) if status == INTERRUPTED else broken,
             Answer(GOOD, "Not known", "The test rows were not reconstructed."),
             Answer(BELIEVED, "There is none", no_density),
         ]
@@ -114,7 +133,9 @@ def answers_of_autoencoder(
         f"{epochs} epochs, weights of epoch {best} kept; {term.replace('_', ' ')} from {history[0][term]:.3g} to "
         f"{history[best - 1][term]:.3g}."
     )
-    if best < 2:
+    if status == INTERRUPTED and not _fitted(run, result):
+        trained = _cut_short(run, result)
+    elif best < 2:
         trained = Answer(TRAINED, "Hardly", f"No epoch was better than the first. {text}", "care")
     elif best == run.config["epochs"]:
         trained = Answer(TRAINED, "Yes, still improving", f"{text} More --epochs would help.", "care")

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
-from pyrovae.report.files import clear_folder, data_columns, versions
+from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.of_run import report_of_autoencoder
 from pyrovae.runs import ModelRows, Run, describe_parts, save, write_table
 from pyrovae.training import LossResult
@@ -46,17 +46,20 @@ def write_autoencoder(
         report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
         return
     columns, about = data_columns(rows), plots.picture_metadata(rows.provenance())
-    write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
+    curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
+    write_curves(folder, rows, result.history, curves)
     per_row = {"loss": errors.loss, "corrupted": errors.corrupted, "restored": errors.restored}
     per_row["label"] = rows.data.test_labels
     frame = pd.DataFrame({name: values.numpy() for name, values in per_row.items() if values is not None})
     write_table(frame.rename_axis("row").assign(**columns), folder / "losses.csv")
     curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
-    curves.savefig(folder / "learning_curves.png", metadata=about)
+    curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
     x = rows.test[: len(errors.reconstructed)]
-    plots.reconstructions(x, errors.reconstructed).savefig(folder / "reconstructions.png", metadata=about)
+    plots.reconstructions(x, errors.reconstructed).savefig(
+        folder / "reconstructions.png", dpi=plots.FILE_DPI, metadata=about
+    )
     if errors.example is not None:
-        plots.denoising(x, *errors.example).savefig(folder / "denoising.png", metadata=about)
+        plots.denoising(x, *errors.example).savefig(folder / "denoising.png", dpi=plots.FILE_DPI, metadata=about)
     report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
 
 

@@ -1,14 +1,19 @@
 """What the files of all runs have in common."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import torch
 
+from pyrovae import plots
 from pyrovae.pictures import PICTURE_FILES
-from pyrovae.runs import ModelRows
+from pyrovae.runs import ModelRows, write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURE_ROWS = 24
 REPORT_FILE = "report.html"
@@ -30,6 +35,22 @@ def clear_folder(folder: Path) -> None:
     scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
     for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
+
+
+def write_curves(folder: Path, rows: ModelRows, history: Sequence[Mapping[str, float]], curves: "Figure") -> None:
+    """``metrics.csv`` and ``learning_curves.png``.
+
+    Args:
+        folder: of the run.
+        rows: what was fitted.
+        history: the terms of each epoch.
+        curves: their picture.
+    """
+    import pandas as pd
+
+    write_table(pd.DataFrame(history).assign(**data_columns(rows)), folder / "metrics.csv", index=False)
+    about = plots.picture_metadata(rows.provenance())
+    curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
 
 
 def data_columns(rows: ModelRows) -> dict[str, Any]:

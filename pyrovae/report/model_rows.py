@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyrovae.evaluation import sample_rows
 from pyrovae.models import ConditionalVAE
+from pyrovae.plots.images import are_images
 from pyrovae.programs import (
     Program,
     evaluation_mode,
@@ -19,6 +20,7 @@ from pyrovae.programs import (
 )
 from pyrovae.runs import ModelRows, Run
 
+_IMAGES, _OTHER_ROWS = 24, 1000
 # New images of each class, as many as stand on a line of other pictures.
 _EACH_CLASS = 12
 
@@ -36,6 +38,15 @@ class Reconstructed:
     x: Tensor
     means: Tensor
     draws: Tensor
+
+
+def rows_to_draw(rows: ModelRows) -> Tensor:
+    """The first test rows: as many images as are looked at, or as many other rows as make a histogram.
+
+    Args:
+        rows: what a run was fitted to.
+    """
+    return rows.data.test[: _IMAGES if are_images(rows.data.test[:1]) else _OTHER_ROWS]
 
 
 def pair_of_x(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -> tuple[Program, Program]:

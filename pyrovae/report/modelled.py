@@ -10,8 +10,7 @@ from pyrovae.models import ConditionalVAE
 from pyrovae.pictures import LatentOverview
 from pyrovae.plots.images import are_images
 from pyrovae.report.drawn import attempt, picture
-from pyrovae.report.files import PICTURE_ROWS
-from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct
+from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
 from pyrovae.report.page import Block, Missing, Section
 from pyrovae.runs import ModelRows, Run
 
@@ -30,7 +29,7 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
     """Test rows, the mean of p(x|z) and a draw from it."""
 
     def draw() -> list[Block]:
-        chosen = torch.arange(min(len(rows.data.test), PICTURE_ROWS))
+        chosen = torch.arange(len(rows_to_draw(rows)))
         found = reconstruct(run, rows, chosen, device)
         if are_images(found.x):
             some = slice(_ACROSS)
@@ -41,7 +40,8 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
             }
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
             return [picture(figure, "test rows, their reconstructions, and draws from the likelihood")]
-        figure = plots.reconstructions(found.x, found.means, found.draws)
+        names = rows.data.column_names
+        figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names)
         return [picture(figure, "values of test rows against those reconstructed", _no_images(found.x))]
 
     return Section(RECONSTRUCTIONS, attempt("reconstructions", draw))
@@ -51,7 +51,7 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
     """New rows, as means of p(x|z) and as draws from it; of a conditional VAE new images of each class."""
 
     def draw() -> list[Block]:
-        x = rows.data.test[:PICTURE_ROWS]
+        x = rows_to_draw(rows)
         module = run.module
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and are_images(x):
             lines = {name: new[:_ACROSS] for name, new in of_each_class(module, run, x.to(device)).items()}
@@ -65,7 +65,8 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
             blocks = {"mean of p(x|z), z from the prior": means[:count], "draw from p(x|z)": draws[:count]}
             figure = plots.image_blocks(blocks, shared=torch.cat([x, means]))
             return [picture(figure, "new rows: means of the likelihood, and draws from it")]
-        return [picture(plots.samples(x, means, draws), "histograms of new rows and of data, by entry", _no_images(x))]
+        figure = plots.samples(x, means, draws, entry_names=rows.data.column_names)
+        return [picture(figure, "histograms of new rows and of data, by entry", _no_images(x))]
 
     return Section(SAMPLES, attempt("new rows", draw))
 
@@ -87,9 +88,10 @@ def autoencoder_rows(rows: ModelRows, errors: ReconstructionErrors, why_no_sampl
                 blocks |= dict(zip(("data, corrupted", "reconstruction of these"), errors.example, strict=True))
             some = {name: images[:_ACROSS] for name, images in blocks.items()}
             return [picture(plots.image_blocks(some, shared=x), "test rows and their reconstructions")]
-        figures = [plots.reconstructions(x, errors.reconstructed)]
+        names = rows.data.column_names
+        figures = [plots.reconstructions(x, errors.reconstructed, entry_names=names)]
         if errors.example is not None:
-            figures.append(plots.denoising(x, *errors.example))
+            figures.append(plots.denoising(x, *errors.example, entry_names=names))
         return [picture(figure, "values of test rows against those reconstructed") for figure in figures]
 
     return [

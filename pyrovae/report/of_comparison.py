@@ -18,6 +18,7 @@ from pyrovae.runs import RunComparison, read_summary, scored_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 # Of a path, what stands in a picture.
 _LONG = 32
@@ -178,9 +179,15 @@ def _bounds(tables: "dict[str, pd.DataFrame]") -> Section:
 
 def _gaps(tables: "dict[str, pd.DataFrame]") -> Section:
     """The gap of each run, with its two halves where its table has them."""
+    figures = dict[str, "Figure"]()
     blocks: list[Block] = []
     for run, table in tables.items():
-        blocks += attempt(f"gap histogram of {run}", partial(_gap, run, table))
+        blocks += attempt(f"gap histogram of {run}", partial(_gap, run, table, figures))
+    # Side by side in one scale.
+    ends = [figure.axes[0].get_xlim() for figure in figures.values()]
+    for run, figure in figures.items():
+        figure.axes[0].set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
+        blocks.append(picture(figure, f"histogram of the gap of {run}", run))
     without = [run for run, table in tables.items() if not all(half in table for half in _HALVES)]
     if without:
         why = "the tables of these runs were scored without --gap. To have them:"
@@ -189,10 +196,10 @@ def _gaps(tables: "dict[str, pd.DataFrame]") -> Section:
     return Section("The gap", blocks)
 
 
-def _gap(run: str, table: "pd.DataFrame") -> list[Block]:
+def _gap(run: str, table: "pd.DataFrame", figures: "dict[str, Figure]") -> list[Block]:
     halves = [_column(table, half) for half in _HALVES] if all(half in table for half in _HALVES) else []
-    figure = plots.gap_histogram(_column(table, "log_px") - _column(table, "elbo"), *halves)
-    return [picture(figure, f"histogram of the gap of {run}", run)]
+    figures[run] = plots.gap_histogram(_column(table, "log_px") - _column(table, "elbo"), *halves)
+    return []
 
 
 def _comparison(table: "pd.DataFrame") -> BoundComparison:

@@ -10,6 +10,7 @@ from pyrovae.checkpoints import write_whole
 from pyrovae.evaluation import BoundComparison, ReconstructionErrors
 from pyrovae.pictures import LatentOverview
 from pyrovae.report.answers import (
+    INTERRUPTED,
     answers_of_autoencoder,
     can_it_be_believed,
     did_it_train,
@@ -33,6 +34,7 @@ from pyrovae.runs import ModelRows, Run
 from pyrovae.training import FitResult, LossResult
 
 _BROKE_OFF = "the fit broke off"
+_CUT_SHORT = "the run was interrupted before its test rows were scored"
 
 
 def report_of_pair(
@@ -55,14 +57,18 @@ def report_of_pair(
         return
     start = time.perf_counter()
     answers = [did_it_train(run, result, status), how_good(run, bounds), can_it_be_believed(run, bounds)]
-    sections = [learning_curves(result), gap_section(folder, run, bounds, _BROKE_OFF)]
-    sections.append(belief_section(run, rows, bounds, device, _BROKE_OFF))
-    if bounds is None:
+    why_not = _CUT_SHORT if status == INTERRUPTED else _BROKE_OFF
+    sections = [learning_curves(result), gap_section(folder, run, bounds, why_not)]
+    sections.append(belief_section(run, rows, bounds, device, why_not))
+    if bounds is None and status != INTERRUPTED:
         sections += missing_sections(_BROKE_OFF)
+    elif not result.history:
+        sections += missing_sections("no epoch was finished")
     else:
         sections += [reconstructions(run, rows, device), samples(run, rows, device)]
         sections += latent_sections(LatentOverview(run, rows, device, run.config["seed"]))
-    _write(folder, run, rows, answers, means_of(run, result, bounds), sections, seconds, device, start)
+    first = means_of(run, result, bounds)
+    _write(folder, run, rows, answers, first, sections, status, seconds, device, start)
 
 
 def report_of_autoencoder(
@@ -86,16 +92,17 @@ def report_of_autoencoder(
     start = time.perf_counter()
     no_density = f"{run.system.no_density}"
     device = torch.device("cpu") if run.autoencoder is None else next(run.autoencoder.parameters()).device
-    sections = [loss_curves(pretraining, result, None if errors is None else errors.unit)]
+    why_not = "no epoch was finished" if status == INTERRUPTED else _BROKE_OFF
+    sections = [loss_curves(pretraining, result, None if errors is None else errors.unit, why_not)]
     what = "gap, k-hat and the bound against K"
     sections.append(Section("The gap and which rows to believe", [Missing(what, no_density)]))
     if errors is None:
-        sections += missing_sections(_BROKE_OFF)
+        sections += missing_sections(why_not)
     else:
         sections += autoencoder_rows(rows, errors, no_density)
         sections += latent_sections(LatentOverview(run, rows, device, run.config["seed"]))
     answers = answers_of_autoencoder(run, result, errors, status)
-    _write(folder, run, rows, answers, errors_of(errors), sections, seconds, device, start)
+    _write(folder, run, rows, answers, errors_of(errors), sections, status, seconds, device, start)
 
 
 def _write(
@@ -105,6 +112,7 @@ def _write(
     answers: list[Answer],
     first: list[Block],
     sections: list[Section],
+    status: str,
     seconds: Mapping[str, float],
     device: torch.device,
     start: float,
@@ -118,6 +126,6 @@ def _write(
         about=about,
         answers=answers,
         first=first,
-        sections=[what_was_run(folder, run, rows, spent, str(device)), *sections],
+        sections=[what_was_run(folder, run, rows, spent, str(device), status), *sections],
     )
     write_whole(folder / REPORT_FILE, page.render().encode())

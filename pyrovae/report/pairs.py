@@ -8,8 +8,8 @@ import torch
 from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.models import ConditionalVAE
-from pyrovae.report.files import PICTURE_ROWS, clear_folder, data_columns, versions
-from pyrovae.report.model_rows import of_each_class, pair_of_x
+from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
+from pyrovae.report.model_rows import of_each_class, pair_of_x, rows_to_draw
 from pyrovae.report.of_run import report_of_pair
 from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary, write_table
 from pyrovae.training import FitResult
@@ -43,16 +43,12 @@ def write_run(
         seconds: time spent, by what it was spent on.
         device: where the weights are.
     """
-    import pandas as pd
-
     clear_folder(folder)
     # The weights first: whatever fails after them, they are there.
     save(run, folder, _summary(run, rows, result, bounds, status, seconds, "not drawn yet"))
     columns, labels = data_columns(rows), rows.data.test_labels
     about = plots.picture_metadata(rows.provenance())
-    write_table(pd.DataFrame(result.history).assign(**columns), folder / "metrics.csv", index=False)
-    curves = plots.learning_curves(result.history, result.best_epoch)
-    curves.savefig(folder / "learning_curves.png", metadata=about)
+    write_curves(folder, rows, result.history, plots.learning_curves(result.history, result.best_epoch))
     if bounds is not None:
         frame = bounds.to_frame().assign(num_samples=bounds.num_samples)
         if labels is not None:
@@ -65,7 +61,7 @@ def write_run(
 
 def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, about: dict[str, str]) -> str:
     """Draw what the model says the data look like; the outcome in a phrase."""
-    x = rows.data.test[:PICTURE_ROWS]
+    x, names = rows_to_draw(rows), rows.data.column_names
     # The programs of x alone, so that pictures are of x.
     pair, module = pair_of_x(run, rows, torch.arange(len(x)), device), run.module
     try:
@@ -75,12 +71,12 @@ def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, abo
             samples = plots.image_lines("mean of p(x|z, c), z from the prior", lines)
         else:
             new_means, draws = sample_rows(*pair, x.to(device))
-            samples = plots.samples(x, new_means.cpu(), draws.cpu())
-        reconstructions = plots.reconstructions(x, means)
+            samples = plots.samples(x, new_means.cpu(), draws.cpu(), entry_names=names)
+        reconstructions = plots.reconstructions(x, means, entry_names=names)
     except Exception as error:  # a user's own part may raise anything, and the run is not to be lost by a picture
         return f"not drawn: {error}"
-    reconstructions.savefig(folder / "reconstructions.png", metadata=about)
-    samples.savefig(folder / "samples.png", metadata=about)
+    reconstructions.savefig(folder / "reconstructions.png", dpi=plots.FILE_DPI, metadata=about)
+    samples.savefig(folder / "samples.png", dpi=plots.FILE_DPI, metadata=about)
     return "drawn"
 
 

@@ -81,16 +81,17 @@ def belief_section(
     """
     if bounds is None:
         return Section(BELIEF, [Missing("k-hat of the rows, and the worst of them", why_not)])
-    alt = "k-hat of each test row against its log p(x), with the limit above which it is not to be believed"
-    blocks = attempt("k-hat scatter", lambda: [picture(plots.k_hat_scatter(bounds), alt)])
+    target = run.system.target
+    alt = f"k-hat of each test row against its {target}, with the limit above which it is not to be believed"
+    blocks = attempt("k-hat scatter", lambda: [picture(plots.k_hat_scatter(bounds, target=target), alt)])
     worst = _worst_rows(bounds)
-    blocks.append(_table_of(bounds, worst, rows.data.test_labels))
+    blocks.append(_table_of(bounds, worst, rows.data.test_labels, target))
     blocks += attempt("pictures of these rows", lambda: _look_of(run, rows, worst, device))
     return Section(
         BELIEF,
         [
             "k-hat is the tail index of a row's importance weights. Above its limit a few draws decide the estimate: "
-            "log p(x) of the row is then likely too low, and its error too small.",
+            f"{target} of the row is then likely too low, and its error too small.",
             *blocks,
         ],
     )
@@ -101,14 +102,14 @@ def _worst_rows(bounds: BoundComparison) -> Tensor:
     return bounds.k_hat.nan_to_num(nan=torch.inf).argsort(descending=True, stable=True)[:_WORST]
 
 
-def _table_of(bounds: BoundComparison, chosen: Tensor, labels: Tensor | None) -> Table:
+def _table_of(bounds: BoundComparison, chosen: Tensor, labels: Tensor | None, target: str) -> Table:
     columns: dict[str, Sequence[str]] = {"row": [str(row) for row in chosen.tolist()]}
     if labels is not None:
         columns["class"] = [str(label) for label in labels[chosen].tolist()]
     columns |= {
         "k-hat": [f"{value:.2f}" for value in bounds.k_hat[chosen].tolist()],
         "effective draws": [f"{value:,.0f}" for value in bounds.ess[chosen].tolist()],
-        "log p(x)": [f"{value:.2f}" for value in bounds.log_px[chosen].tolist()],
+        target: [f"{value:.2f}" for value in bounds.log_px[chosen].tolist()],
         "ELBO": [f"{value:.2f}" for value in bounds.elbo[chosen].tolist()],
         "gap": [f"{value:.2f}" for value in bounds.gap[chosen].tolist()],
     }

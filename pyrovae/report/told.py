@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyrovae.report.answers import INTERRUPTED
 from pyrovae.report.files import versions
 from pyrovae.report.page import Block, Command, Folded, Section, Table
 from pyrovae.runs import (
@@ -22,7 +23,9 @@ from pyrovae.version import __version__
 _NAMES = 12
 
 
-def what_was_run(folder: Path, run: Run, rows: ModelRows, seconds: Mapping[str, float], device: str) -> Section:
+def what_was_run(
+    folder: Path, run: Run, rows: ModelRows, seconds: Mapping[str, float], device: str, status: str
+) -> Section:
     """The model, the data, all options, versions and seconds.
 
     Args:
@@ -31,6 +34,7 @@ def what_was_run(folder: Path, run: Run, rows: ModelRows, seconds: Mapping[str, 
         rows: what it was fitted to.
         seconds: time spent, by what it was spent on.
         device: where it was fitted.
+        status: how it ended.
     """
     parts = describe_parts(run.config)
     if run.system.default_objective is not None:
@@ -46,10 +50,18 @@ def what_was_run(folder: Path, run: Run, rows: ModelRows, seconds: Mapping[str, 
         Table(["Time", ""], spent, numbers=False),
         Folded("All options", Table(["option", "value"], options, numbers=False)),
         Folded("Versions and device", Table(["", ""], [[name, text] for name, text in made_with.items()], False)),
-        "The same run again:",
-        Command(f"python -m pyrovae.fit --config {shlex.quote(str(folder / CONFIG_FILE))} --output-dir ANOTHER_FOLDER"),
+        *(_going_on(folder) if status == INTERRUPTED else _again(folder)),
     ]
     return Section("What was run", blocks)
+
+
+def _going_on(folder: Path) -> list[Block]:
+    return ["To go on with it:", Command(f"python -m pyrovae.fit --resume {shlex.quote(str(folder))}")]
+
+
+def _again(folder: Path) -> list[Block]:
+    config = shlex.quote(str(folder / CONFIG_FILE))
+    return ["The same run again:", Command(f"python -m pyrovae.fit --config {config} --output-dir ANOTHER_FOLDER")]
 
 
 def _said(value: Any) -> str:

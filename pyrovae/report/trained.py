@@ -26,10 +26,10 @@ def _curve(result: FitResult, term: str, title: str) -> list[Block]:
     return [picture(figure, f"{title} by epoch, for training and validation rows")]
 
 
-def loss_curves(pretraining: list[LossResult], result: LossResult | None, unit: str | None) -> Section:
-    """The loss of every epoch, and where each layer that was fitted first ended."""
+def loss_curves(pretraining: list[LossResult], result: LossResult | None, unit: str | None, why_not: str) -> Section:
+    """The loss of every epoch, and where each layer that was fitted first ended; or why there is none."""
     if result is None or unit is None:
-        return Section(TITLE, [Missing("learning curves", "the fit broke off, and its epochs are lost")])
+        return Section(TITLE, [Missing("learning curves", why_not)])
     figure = plots.loss_curves(result.history, result.best_epoch, unit)
     blocks: list[Block] = [picture(figure, "reconstruction loss by epoch, for training and validation rows")]
     if pretraining:

@@ -76,6 +76,8 @@ def test_one_dimension_is_a_histogram_and_rows_without_labels_are_alike():
 
 
 def test_many_classes_have_a_scale_of_colours_and_some_of_their_names():
+    codes, labels = clusters(2, rows=300, classes=25)
+    assert sorted(int(text.get_text()) for text in plots.latent_space(codes, labels).axes[0].texts) == list(range(25))
     codes, labels = clusters(2, rows=300, classes=100)
     figure = plots.latent_space(codes, labels)
     assert len(np.unique(figure.axes[0].collections[0].get_facecolors(), axis=0)) == 100
@@ -126,6 +128,16 @@ def test_histograms_count_the_rows_of_each_class(labelled):
         assert (steps[0].baseline == 0).all()
         for below, above in pairwise(steps):
             np.testing.assert_array_equal(above.baseline, below.values)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 200])
+def test_one_row_is_drawn(dims):
+    codes = torch.rand(1, dims)
+    figure = plots.latent_histograms(codes, torch.tensor([3]))
+    assert all(sum(counts(patch).sum() for patch in axes.patches) == 1 for axes in figure.axes)
+    assert figure.get_suptitle().startswith("codes of 1 row")
+    if dims == 2:
+        np.testing.assert_allclose(shown(plots.latent_space(codes)), codes.numpy(), rtol=1e-6)
 
 
 def test_of_many_dimensions_those_are_shown_that_vary_most():

@@ -1,6 +1,7 @@
 """Pictures of scores show the numbers that they are given."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,28 +20,49 @@ def bounds_of(scale, rows=30, draws=400):
     return BoundComparison(**estimates(log_weights, sweep), sweep=sweep, num_samples=draws)
 
 
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_every_row_is_counted_in_the_histogram_of_the_gap():
     gap = torch.tensor([0.0, 0.5, 0.5, 1.0, torch.nan, torch.inf])
     figure = plots.gap_histogram(gap)
-    (outline,) = figure.axes[0].patches
-    # An outline goes up and down again around each bin: its area is the number of rows times the width of a bin.
-    x, y = outline.get_xy().T
-    area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
-    assert area == pytest.approx(4 * 1.0 / 5)
-    assert figure.axes[0].get_title() == "2 rows without a number left out"
-    assert figure.axes[0].lines[0].get_xdata()[0] == 0.5
+    (axes,) = figure.axes
+    counts, edges, _ = axes.patches[0].get_data()
+    np.testing.assert_array_equal(counts, np.histogram([0.0, 0.5, 0.5, 1.0], np.linspace(0, 1, 6))[0])
+    np.testing.assert_allclose(edges, np.linspace(0, 1, 6))
+    assert axes.get_title() == "gap of 4 rows\n2 rows without a number left out"
+    assert axes.lines[0].get_xdata()[0] == 0.5
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("gap, nats per row", "rows")
+
+
+def test_a_row_far_from_all_others_does_not_flatten_the_gaps():
+    gap = torch.cat([torch.linspace(0.5, 1.5, 99), torch.tensor([900.0])])
+    figure = plots.gap_histogram(gap)
+    (axes,) = figure.axes
+    counts, edges, _ = axes.patches[0].get_data()
+    assert counts.sum() == 99
+    assert edges[-1] == pytest.approx(1.5)
+    assert axes.get_xlim()[1] < 2
+    assert axes.get_title() == "gap of 100 rows\n1 row far outside not shown"
+    # Of all rows, as in the tables.
+    assert legend(figure) == ["gap, mean 9.99 nats", "mean of the gap"]
+    assert gap.mean().item() == pytest.approx(9.99)
 
 
 def test_the_halves_of_the_gap_are_shown_where_they_are_known():
     bounds = bounds_of(1.0)
     figure = plots.gap_histogram(bounds.gap, 0.25 * bounds.gap, 0.75 * bounds.gap)
-    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     mean = bounds.gap.mean().item()
-    assert names == [
-        f"gap, mean {mean:.3g}",
-        f"approximation gap, mean {mean / 4:.3g}",
-        f"amortisation gap, mean {3 * mean / 4:.3g}",
+    assert legend(figure) == [
+        f"gap, mean {mean:.3g} nats",
+        f"approximation gap, mean {mean / 4:.3g} nats",
+        f"amortisation gap, mean {3 * mean / 4:.3g} nats",
+        "mean of the gap",
     ]
+    for patch, part in zip(figure.axes[0].patches, (1.0, 0.25, 0.75), strict=True):
+        counts, edges, _ = patch.get_data()
+        np.testing.assert_array_equal(counts, np.histogram(part * bounds.gap.numpy(), edges)[0])
 
 
 @pytest.mark.parametrize("gap", [[0.3], [0.0, 0.0]])
@@ -62,7 +84,10 @@ def test_rows_above_the_limit_of_k_hat_are_set_apart():
     known = ~bounds.k_hat.isnan()
     assert sorted([*within[:, 0], *above[:, 0]]) == pytest.approx(sorted(bounds.log_px[known].tolist()))
     assert axes.lines[0].get_ydata()[0] == bounds.k_hat_limit
-    assert axes.get_title() == "1 rows without k-hat"
+    assert axes.get_title() == "k-hat of 29 rows; 1 row without one left out"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("log p(x), nats per row", "k-hat")
+    conditional = plots.k_hat_scatter(bounds, target="log p(x|c)").axes[0]
+    assert conditional.get_xlabel() == "log p(x|c), nats per row"
 
 
 def test_the_bound_is_drawn_with_two_errors_of_its_mean():
@@ -74,7 +99,30 @@ def test_the_bound_is_drawn_with_two_errors_of_its_mean():
     lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
     errors = (bounds.sweep_standard_errors.numpy() ** 2).sum(1) ** 0.5 / 30
     assert lengths == pytest.approx(4 * errors)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [r"a \$x\$", "b"]
+    assert legend(figure) == [r"a \$x\$", "b"]
+    (axes,) = figure.axes
+    assert axes.get_title() == "mean bound of 30 rows, bars of two standard errors"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("draws K", "bound, nats per row")
+
+
+def test_ten_runs_are_told_apart():
+    figure = plots.bound_by_draws({f"run {number}": bounds_of(1 + number / 10) for number in range(10)})
+    lines = [container[0] for container in figure.axes[0].containers]
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 10
+
+
+def test_labels_of_many_numbers_of_draws_do_not_overlap():
+    sweep = (1, 2, 5, 10, 20, 50, 100, 200, 400)
+    log_weights = torch.randn(400, 30, dtype=torch.float64)
+    bounds = BoundComparison(**estimates(log_weights, sweep), sweep=sweep, num_samples=400)
+    figure = plots.bound_by_draws({"a": bounds})
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 4
+    assert not any(left.overlaps(right) for left, right in pairwise(boxes))
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(labels) == len(sweep)
+    assert all(label in ("", str(k)) for label, k in zip(labels, sweep, strict=True))
 
 
 def test_numbers_that_are_not_there_are_refused():
@@ -100,15 +148,22 @@ def test_the_kl_of_each_dimension_is_a_bar_and_the_largest_is_first(dims):
         posteriors.DiagonalNormal(networks.MLP(5, 2 * dims)),
     )
     latents = latent_summary(vae.model, vae.guide, torch.randn(30, 5), aggregate=False)
-    axes = plots.kl_per_dimension(latents).axes[0]
+    figure = plots.kl_per_dimension(latents)
+    (axes,) = figure.axes
     heights = [bar.get_height() for bar in sorted(axes.patches, key=lambda bar: bar.get_x())]
     site = latents.sites["z"]
     assert heights == pytest.approx(sorted(site.kl_per_dim.mean(0).tolist(), reverse=True))
     counted = int(site.active.sum())
-    said = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert (f"active: {counted} of {dims}" in said) == (counted > 0)
+    assert (f"active: {counted} of {dims}" in legend(figure)) == (counted > 0)
+    assert axes.get_ylabel() == "KL, nats per row"
+    assert axes.get_title().startswith("mean KL of 30 rows")
     names = [label.get_text() for label in axes.get_xticklabels()]
     if dims == 3:
+        lines = [lines for drawn in axes.containers if hasattr(drawn, "lines") for lines in drawn.lines[2]]
+        segments = sorted((segment for bars in lines for segment in bars.get_segments()), key=lambda ends: ends[0, 0])
+        lengths = [segment[1, 1] - segment[0, 1] for segment in segments]
+        errors = np.std(site.kl_per_dim.numpy(), axis=0, ddof=1) / 30**0.5
+        assert lengths == pytest.approx(4 * errors[site.kl_per_dim.mean(0).argsort(descending=True)])
         assert names == [f"z[{dim}]" for dim in site.kl_per_dim.mean(0).argsort(descending=True).tolist()]
 
 

@@ -1,11 +1,18 @@
 """``report.html`` of every kind of run: what it shows, and what it says that it cannot show."""
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pages import read_page
+from processes import take_interrupts
 
 from pyrovae.compare import main as compare
 from pyrovae.evaluate import main as evaluate
@@ -45,6 +52,9 @@ def make(data_shape, latent_dim):
 
     return model, guide
 """
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ KINDS = {
     ),
     "conditional": (
         ["--data", "two_classes.npz", *NORMAL, "--system", "conditional-vae"],
-        ["log p(x|c)", "the run is of a conditional VAE"],
+        ["log p(x|c)", "log p(x|c) of the row is then likely too low", "the run is of a conditional VAE"],
     ),
     "two layers, too few draws": (
         ["--data", "two.npy", *NORMAL, "--system", "two-layer-vae", "--num-samples", "10"],
@@ -146,6 +156,83 @@ def test_a_fit_that_broke_off_leaves_a_report_that_says_so(in_tmp, system):
     assert "pictures of the model \u2013 the fit broke off" in text
     assert not page.images
     assert (in_tmp / "out" / "weights.pt").exists()
+
+
+def interrupted(folder, *arguments, epochs):
+    """A fit in a process of its own that gets SIGINT after so many epochs, or within the first for 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyrovae.fit", *arguments, "--output-dir", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=take_interrupts,
+        env={"PYTHONPATH": f"{ROOT}:.", "PATH": "/usr/bin:/bin", "HOME": str(folder.parent), "OMP_NUM_THREADS": "1"},
+    )
+    # The bar has the terms of the last epoch behind the speed of the steps.
+    said, under_way = "", r"train.{1,9}\d" if epochs else r"\dstep/s"
+    while not re.search(under_way, said):
+        piece = process.stderr.read(1)
+        assert piece, said
+        said += piece
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert f"error: interrupted; to go on: python -m pyrovae.fit --resume {folder}" in error
+    page = read_page(folder / "report.html")
+    return page, " ".join(page.text.split())
+
+
+ENDLESS = [*NETWORKS, "--epochs", "100000", "--step", "plain"]
+
+
+def test_an_interrupted_run_has_a_report_of_what_it_reached(in_tmp):
+    folder = in_tmp / "out"
+    given = ["--data", "two.npy", *ENDLESS, "--batch-size", "16", "--likelihood", "Normal", "--latent-dim", "1"]
+    page, text = interrupted(folder, *given, epochs=1)
+    history = pd.read_csv(folder / "metrics.csv")
+    assert page.titles == SECTIONS
+    assert f"Not to its endIt was interrupted after {len(history):,} of 100,000 epochs, and can go on." in text
+    assert "Not knownThe test rows were not scored." in text
+    assert f"To go on with it:python -m pyrovae.fit --resume {folder}" in text
+    for what in (
+        "gap histogram, and the bound against the number of draws",
+        "k-hat of the rows, and the worst of them",
+    ):
+        assert f"Not shown: {what} \u2013 the run was interrupted before its test rows were scored" in text
+    assert text.count("Not shown:") == 3
+    # Three curves, rows and new rows, the line between two, the latent and its KL and histogram.
+    assert len(page.images) == 9
+    assert "Error" not in text
+
+
+def test_a_run_that_is_interrupted_in_its_first_epoch_says_that_there_is_nothing_to_draw(in_tmp):
+    np.save("many.npy", np.random.default_rng(0).normal(size=(40_000, 2)).astype("float32"))
+    given = ["--data", "many.npy", *ENDLESS, "--batch-size", "2", "--likelihood", "Normal"]
+    page, text = interrupted(in_tmp / "out", *given, epochs=0)
+    assert "It was interrupted after 0 of 100,000 epochs" in text
+    assert "Not shown: learning curves \u2013 no epoch was finished" in text
+    assert text.count("Not shown: pictures of the model \u2013 no epoch was finished") == 4
+    assert not page.images
+
+
+@pytest.mark.slow
+def test_an_interrupted_autoencoder_has_a_report_too(in_tmp):
+    given = [
+        "--data",
+        "one_class.npz",
+        *NETWORKS,
+        "--epochs",
+        "100000",
+        "--batch-size",
+        "16",
+        "--system",
+        "autoencoder",
+    ]
+    page, text = interrupted(in_tmp / "out", *given, "--corruption", "masking", epochs=1)
+    assert "Not to its endIt was interrupted after" in text
+    assert "squared error of corrupted rows" in text
+    assert len(page.images) >= 4
 
 
 def test_a_table_of_two_columns_with_hostile_names_and_200_latents(in_tmp):

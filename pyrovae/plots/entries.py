@@ -1,0 +1,139 @@
+"""Rows that are no images, one panel for each of their entries."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from pyrovae.plots.figures import GREY, ORANGE, counted, legend_below, new_figure, say, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_PANELS = 12
+_MOST_BINS = 40
+_PALE_BLUE = "#9ecae1"
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Values that are drawn as points.
+
+    Attributes:
+        label: what they are.
+        values: ``(rows, *data_shape)``.
+        colour: of the points.
+        marker: their form.
+    """
+
+    label: str
+    values: Tensor
+    colour: str
+    marker: str
+
+
+def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabel: str, ylabel: str) -> "Figure":
+    """Values against those of the data, with the line on which they are equal.
+
+    Args:
+        x: rows of data ``(rows, *data_shape)``.
+        shown: what is drawn, of the same shape.
+        names: of the entries.
+        xlabel: what the rows of data are.
+        ylabel: what is drawn of them.
+    """
+    data = x.flatten(1)
+    entries = data.shape[1]
+    together = entries > _MOST_PANELS and names is None
+    figure, panels, across = _panels(1 if together else entries, 2.3, 2.2)
+    for panel, axes in enumerate(panels):
+        which = slice(None) if together else slice(panel, panel + 1)
+        known = data[:, which].isfinite()
+        for cloud in shown:
+            axes.scatter(
+                data[:, which][known].numpy(),
+                cloud.values.flatten(1)[:, which][known].numpy(),
+                s=12,
+                color=cloud.colour,
+                marker=cloud.marker,
+                alpha=0.5,
+                linewidths=0.8 if cloud.marker == "x" else 0,
+                label=cloud.label,
+            )
+        if not bool(known.any()):
+            say(axes, "all missing")
+            continue
+        axes.axline((data[:, which][known][0].item(),) * 2, slope=1, color=GREY, linestyle=":")
+        axes.set(xlabel=xlabel if panel >= len(panels) - across else "", ylabel=ylabel if panel % across == 0 else "")
+        axes.locator_params(nbins=_ticks(panels))
+        axes.set_title("" if together else _name(panel, names), fontsize=9)
+    _title(figure, f"values of {counted(len(data), 'row')}", data, None if together else len(panels))
+    legend_below(figure, panels[0], len(shown))
+    return figure
+
+
+def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure":
+    """Of each entry a histogram of the data and of what the model draws, in the same bins.
+
+    Args:
+        x: rows of data ``(rows, *data_shape)``.
+        draws: new rows, of the same shape.
+        names: of the entries.
+    """
+    data, new = x.flatten(1).double(), draws.flatten(1).double()
+    figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
+    for entry, axes in enumerate(panels):
+        observed, drawn = (values[:, entry][values[:, entry].isfinite()].numpy() for values in (data, new))
+        edges = _edges(np.concatenate([observed, drawn]))
+        axes.set_xlabel(_name(entry, names), fontsize=9)
+        axes.set_ylabel("share of rows" if entry % across == 0 else "")
+        axes.locator_params(axis="x", nbins=_ticks(panels))
+        shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
+        axes.stairs(shares[0], edges, fill=True, color=_PALE_BLUE, label="data")
+        axes.stairs(shares[1], edges, color=ORANGE, linewidth=1.5, label="draws of the model")
+        if not len(observed):
+            axes.set_title("all data missing", fontsize=9)
+    _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, len(panels))
+    legend_below(figure, panels[0], 2)
+    return figure
+
+
+def _panels(entries: int, width: float, height: float) -> "tuple[Figure, list[Axes], int]":
+    """A figure with a panel for each entry, twelve at most, and how many are side by side; one alone is larger."""
+    count = min(entries, _MOST_PANELS)
+    across = 3 if count in (3, 5, 6, 9) else min(count, 4)
+    down = -(-count // across)
+    figure = new_figure(4.6, 4.4) if count == 1 else new_figure(max(width * across, 4.6), height * down + 0.7)
+    grid = figure.subplots(down, across, squeeze=False).flatten().tolist()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count], across
+
+
+def _ticks(panels: "Sequence[Axes]") -> int:
+    """Steps between the ticks of an axis, at most: few in a small panel, for whose numbers there is little room."""
+    return 5 if len(panels) == 1 else 3
+
+
+def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:
+    some = f", the first {panels} of {data.shape[1]} entries" if panels is not None and panels < data.shape[1] else ""
+    missing = int(data.isnan().sum())
+    lost = f"\n{counted(missing, 'missing value')} left out" if missing else ""
+    figure.suptitle(f"{rows}{some}{lost}", fontsize=10)
+
+
+def _name(entry: int, names: Sequence[str] | None) -> str:
+    return short(names[entry]) if names is not None else f"entry {entry}"
+
+
+def _edges(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """A bin for each of a few whole numbers; else as many bins as there are rows for."""
+    if len(values) and np.ptp(values) < _MOST_BINS and bool((values == np.round(values)).all()):
+        return np.arange(values.min() - 0.5, values.max() + 1.0)
+    # Of data and draws half each.
+    bins = min(max(round(2 * math.sqrt(len(values) / 2)), 5), _MOST_BINS)
+    return np.histogram_bin_edges(values, bins)
