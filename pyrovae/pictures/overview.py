@@ -66,6 +66,8 @@ class LatentOverview:
 
     def space(self) -> "Figure":
         """The codes in a plane, in the colours of their classes."""
+        if len(self.codes.names) == 1:
+            raise ValueError("the latent has one dimension, and its histogram shows all of it")
         return self.codes.space(self.labels, "pca", self.seed)
 
     def histograms(self) -> "Figure":

@@ -121,7 +121,7 @@ def _ticks(panels: "Sequence[Axes]") -> int:
 
 def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:
     some = f", the first {panels} of {data.shape[1]} entries" if panels is not None and panels < data.shape[1] else ""
-    missing = int(data.isnan().sum())
+    missing = int(data[:, :panels].isnan().sum())
     lost = f"\n{counted(missing, 'missing value')} left out" if missing else ""
     figure.suptitle(f"{rows}{some}{lost}", fontsize=10)
 

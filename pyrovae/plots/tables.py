@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # More names than these do not fit beside one another.
 _MOST_NAMES = 40
+# Inches of panels side by side, unless one alone is wider.
+_WIDE = 8.4
 
 
 def table_of_rows(
@@ -79,15 +81,13 @@ def _strips(
     low = flat.nan_to_num(nan=torch.inf).amin(0)
     high = flat.nan_to_num(nan=-torch.inf).amax(0)
     scaled = (cells - low) / (high - low).clamp(min=1e-12)
-    across = 3 if entries <= 20 else 2 if entries <= 60 else 1
-    across = min(across, lines)
+    wide = min(max(0.24 * entries, 2.2), 10.0)
+    across = min(max(int(_WIDE / wide), 1), 3, lines)
     down = -(-lines // across)
     named = entries <= _MOST_NAMES
     # Names of entries are written upright below the lowest panels.
     below = 0.08 * max(len(name) for name in entry_names) if named and entry_names is not None else 0.0
-    figure = new_figure(
-        max(4.0, across * min(max(0.24 * entries, 2.2), 10.0) + 1.8), down * (0.2 * columns + 0.5) + below + 0.9
-    )
+    figure = new_figure(max(4.0, across * wide + 1.8), down * (0.2 * columns + 0.5) + below + 0.9)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
     for axes, name, strip in zip(grid, line_names, scaled, strict=False):
         picture = axes.imshow(strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")

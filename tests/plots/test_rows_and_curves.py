@@ -71,6 +71,12 @@ def test_each_column_has_a_panel_of_its_values_against_the_reconstructed_ones():
 
 def test_many_entries_without_names_share_a_panel_and_twelve_of_those_with_names_have_one_each():
     x = torch.randn(10, 30)
+    missing = x.clone()
+    missing[:, [3, 20]] = torch.nan
+    assert plots.reconstructions(missing, x).get_suptitle() == "values of 10 rows\n20 missing values left out"
+    assert (
+        plots.samples(missing, x, x).get_suptitle().endswith("the first 12 of 30 entries\n10 missing values left out")
+    )
     (axes,) = plots.reconstructions(x, 2 * x).axes
     np.testing.assert_allclose(points(axes)[0], torch.stack([x, 2 * x], -1).flatten(0, 1).numpy(), rtol=1e-6)
     figure = plots.denoising(x, x + 1, x + 2, entry_names=[f"column {entry}" for entry in range(30)])

@@ -102,7 +102,10 @@ def test_the_first_screen_and_all_sections_of_images(in_tmp):
 KINDS = {
     "one class, one latent, colours": (
         ["--data", "one_class.npz", *NORMAL, "--latent-dim", "1"],
-        ["All rows that are shown are of one class, 0."],
+        [
+            "All rows that are shown are of one class, 0.",
+            "a plane \u2013 the latent has one dimension, and its histogram",
+        ],
     ),
     "a model of one's own, streamed": (
         *(["--data", "two.npy", "--stream", *QUICK, "--model", "own.py:make", "--latent-dim", "2"],),
@@ -200,9 +203,10 @@ def test_an_interrupted_run_has_a_report_of_what_it_reached(in_tmp):
         "k-hat of the rows, and the worst of them",
     ):
         assert f"Not shown: {what} \u2013 the run was interrupted before its test rows were scored" in text
-    assert text.count("Not shown:") == 3
-    # Three curves, rows and new rows, the line between two, the latent and its KL and histogram.
-    assert len(page.images) == 9
+    # Beside them no classes, and no plane of one latent.
+    assert text.count("Not shown:") == 4
+    # Three curves, rows and new rows, the line between two, the KL of the latent and its histogram.
+    assert len(page.images) == 8
     assert "Error" not in text
 
 
