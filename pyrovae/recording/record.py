@@ -79,7 +79,8 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
             into Python.
 
     Raises:
-        CannotRecordError: the function reads values of tensors, to decide what to do for example.
+        CannotRecordError: the function reads values of tensors, to decide what to do for example, or to say how large
+            another one is.
         Exception: what the function raises.
     """
     # While it is traced, a tensor that an operation keeps for its gradient knows the operation: where no gradient comes
@@ -106,9 +107,22 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
         raise
     finally:
         kept.clear()
+    if any(map(_has_shape_of_values, graph.graph.nodes)):
+        raise CannotRecordError("the shapes of its tensors depend on values, as those of x[x > 0] do")
     captured = _lift(graph)
     simplify(graph)
     return Recording(graph, captured)
+
+
+def _has_shape_of_values(node: fx.Node) -> bool:
+    """Whether an operation gives a tensor whose shape is known only from the values of its arguments."""
+    if torch.Tag.dynamic_output_shape not in getattr(node.target, "tags", ()):
+        return False
+    if node.target is not torch.ops.aten.index.Tensor:
+        return True
+    # Of indexing the tag is for masks; numbers give a tensor of their own shape.
+    indices: Any = node.args[1]
+    return any(index is not None and index.meta["val"].dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 class _Watch(TorchFunctionMode):

@@ -128,6 +128,34 @@ def test_what_reads_values_runs_itself(function):
     assert all(torch.equal(ours[0], function(x)[0]) for ours, x in zip(recorded, inputs, strict=True))
 
 
+def masked(x):
+    return ((x[x > 0].square().sum() - x.masked_select(x < -1).sum())[None],)
+
+
+def written_by_a_mask(x):
+    y = x.clone()
+    y[x > 1] = 2 * x[x > 1]
+    return (y.sum()[None],)
+
+
+@pytest.mark.parametrize("function", [masked, written_by_a_mask])
+def test_tensors_that_are_as_large_as_values_say_run_themselves(function):
+    inputs, step = batches(5), replay(function)
+    recorded, _ = run(step, inputs)
+    assert step.way == "plain: the shapes of its tensors depend on values, as those of x[x > 0] do"
+    assert all(torch.equal(ours[0], function(x)[0]) for ours, x in zip(recorded, inputs, strict=True))
+
+
+def test_indices_that_are_numbers_are_recorded():
+    def function(x):
+        return ((x[torch.tensor([0, 1])] * x[:, 0].argsort()[:, None][:2]).sum()[None],)
+
+    inputs, step = batches(5), replay(function)
+    recorded, _ = run(step, inputs)
+    assert step.way == "recorded"
+    assert all(torch.equal(ours[0], function(x)[0]) for ours, x in zip(recorded, inputs, strict=True))
+
+
 def test_what_fails_only_when_recorded_runs_itself():
     generator = torch.Generator().manual_seed(0)
 
