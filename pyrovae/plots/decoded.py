@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import new_figure, short
+from pyrovae.plots.figures import new_figure, short, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
@@ -216,7 +216,7 @@ def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set(xlabel="z[0]", ylabel="z[1]")
-    axes.set_title(f"{title}{missing_said(cells)}", fontsize=10)
+    axes.set_title(wrapped(f"{title}{missing_said(cells)}", 0.85 * side), fontsize=10)
     return figure
 
 
@@ -239,7 +239,7 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     some = f", {len(shown)} of {entries} entries, those that vary most" if len(shown) < entries else ""
-    figure.suptitle(f"{title}{some}", fontsize=10)
+    figure.suptitle(wrapped(f"{title}{some}", figure.get_figwidth()), fontsize=10)
     return figure
 
 

@@ -94,6 +94,18 @@ def short(name: str, letters: int = 22, lines: int = 2) -> str:
     return literal("\n".join(found))
 
 
+def wrapped(title: str, inches: float) -> str:
+    """A title of 10 points in as many lines as its width takes.
+
+    Example:
+        >>> print(wrapped("mean of p(x|z) on the grid", 1.6))
+        mean of p(x|z) on
+        the grid
+    """
+    letters = max(int(inches / 0.085), 12)
+    return "\n".join(textwrap.fill(line, letters, break_long_words=False) for line in title.split("\n"))
+
+
 def class_colours(classes: Sequence[int]) -> list[Any]:
     """A colour for each class: ten that differ, or a scale from dark to light where there are more.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure, wrapped
 from pyrovae.plots.projection import check_codes, dimension_names
 
 if TYPE_CHECKING:
@@ -85,5 +85,6 @@ def latent_histograms(
         axes.set_axis_off()
     if classes:
         class_legend(figure, classes, colours)
-    figure.suptitle(title or f"codes of {counted(len(codes), 'row')}{some}", fontsize=10)
+    of_rows = title or f"codes of {counted(len(codes), 'row')}{some}"
+    figure.suptitle(wrapped(of_rows, figure.get_figwidth()), fontsize=10)
     return figure

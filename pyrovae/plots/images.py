@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure, short
+from pyrovae.plots.figures import literal, new_figure, short, wrapped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,7 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
     names = [short(name, 40, 1) for name in lines]
     beside = _LETTER * max(map(len, names)) + 0.1
     figure = new_figure(max(columns * size + beside, _NARROWEST), len(lines) * size * tall / wide + 0.5)
-    figure.suptitle(f"{title}{missing_said(everything)}", fontsize=10)
+    figure.suptitle(wrapped(f"{title}{missing_said(everything)}", figure.get_figwidth()), fontsize=10)
     parts = figure.subplots(len(lines), 1, squeeze=False).flat
     for axes, name, images in zip(parts, names, lines.values(), strict=True):
         show(axes, tile(images, 1, columns, low, high))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure, short
+from pyrovae.plots.figures import literal, new_figure, short, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 
 if TYPE_CHECKING:
@@ -56,14 +56,16 @@ def _images(
     low, high = scale_of(cells)
     size = min(0.75, 11 / columns)
     beside = 0.09 * max(len(part) for name in line_names for part in name.split("\n"))
-    figure = new_figure(columns * size + beside + 0.5, lines * size * height / width + 0.8)
+    heading = wrapped(f"{title}{missing_said(cells)}", columns * size)
+    above = 0.2 * (heading.count("\n") + 1)
+    figure = new_figure(columns * size + beside + 0.5, lines * size * height / width + above + 0.6)
     axes = figure.subplots()
     show(axes, tile(cells.flatten(0, 1), lines, columns, low, high))
     axes.set_yticks([line * (height + 1) + (height - 1) / 2 for line in range(lines)], line_names)
     axes.set_xticks([column * (width + 1) + (width - 1) / 2 for column in range(columns)], column_names)
     _without_frame(axes)
     axes.set_xlabel(column_label)
-    axes.set_title(f"{title}{missing_said(cells)}", fontsize=10, loc="left")
+    axes.set_title(heading, fontsize=10, loc="left")
     return figure
 
 
@@ -107,7 +109,7 @@ def _strips(
     bar.ax.set_yticklabels(["lowest of\nthe column", "highest of\nthe column"], fontsize=8)
     bar.outline.set_visible(False)
     missing = "; missing entries are white" if bool(cells.isnan().any()) else ""
-    figure.suptitle(f"{title}{missing}", fontsize=10)
+    figure.suptitle(wrapped(f"{title}{missing}", figure.get_figwidth()), fontsize=10)
     return figure
 
 

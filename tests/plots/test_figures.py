@@ -92,6 +92,9 @@ def grey(count=12):
 
 
 LONG = [f"a name that is long, number {number}" for number in range(4)] + ["name" * 40]
+TITLE = (
+    "mean of p(x|z), one dimension moved, the others at the posterior mean of test row 0, class 0, 12 of 20 dimensions"
+)
 TABLE = 1e5 * torch.rand(40, 5)
 FIGURES = {
     "one image": lambda: plots.samples(grey(1), grey(1), grey(1)),
@@ -105,6 +108,10 @@ FIGURES = {
     ),
     "interpolated rows": lambda: plots.interpolation(torch.rand(10, 5, 2), entry_names=LONG[:2]),
     "classes of rows": lambda: plots.class_samples(torch.rand(4, 10, 30), LONG[:4]),
+    "one latent moved": lambda: plots.traversals(torch.rand(1, 9, 2), title=TITLE),
+    "images moved": lambda: plots.traversals(torch.rand(2, 5, 1, 8, 8), title=TITLE),
+    "a long title": lambda: plots.latent_histograms(*codes(1, 10), title=TITLE),
+    "manifold": lambda: plots.manifold(torch.rand(6, 6, 1, 8, 8), title=TITLE),
     "manifold of rows": lambda: plots.manifold(torch.rand(10, 10, 5), torch.linspace(-1.6, 1.6, 10).expand(2, 10)),
     "one latent": lambda: plots.latent_space(*codes(1, 10)),
     "two hundred latents": lambda: plots.latent_space(*codes(200, 25)),
