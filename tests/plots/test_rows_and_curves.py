@@ -106,7 +106,11 @@ def test_histograms_of_new_rows_and_of_data_have_the_same_bins():
             assert patch.get_data().values.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("x", [torch.ones(24, 2), torch.full((24, 1), torch.nan), torch.rand(1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "x",
+    [torch.ones(24, 2), torch.full((24, 1), torch.nan), torch.tensor([[0.3, 0.7]])],
+    ids=["one value", "missing", "one row"],
+)
 def test_columns_without_spread_or_values_are_drawn(x):
     new = torch.ones_like(x)
     for figure in (plots.samples(x, new, new), plots.reconstructions(x, new), plots.denoising(x, new, new)):
