@@ -28,6 +28,9 @@ def test_what_it_links_to_is_there():
     links = re.findall(r"\]\((?!https:)([^)#]+)", README)
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).is_file()] == []
+    for page in (ROOT / "docs").glob("*.md"):
+        links_of_page = re.findall(r"\]\((?!https:|#)([^)#]+)", page.read_text())
+        assert [link for link in links_of_page if not (page.parent / link).is_file()] == []
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     notebooks = {f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb")}
     assert pages | notebooks <= set(links)

@@ -1,4 +1,4 @@
-"""How much gradient estimators of the ELBO vary, on a small VAE of digits: the README's table.
+"""How much gradient estimators of the ELBO vary, on a small VAE of digits: the table of docs/objectives.md.
 
 Run it with ``python tests/benchmarks/estimators.py``; it takes half a minute on one core.
 """
