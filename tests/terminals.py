@@ -55,3 +55,34 @@ def standard_error_on_a_terminal():
     with os.fdopen(inside, "w") as stream, contextlib.redirect_stderr(stream):
         yield read
     os.close(terminal)
+
+
+class OnATerminal:
+    """A process whose standard error is a terminal, so that it shows its bars."""
+
+    def __init__(self, arguments, **options):
+        self.terminal, inside = _open(100)
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=inside, text=True, **options)
+        os.close(inside)
+        self.said = ""
+
+    def wait_for(self, pattern):
+        """Until standard error has something."""
+        while not re.search(pattern, self.said):
+            assert self._read(), self.said
+
+    def finish(self):
+        """Standard error as a whole, after the end of the process."""
+        while self._read():
+            pass
+        os.close(self.terminal)
+        self.process.communicate(timeout=60)
+        return self.said
+
+    def _read(self):
+        # Linux says by an error that the other end is closed.
+        with contextlib.suppress(OSError):
+            piece = os.read(self.terminal, 4096).decode(errors="replace")
+            self.said += piece
+            return piece
+        return ""

@@ -60,6 +60,25 @@ from pyrovae import priors
 class MyPrior(priors.StandardNormal):
     pass
 """,
+    "my_parts.py": """
+import pyro.distributions as dist
+from torch import nn
+from torch.nn.functional import softplus
+
+
+class Gamma(nn.Module):
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    @classmethod
+    def decoder_shape(cls, data_shape):
+        return (2, *data_shape)
+
+    def forward(self, z):
+        concentration, rate = (softplus(numbers) + 1e-3 for numbers in self.decoder(z).unbind(-2))
+        return dist.Gamma(concentration, rate).to_event(1)
+""",
     "my_model.py": """
 from pyrovae import VAE, likelihoods, networks, posteriors, priors
 
@@ -78,6 +97,7 @@ def test_commands_run(capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     np.save("faces.npy", load_data("digits").train[:200].numpy())
     rows = np.random.default_rng(0).normal(size=(200, 2)).tolist()
+    np.save("table.npy", np.random.default_rng(0).gamma(2.0, size=(200, 3)))
     lines = [f"{age},{income},{number % 5},{number % 3}" for number, (age, income) in enumerate(rows)]
     Path("table.csv").write_text("\n".join(["age,income,visits,group", *lines]))
     for name, code in OWN_FILES.items():

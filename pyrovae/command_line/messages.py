@@ -20,7 +20,7 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
     unknown = re.match(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE)
     if unknown:
         return f"unknown option --{unknown[1]}{nearest(unknown[1].replace('_', '-'), options, '--')}"
-    not_accepted = re.search(r"Option '([\w.]+)' is not accepted", message)
+    not_accepted = re.search(r"Option '([\w.-]+)' is not accepted", message)
     if not_accepted:
         return _not_accepted(not_accepted[1], parts, options)
     required = re.match(r"the following arguments are required: (\w+)", message)

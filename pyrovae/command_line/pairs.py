@@ -1,6 +1,7 @@
 """Fitting, scoring and writing of a pair of programs, for ``python -m pyrovae.fit``."""
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,11 @@ from pyrovae.command_line.execution import EXIT_NON_FINITE, by_first, print_erro
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
-from pyrovae.objectives import Objective
 from pyrovae.processes import ProcessEndedError
 from pyrovae.report import write_run
 from pyrovae.runs import ModelRows, Run, build_objective, described_error, in_options
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
+from pyrovae.training.result import still_improving
 
 
 def fit_pair(
@@ -91,7 +92,7 @@ def fit_pair(
     more = " (still improving: more --epochs would help)"
     print(
         f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
-        f"{more if _still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
+        f"{more if still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
         f"{run.system.in_words(bounds.summary())}"
     )
     remark = run.system.remark(config)
@@ -108,16 +109,26 @@ def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
     """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
     try:
         yield
-    except (ValueError, NonFiniteLossError, FloatingPointError, ProcessEndedError):
+    except (NonFiniteLossError, FloatingPointError, ProcessEndedError):
         raise
+    except ValueError as error:
+        # The package's own say enough; of one of Python or torch in a part of the user's own ``check_vae`` says more.
+        problem = None if run.vae is None or _of_package(error) else check_vae(run.vae, rows).problem
+        if problem is None:
+            raise
+        raise ValueError(problem) from error
     except Exception as error:
         problem = None if run.vae is None else check_vae(run.vae, rows).problem
         raise ValueError(problem or described_error(error)) from error
 
 
-def _still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
-    """Whether the last epoch was the best; while a weight moves each newest one is kept, which says nothing."""
-    return result.best_epoch == epochs and objective.settled * epochs <= epochs - 1
+def _of_package(error: BaseException) -> bool:
+    """Whether this package raised it, or had more to say of it than whoever did."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    frame = list(traceback.walk_tb(root.__traceback__))[-1][0]
+    return frame.f_globals.get("__name__", "").startswith("pyrovae.") or str(root) != str(error)
 
 
 def _kl(result: FitResult) -> str:

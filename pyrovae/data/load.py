@@ -116,6 +116,11 @@ def load_data(
         >>> digits.support
         'binary'
     """
+    if not isinstance(name_or_path, str | Path):
+        raise ValueError(
+            f"load_data takes a name or the path of a file, not {type(name_or_path).__name__}: save the rows by "
+            "numpy.save, or give them to fit_svi as they are, torch.as_tensor(rows).float()"
+        )
     _check_arguments(binarize, missing, seed)
     _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)

@@ -160,6 +160,12 @@ class BoundComparison:
     def verdict(self) -> str:
         """One sentence on how far log p(x) can be believed."""
         rows, unreliable = len(self.k_hat), len(self.unreliable_rows)
+        infinite = (~self.log_px.isfinite()).nonzero().flatten().tolist()
+        if infinite:
+            return (
+                f"log p(x) is infinite or NaN in {len(infinite):,} of {rows:,} rows, the first is row {infinite[0]}: "
+                "look there for values at the edge of the likelihood's support, or far from all others."
+            )
         if self.k_hat.isnan().all():
             return (
                 "log p(x) cannot be judged: k-hat needs at least 25 draws, and finite weights that float32 does not "

@@ -85,8 +85,16 @@ def explained(call: str, error: Exception, slot: str, part: nn.Module, calls: Ne
     if floats and given.dtype not in floats:
         wanted = " or ".join(sorted(map(plain, floats)))
         message += f"; it was given {plain(given.dtype)} numbers and has {wanted} ones: convert the batch or the part"
+    elif "reinterpreted_batch_ndims" in said:
+        message += "; .to_event takes the number of dimensions of one row, 1 for a table and 3 for images"
     elif not isinstance(error, ValueError):
         message += f"; it was given shape {tuple(given.shape)}, (rows, *shape of one): build it for this shape"
+    elif "unpack" in said and calls.outputs:
+        gave = ", ".join(f"{name} gave {tuple(output.shape)}" for name, (_, output) in calls.outputs.items())
+        message += (
+            f"; its {gave}, (rows, *output_shape): with several numbers for each entry give a classmethod "
+            "decoder_shape(cls, data_shape) that returns (2, *data_shape), and take them apart by .unbind(-2)"
+        )
     return Problem(message)
 
 

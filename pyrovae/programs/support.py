@@ -24,6 +24,11 @@ _REPAIRS = {
     "Beta": "move 0 and 1 inside, (x * (n - 1) + 0.5) / n for n rows for example, or use ContinuousBernoulli",
     "Binomial": "give the total_count of the data, or undo a scaling of the counts",
     "CategoricalLevels": "give the num_levels of the data, and level numbers 0, 1, 2 ...",
+    **dict.fromkeys(
+        ("Gamma", "Chi2"),
+        "at 0 its density is 0 or infinite: leave out columns of labels or of zeros, replace zeros by half of the "
+        "smallest reading there can be, or use a likelihood for real values such as Normal",
+    ),
     "ContinuousBernoulli": "scale the values to [0, 1], or use a likelihood for real values such as Normal",
     "DiscretizedLogistic": "give num_levels, low and high of the data, or use a likelihood for real values",
     "LogNormal": "use a likelihood for real values such as Normal, or one for counts where they are counts",
@@ -81,6 +86,8 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
         if not observes(site, rows):
             continue
         support = _elementwise(site["fn"].support)
+        if _has_no_density_at_zero(site["fn"]):
+            support = constraints.positive
         values = _of_every_row(getattr(support, "entry", support), site["value"].shape, rows.shape)
         if values is None or constraints.is_dependent(values):
             continue
@@ -216,8 +223,11 @@ def _outside(
         family, "transform the data into the support, or choose a likelihood whose support holds them"
     )
     if family == "Bernoulli":
-        repair = "use a likelihood for real values such as Normal, or ContinuousBernoulli where they lie in [0, 1]"
-        if all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x)):
+        grey = all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x))
+        positive = not grey and all(bool((rows > 0).all()) for rows in blocks_of(x))
+        values = "positive values such as LogNormal, or Normal" if positive else "real values such as Normal"
+        repair = f"use a likelihood for {values}, or ContinuousBernoulli where they lie in [0, 1]"
+        if grey:
             repair = (
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
                 "on the command line; in training pass on its train_transform), or " + repair
@@ -226,10 +236,18 @@ def _outside(
     where = (
         f"in {support.describe(position)}" if isinstance(support, ColumnValues) else f"outside its support {support}"
     )
+    entry = f"it is entry {list(position[1:])} of the row, and " if len(position) > 1 else ""
     return ValueError(
         f"{family} at site {name!r} is no density for these data: row {first + position[0]} has the value {shown}, "
-        f"{where}; {repair}"
+        f"{where}; {repair} ({entry}rows are counted as they were given: load_data shuffles those of a file)"
     )
+
+
+def _has_no_density_at_zero(distribution: Any) -> bool:
+    """Whether zero is where a distribution has no finite and positive density, though PyTorch has it in its support."""
+    while isinstance(distribution, torch.distributions.Independent | pyro.distributions.MaskedDistribution):
+        distribution = distribution.base_dist
+    return isinstance(distribution, torch.distributions.Gamma) and bool((distribution.concentration != 1).any())
 
 
 def _family(distribution: Any) -> str:

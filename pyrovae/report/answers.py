@@ -6,6 +6,7 @@ from pyrovae.evaluation import BoundComparison, ReconstructionErrors
 from pyrovae.report.page import Answer, Block, Table
 from pyrovae.runs import Run, build_objective, in_options
 from pyrovae.training import FitResult, LossResult
+from pyrovae.training.result import still_improving
 
 INTERRUPTED = "interrupted"
 """The status of a run that was stopped and can go on."""
@@ -34,7 +35,7 @@ def did_it_train(run: Run, result: FitResult, status: str) -> Answer:
     if result.signs_of_trouble:
         count = len(result.signs_of_trouble)
         return Answer(TRAINED, f"Yes, with {count} sign{'s' * (count > 1)} of trouble", f"{text} See below.", "care")
-    if _still_improving(run, result):
+    if still_improving(result, run.config["epochs"], build_objective(run.config)):
         return Answer(TRAINED, "Yes, still improving", f"{text} More --epochs would help.", "care")
     return Answer(TRAINED, "Yes", text, "good")
 
@@ -51,12 +52,6 @@ def _cut_short(run: Run, result: FitResult | LossResult | None) -> Answer:
     )
     done = f"It was interrupted after {epochs:,} of {run.config['epochs']:,} epochs, and can go on."
     return Answer(TRAINED, "Not to its end", f"{done}{kept}", "care")
-
-
-def _still_improving(run: Run, result: FitResult) -> bool:
-    """Whether the last epoch was the best; while a weight moves each newest one is kept, which says nothing."""
-    epochs = run.config["epochs"]
-    return result.best_epoch == epochs and build_objective(run.config).settled * epochs <= epochs - 1
 
 
 def how_good(run: Run, bounds: BoundComparison | None) -> Answer:

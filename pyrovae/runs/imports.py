@@ -90,7 +90,10 @@ def import_place(place: str, *, again: bool = False) -> ModuleType:
             raise
     path = Path(place).resolve()
     if not path.is_file():
-        raise ValueError(f"there is no file {place!r}")
+        raise ValueError(
+            f"there is no file {place!r} in {Path.cwd()}; import paths count from the current folder: go to the folder "
+            "that holds it (for a run, that in which it was fitted)"
+        )
     # A name of its own, so that a file called random.py takes no other module's place.
     digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()
     stem = re.sub(r"\W", "_", path.stem)

@@ -46,7 +46,8 @@ class Part:
         if kinds is not None and kinds.default is inspect.Parameter.empty and "column_kinds" not in known:
             raise ValueError(
                 f"{self.name} needs to know of what kind each column is: give --columns, by name as in "
-                "--columns '{age: count, smoker: binary}' or in their order; those not named are real"
+                "--columns '{age: count, smoker: binary}' or in their order; those not named are real, so "
+                "--columns '{}' says that all are"
             )
 
     def build(self, known: Mapping[str, Any]) -> nn.Module:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrovae.objectives import KlForm
+from pyrovae.objectives import KlForm, Objective
 
 EpochTerms = dict[str, float]
 """One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``.
@@ -42,6 +42,19 @@ class FitResult:
     signs_of_trouble: tuple[str, ...] = ()
     stepping: str = "plain"
     skipped_steps: int = 0
+
+
+def still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
+    """Whether more epochs would have helped: the best is among the last tenth.
+
+    While a weight moves each newest epoch is kept, which says nothing.
+
+    Args:
+        result: of the fit.
+        epochs: that it had at most.
+        objective: what was maximised.
+    """
+    return result.best_epoch > 0.9 * epochs and objective.settled * epochs <= epochs - 1
 
 
 class NonFiniteLossError(RuntimeError):

@@ -14,6 +14,7 @@ import torch
 import yaml
 from PIL import Image
 from processes import take_interrupts
+from terminals import OnATerminal
 
 import pyrovae
 from pyrovae import compare_bounds, load, load_data
@@ -469,22 +470,16 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(in_tmp, capsys):
 
 
 def test_an_interrupt_keeps_the_fit_and_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen(
+    started = OnATerminal(
         [sys.executable, "-m", "pyrovae.fit", "--epochs", "100000", "--output-dir", "out"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
         preexec_fn=take_interrupts,
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
-    # Steps are under way when the bar says how fast they are.
-    said = ""
-    while not re.search(r"\dstep/s", said):
-        said += process.stderr.read(1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
+    started.wait_for(r"ELBO -?\d")
+    started.process.send_signal(signal.SIGINT)
+    error = started.finish()
+    assert started.process.returncode == 130, error
     assert "error: interrupted; to go on: python -m pyrovae.fit --resume out" in error
     assert "Traceback" not in error
     left = ["checkpoints", "learning_curves.png", "metrics.csv", "report.html"]

@@ -42,6 +42,22 @@ class Unchecked(nn.Module):
 
     def forward(self, z):
         return dist.Normal(self.decoder(z), torch.tensor(self.scale)).to_event(1)
+
+
+class OneEventMore(Unchecked):
+    def forward(self, z):
+        return dist.Normal(self.decoder(z), torch.tensor(self.scale)).to_event(2)
+
+
+class TwoEventsMore(Unchecked):
+    def forward(self, z):
+        return dist.Normal(self.decoder(z), torch.tensor(self.scale)).to_event(3)
+
+
+class TwoNumbers(Unchecked):
+    def forward(self, z):
+        loc, raw_scale = self.decoder(z)
+        return dist.Normal(loc, raw_scale.exp()).to_event(1)
 """
 
 
@@ -197,6 +213,23 @@ REFUSED = {
             f, "1,\n2,3\n,4\n5,6\n" * 10, "--missing", "keep", *NORMAL, "--prior", "own.Three", "--latent-dim", "2"
         ),
         r"posterior PartlyObserved is over \(2,\), the prior Three over \(3,\): give .* made for it$",
+    ),
+    # Likelihoods of the user's own, as newcomers write them.
+    "an event with the rows in it": (
+        lambda f: reals(f, "--likelihood", "own.OneEventMore"),
+        "its rows belong to the event too, give .to_event 1 less",
+    ),
+    "an event of more dimensions than there are": (
+        lambda f: reals(f, "--likelihood", "own.TwoEventsMore"),
+        r"reinterpreted_batch_ndims.*; .to_event takes the number of dimensions of one row, 1 for a table",
+    ),
+    "two numbers for each entry unasked": (
+        lambda f: reals(f, "--likelihood", "own.TwoNumbers"),
+        r"too many values to unpack.*decoder gave \(\d+, 3\), .*give a classmethod decoder_shape\(cls, data_shape\)",
+    ),
+    "a network for kinds of columns, unasked": (
+        lambda f: reals(f, *NORMAL, "--encoder", "ColumnEncoder"),
+        r"give --columns, .*those not named are real, so --columns '\{\}' says that all are",
     ),
     # Missing entries.
     "a row without entries": (with_empty_row, "x.npy has no value in row 7, .*; leave out rows without any value"),

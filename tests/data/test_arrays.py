@@ -301,3 +301,8 @@ def test_labels_that_are_not_whole_numbers(tmp_path, labels):
     path = savez(tmp_path, data=np.ones((10, 2)), labels=labels)
     with pytest.raises(ValueError, match=r"array 'labels', holds .* not whole numbers; number the classes from 0"):
         load_data(path)
+
+
+def test_rows_in_the_place_of_a_file_are_refused():
+    with pytest.raises(ValueError, match="load_data takes a name or the path of a file, not ndarray: save the rows by"):
+        load_data(np.zeros((10, 3)))

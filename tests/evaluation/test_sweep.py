@@ -3,6 +3,7 @@
 Statistical checks allow 4 standard errors of a mean over many rows: a false alarm in 1 of 16,000 seeds each.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -228,3 +229,12 @@ def test_weights_that_are_not_numbers_flag_their_row_only():
         np.testing.assert_array_equal(values[..., [0, 2]], broken[name][..., [0, 2]])
     assert broken["log_px"][1].isnan()
     assert broken["k_hat"][1].isnan()
+
+
+def test_a_row_of_probability_zero_is_said_before_all_else():
+    vae, x = small_vae(), bits(40)
+    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=30)
+    log_px = bounds.log_px.clone()
+    log_px[7] = -math.inf
+    said = dataclasses.replace(bounds, log_px=log_px).verdict()
+    assert said.startswith("log p(x) is infinite or NaN in 1 of 40 rows, the first is row 7: look there for values")

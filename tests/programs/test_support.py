@@ -22,6 +22,38 @@ def pair(likelihood):
     return model, guide
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "fits"),
+    [
+        (dist.Gamma(torch.tensor([2.0, 0.5]), 1.0), False),
+        (dist.Gamma(torch.tensor([1.0, 0.5]), 1.0), False),
+        (dist.Chi2(torch.tensor([3.0, 3.0])), False),
+        (dist.Gamma(torch.ones(2), 1.0), True),
+        (dist.Exponential(torch.ones(2)), True),
+    ],
+    ids=str,
+)
+def test_zero_under_a_gamma_distribution_has_no_density_but_where_it_is_exponential(likelihood, fits):
+    programs = pair(lambda x: likelihood.expand((len(x), 2)).to_event(1))
+    x = torch.tensor([[1.0, 2.0], [0.5, 0.0], [3.0, 1.0]])
+    if fits:
+        check_support(*programs, x)
+        return
+    said = r"row 1 has the value 0, .*at 0 its density is 0 or infinite.*\(it is entry \[1\] of the row, and rows"
+    with pytest.raises(ValueError, match=said):
+        check_support(*programs, x)
+
+
+def test_positive_values_are_sent_to_a_likelihood_for_them():
+    programs = pair(lambda x: dist.Bernoulli(torch.full((len(x), 2), 0.5)).to_event(1))
+    for x, repair in (
+        (torch.rand(9, 2) + 0.5, "positive values such as LogNormal"),
+        (torch.randn(9, 2), "real values"),
+    ):
+        with pytest.raises(ValueError, match=f"use a likelihood for {repair}"):
+            check_support(*programs, x)
+
+
 COUNTS = torch.tensor([[0.0, 3.0], [1.0, 5.0], [2.0, 4.0], [0.0, 0.0], [2.0, 5.0]])
 
 

@@ -1,10 +1,8 @@
 """``report.html`` of every kind of run: what it shows, and what it says that it cannot show."""
 
 import json
-import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 from pages import read_page
 from processes import take_interrupts
+from terminals import OnATerminal
 
 from pyrovae.compare import main as compare
 from pyrovae.evaluate import main as evaluate
@@ -163,23 +162,17 @@ def test_a_fit_that_broke_off_leaves_a_report_that_says_so(in_tmp, system):
 
 def interrupted(folder, *arguments, epochs):
     """A fit in a process of its own that gets SIGINT after so many epochs, or within the first for 0."""
-    process = subprocess.Popen(
+    started = OnATerminal(
         [sys.executable, "-m", "pyrovae.fit", *arguments, "--output-dir", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
         preexec_fn=take_interrupts,
         env={"PYTHONPATH": f"{ROOT}:.", "PATH": "/usr/bin:/bin", "HOME": str(folder.parent), "OMP_NUM_THREADS": "1"},
     )
-    # The bar has the terms of the last epoch behind the speed of the steps.
-    said, under_way = "", r"train.{1,9}\d" if epochs else r"\dstep/s"
-    while not re.search(under_way, said):
-        piece = process.stderr.read(1)
-        assert piece, said
-        said += piece
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
+    # An epoch ends with the score of the validation rows.
+    started.wait_for(r"validation -?\d" if epochs else r"\| [1-9]\d*/\d+ steps")
+    started.process.send_signal(signal.SIGINT)
+    # A terminal ends its lines in another way, and long ones where its width ends.
+    error = started.finish().replace("\r\n", "\n")
+    assert started.process.returncode == 130, error
     assert "Traceback" not in error
     assert f"error: interrupted; to go on: python -m pyrovae.fit --resume {folder}" in error
     page = read_page(folder / "report.html")

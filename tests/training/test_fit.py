@@ -12,7 +12,10 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import nn
 
 from pyrovae import VAE, NonFiniteLossError, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
-from pyrovae.objectives import as_objective
+from pyrovae.objectives import Linear, as_objective
+from pyrovae.objectives import TraceMeanField_ELBO as MeanField
+from pyrovae.training import FitResult
+from pyrovae.training.result import still_improving
 
 
 def fit(vae, x, **options):
@@ -390,3 +393,13 @@ def test_a_discrete_latent_whose_probabilities_become_nan_is_named():
     pair = Pair()
     with pytest.raises(NonFiniteLossError, match=r"the first site that is not finite is '[kx]'"):
         fit(pair, torch.randn(20), objective="Trace_ELBO", lr=1e3, epochs=5)
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "epochs", "settled", "expected"),
+    [(100, 100, 0.0, True), (91, 100, 0.0, True), (90, 100, 0.0, False), (2, 2, 0.0, True), (100, 100, 1.0, False)],
+)
+def test_still_improving_means_that_the_best_epoch_is_among_the_last_tenth(best_epoch, epochs, settled, expected):
+    objective = MeanField(beta=Linear(0, 1, settled) if settled else 1.0)
+    result = FitResult([], best_epoch, False, {}, {})
+    assert still_improving(result, epochs, objective) is expected
