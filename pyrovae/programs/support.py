@@ -223,11 +223,11 @@ def _outside(
         family, "transform the data into the support, or choose a likelihood whose support holds them"
     )
     if family == "Bernoulli":
-        grey = all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x))
-        positive = not grey and all(bool((rows > 0).all()) for rows in blocks_of(x))
-        values = "positive values such as LogNormal, or Normal" if positive else "real values such as Normal"
-        repair = f"use a likelihood for {values}, or ContinuousBernoulli where they lie in [0, 1]"
-        if grey:
+        repair = (
+            "use a likelihood for real values such as Normal, for positive ones such as LogNormal, or "
+            "ContinuousBernoulli where they lie in [0, 1]"
+        )
+        if all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x)):
             repair = (
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
                 "on the command line; in training pass on its train_transform), or " + repair

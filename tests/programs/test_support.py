@@ -44,14 +44,10 @@ def test_zero_under_a_gamma_distribution_has_no_density_but_where_it_is_exponent
         check_support(*programs, x)
 
 
-def test_positive_values_are_sent_to_a_likelihood_for_them():
+def test_values_that_are_no_bits_are_sent_to_a_likelihood_for_them():
     programs = pair(lambda x: dist.Bernoulli(torch.full((len(x), 2), 0.5)).to_event(1))
-    for x, repair in (
-        (torch.rand(9, 2) + 0.5, "positive values such as LogNormal"),
-        (torch.randn(9, 2), "real values"),
-    ):
-        with pytest.raises(ValueError, match=f"use a likelihood for {repair}"):
-            check_support(*programs, x)
+    with pytest.raises(ValueError, match="for real values such as Normal, for positive ones such as LogNormal"):
+        check_support(*programs, torch.rand(9, 2) + 0.5)
 
 
 COUNTS = torch.tensor([[0.0, 3.0], [1.0, 5.0], [2.0, 4.0], [0.0, 0.0], [2.0, 5.0]])
