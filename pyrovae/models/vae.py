@@ -327,7 +327,8 @@ def _name(part: nn.Module) -> str:
 def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:
     """What to do about an event shape that is not the wanted one."""
     missing = len(wanted) - len(distribution.event_shape)
-    if missing < 0 and distribution.event_shape[-missing:] == wanted:
+    # With no batch left, the rows are in the event.
+    if missing < 0 and not distribution.batch_shape and distribution.event_shape[-missing:] == wanted:
         return f"its rows belong to the event too, give .to_event {-missing} less"
     if missing > 0 and distribution.shape()[-len(wanted) :] == wanted:
         return f"the dimensions of one value belong to the event, add .to_event({missing}) to the distribution"
