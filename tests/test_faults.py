@@ -26,7 +26,9 @@ def inject(kind, count, folder):
     return totals
 
 
-@pytest.mark.parametrize("kind", list(FEW))
+@pytest.mark.parametrize(
+    "kind", ["killed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in FEW if kind != "killed")]
+)
 def test_few(tmp_path, kind):
     assert inject(kind, FEW[kind], tmp_path)["cuts"] >= 1
 

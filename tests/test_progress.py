@@ -74,7 +74,9 @@ def test_a_terminal_shows_one_bar_with_the_terms_and_the_time_left(wide):
     assert "steps" in lines[0]
 
 
-@pytest.mark.parametrize(("options", "bars"), [([], {"fitting", "scoring"}), (["--quiet"], set())])
+@pytest.mark.parametrize(
+    ("options", "bars"), [([], {"fitting", "scoring"}), pytest.param(["--quiet"], set(), marks=pytest.mark.slow)]
+)
 def test_one_flag_makes_the_command_quiet(options, bars, tmp_path):
     command = ["-m", "pyrovae.fit", "--epochs", "2", "--no-report", "--output-dir", str(tmp_path / "run"), *options]
     lines = run_on_a_terminal(command, 100)
@@ -122,6 +124,7 @@ def test_each_long_computation_has_one_bar_that_ends_full(name):
     assert len({re.match(r"[a-z ]+", line)[0].strip() for line in shown}) == 1
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_keeps_each_line_in_its_width():
     lines = [line for line in run_on_a_terminal(["-c", LONG_EPOCH], 60) if line.startswith("fitting")]
     assert 0 < max(map(len, lines)) <= 60

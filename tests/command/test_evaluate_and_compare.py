@@ -126,6 +126,7 @@ def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     pd.testing.assert_frame_equal(read(table), read(tmp_path / "whole.csv"))
 
 
+@pytest.mark.slow
 def test_an_interruption_of_annealing_loses_no_block(runs, tmp_path):
     """Blocks of 16 rows are on the disk long before a part of 256 is done; the rest goes on after SIGINT."""
     rows = load_data("digits", binarize="dynamic").train[:40].bernoulli().numpy()

@@ -84,7 +84,9 @@ def whole(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("system", ["vae", "autoencoder", *(pytest.param(s, marks=pytest.mark.slow) for s in LONGER)])
+@pytest.mark.parametrize(
+    "system", ["vae", *(pytest.param(s, marks=pytest.mark.slow) for s in ("autoencoder", *LONGER))]
+)
 def test_killed_runs_go_on(tmp_path, capsys, whole, system):
     folder, expected = tmp_path / "cut", whole(system)
     process = run(*options_of(system), "--output-dir", folder)
@@ -99,7 +101,9 @@ def test_killed_runs_go_on(tmp_path, capsys, whole, system):
     assert f"the run in {folder} is complete: there is nothing to go on with" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_signals_keep_the_run(tmp_path, whole, number, status):
     folder = tmp_path / "cut"
     process = run(*options_of("vae"), "--output-dir", folder)

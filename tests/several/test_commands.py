@@ -49,7 +49,8 @@ def test_a_run_by_two_is_that_of_one(tmp_path, by_one):
     check_same_run(tmp_path / "run", by_one)
 
 
-@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["second", "first"])
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [1, 0], ids=["second", "first"])
 def test_a_process_that_dies_leaves_a_checkpoint(tmp_path, by_one, killed):
     folder = tmp_path / "run"
     run = Torchrun(2, "-m", "pyrovae.fit", *FIT, folder)
