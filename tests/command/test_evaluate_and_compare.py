@@ -96,6 +96,7 @@ def test_gap_and_annealing_add_their_columns(runs, six, capsys):
     assert "k-hat" in text.splitlines()[-2]
 
 
+@pytest.mark.slow
 def test_an_interruption_loses_no_rows_that_are_scored(runs, tmp_path):
     """Interrupted by SIGINT after the first part, then the same command: the table of an uninterrupted run."""
     rows = load_data("digits", binarize="dynamic").train[:600].bernoulli().numpy()
@@ -311,6 +312,7 @@ def test_a_file_that_is_no_table_of_ours_is_left_alone(runs, tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tables_of_old_weights_neither_stay_nor_go_on(tmp_path, capsys):
     """The same folder fitted again: what was scored before is gone, and a table elsewhere is not continued."""
     run, elsewhere = str(tmp_path / "run"), ["--output", str(tmp_path / "t.csv")]

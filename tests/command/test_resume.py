@@ -118,6 +118,7 @@ def test_signals_keep_the_run(tmp_path, whole, number, status):
     assert_same_run(folder, whole("vae"))
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_begins_again(tmp_path, capsys, whole):
     folder = tmp_path / "cut"
     process = run(*options_of("vae"), "--output-dir", folder)
@@ -221,6 +222,7 @@ def test_start_from_the_weights_of_a_run(tmp_path, capsys, whole):
     assert "is no run folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_where_the_disk_is_full_the_run_says_so(tmp_path, whole):
     """Files may not grow beyond 4,000 bytes: neither a checkpoint nor the weights can be written."""
     folder = tmp_path / "run"

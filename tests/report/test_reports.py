@@ -203,6 +203,7 @@ def test_an_interrupted_run_has_a_report_of_what_it_reached(in_tmp):
     assert "Error" not in text
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_in_its_first_epoch_says_that_there_is_nothing_to_draw(in_tmp):
     np.save("many.npy", np.random.default_rng(0).normal(size=(40_000, 2)).astype("float32"))
     given = ["--data", "many.npy", *ENDLESS, "--batch-size", "2", "--likelihood", "Normal"]

@@ -87,6 +87,7 @@ def test_all_stop_where_one_is_asked_to(tmp_path):
     assert len(list((folder / "checkpoints" / "fit").glob("step-*.pt"))) == 1
 
 
+@pytest.mark.slow
 def test_scores_by_two_are_those_of_one(tmp_path, by_one):
     options = ("--num-samples", "60", "--ais", "--ais-temperatures", "3", "--ais-warm-up", "3", "--ais-leapfrog")
     options += ("2", "--ais-chains", "2", "--quiet", "--output")

@@ -130,7 +130,8 @@ def test_cut_off_again_and_again(tmp_path):
     assert_same(ours, whole, result, expected)
 
 
-@pytest.mark.parametrize("batches", [50, *(pytest.param(batches, marks=pytest.mark.slow) for batches in (110, 160))])
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [50, 110, 160])
 def test_recorded_by_itself(tmp_path, batches):
     """Before the steps are recorded, at the checks of the recording, and after it."""
     whole = batch_norm_vae()
