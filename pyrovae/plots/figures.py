@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of a picture in a file, dots per inch; one on a screen has those of matplotlib's "figure.dpi".
 FILE_DPI = 120
+"""Dots per inch of a picture in a file; one on a screen has those of ``matplotlib.rcParams["figure.dpi"]``."""
+
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
