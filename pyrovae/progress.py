@@ -20,7 +20,7 @@ class Progress:
     """How far ``what`` is, with the current terms and the time left, on standard error.
 
     A bar on a terminal and in a notebook. Elsewhere, in a log file say, a line after ten seconds and then each time the
-    computation has taken a tenth longer, so that the log of a day has a hundred lines; nothing for what is done sooner.
+    computation has taken a tenth longer, so that the log of a day has eighty lines; nothing for what is done sooner.
 
     Args:
         what: is going on, ``"fitting"`` say.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import GREY, ORANGE, counted, legend_below, new_figure, say, short
+from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, counted, legend_below, new_figure, say, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _MOST_PANELS = 12
 _MOST_BINS = 40
-_PALE_BLUE = "#9ecae1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +92,7 @@ def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure
         axes.set_ylabel("share of rows" if entry % across == 0 else "")
         axes.locator_params(axis="x", nbins=_ticks(panels))
         shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
-        axes.stairs(shares[0], edges, fill=True, color=_PALE_BLUE, label="data")
+        axes.stairs(shares[0], edges, fill=True, color=PALE_BLUE, label="data")
         axes.stairs(shares[1], edges, color=ORANGE, linewidth=1.5, label="draws of the model")
         if not len(observed):
             axes.set_title("all data missing", fontsize=9)

@@ -15,6 +15,8 @@ FILE_DPI = 120
 
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+# Of filled areas, on which the others are seen.
+PALE_BLUE = "#9ecae1"
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
 CLASS_COLOURS = (
     "#3f90da",

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, counted, legend_below, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, counted, legend_below, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pyrovae.evaluation import BoundComparison
 
-_PALE_BLUE = "#9ecae1"
 _MARKERS = "osD^vP*X"
 _LONGEST = 50
 _LINES = ("-", "--", ":")
@@ -56,7 +55,7 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
     edges = np.histogram_bin_edges([low, high], bins)
     figure = new_figure(4.8, 3.2 + 0.2 * len(named))
     axes = figure.subplots()
-    styles = ((True, _PALE_BLUE, "-"), (False, ORANGE, "--"), (False, GREEN, ":"))
+    styles = ((True, PALE_BLUE, "-"), (False, ORANGE, "--"), (False, GREEN, ":"))
     for (name, values), (fill, colour, line) in zip(named.items(), styles, strict=False):
         counts = np.histogram(values.numpy(), edges)[0]
         label = f"{name}, mean {values.mean().item():.3g} nats"

@@ -46,20 +46,17 @@ def write_autoencoder(
         report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
         return
     columns, about = data_columns(rows), plots.picture_metadata(rows.provenance())
-    curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
-    write_curves(folder, rows, result.history, curves)
+    write_curves(folder, rows, result.history, plots.loss_curves(result.history, result.best_epoch, errors.unit))
     per_row = {"loss": errors.loss, "corrupted": errors.corrupted, "restored": errors.restored}
     per_row["label"] = rows.data.test_labels
     frame = pd.DataFrame({name: values.numpy() for name, values in per_row.items() if values is not None})
     write_table(frame.rename_axis("row").assign(**columns), folder / "losses.csv")
-    curves = plots.loss_curves(result.history, result.best_epoch, errors.unit)
-    curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
-    x = rows.test[: len(errors.reconstructed)]
-    plots.reconstructions(x, errors.reconstructed).savefig(
-        folder / "reconstructions.png", dpi=plots.FILE_DPI, metadata=about
-    )
+    x, names = rows.test[: len(errors.reconstructed)], rows.data.column_names
+    pictures = {"reconstructions.png": plots.reconstructions(x, errors.reconstructed, entry_names=names)}
     if errors.example is not None:
-        plots.denoising(x, *errors.example).savefig(folder / "denoising.png", dpi=plots.FILE_DPI, metadata=about)
+        pictures["denoising.png"] = plots.denoising(x, *errors.example, entry_names=names)
+    for name, figure in pictures.items():
+        figure.savefig(folder / name, dpi=plots.FILE_DPI, metadata=about)
     report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
 
 
