@@ -25,10 +25,13 @@ KEYS = {
     "day",
 }
 SHORT = {
-    "iwae.py": ["--fraction", "0.0001", "--num-samples", "20"],
-    "vamp_prior.py": ["--epochs", "1", "--num-samples", "20"],
-    "inference_gap.py": ["--fraction", "0.0001", "--num-samples", "20", "--num-temperatures", "5"],
-    "linear_vae.py": ["--epochs", "1"],
+    "iwae.py": "--fraction 0.0001 --num-samples 20",
+    "vamp_prior.py": "--epochs 1 --num-samples 20",
+    "inference_gap.py": "--fraction 0.0001 --num-samples 20 --num-temperatures 5",
+    "linear_vae.py": "--epochs 1",
+    "three_latents.py": "--epochs 1 --num-samples 20 --mixture-samples 20 --num-temperatures 5 --num-chains 2 "
+    "--spacing 0.4",
+    "m2.py": "--epochs 1 --draws 1",
 }
 
 
@@ -53,7 +56,7 @@ def test_a_script_runs_and_goes_on_where_it_was(script, tmp_path):
     ours = []
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, f"tests/reproductions/{script}", *SHORT[script], *where],
+            [sys.executable, f"tests/reproductions/{script}", *SHORT[script].split(), *where],
             cwd=FOLDER.parents[1],
             capture_output=True,
             text=True,
