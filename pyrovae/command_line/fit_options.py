@@ -150,6 +150,13 @@ def _add_training_options(parser: CommandParser) -> None:
         help="rows of a step; more are faster on large data, fewer take more steps",
     )
     add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
+    add(
+        "--lr-end",
+        type=NonNegativeFloat | None,
+        default=None,
+        help="learning rate at the last of --epochs, to which it goes from --lr by half a wave of the cosine; small "
+        "steps at the end settle weights that large ones keep in motion; without it it stays",
+    )
     add("--patience", type=PositiveInt, default=20, help="epochs without a better validation objective before stopping")
     add(
         "--precision",

@@ -12,6 +12,7 @@ from pyrovae.command_line.execution import EXIT_NON_FINITE, by_first, print_erro
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import compare_bounds
 from pyrovae.models import check_vae
+from pyrovae.objectives import Cosine
 from pyrovae.processes import ProcessEndedError
 from pyrovae.report import write_run
 from pyrovae.runs import ModelRows, Run, build_objective, described_error, in_options
@@ -45,6 +46,7 @@ def fit_pair(
     """
     config, folder = run.config, keeper.run_folder
     objective = build_objective(config)
+    lr = config["lr"] if config["lr_end"] is None else Cosine(config["lr"], config["lr_end"], length=1)
     start = time.perf_counter()
     try:
         with errors_of_parts(run, example if rows.train_transform is None else rows.train_transform(example)):
@@ -56,7 +58,7 @@ def fit_pair(
                 train_transform=rows.train_transform,
                 epochs=config["epochs"],
                 batch_size=config["batch_size"],
-                lr=config["lr"],
+                lr=lr,
                 objective=objective,
                 patience=config["patience"],
                 precision=config["precision"],

@@ -20,7 +20,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("latent_dim", "seed", "pretrain_epochs"), (int,)),
     **dict.fromkeys(("upper_dim", "num_particles", "beta_cycles"), (int, NoneType)),
     **dict.fromkeys(("validation_fraction", "test_fraction"), (float,)),
-    **dict.fromkeys(("corruption_level", "beta", "beta_start", "beta_length"), (float, NoneType)),
+    **dict.fromkeys(("corruption_level", "lr_end", "beta", "beta_start", "beta_length"), (float, NoneType)),
     **dict.fromkeys(("free_bits", "capacity", "capacity_length"), (float, NoneType)),
     "columns": (dict, list, NoneType),
     "condition_columns": (list, NoneType),

@@ -117,7 +117,7 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
-def history_in_python(config, objective):
+def history_in_python(config, objective, **options):
     """The history of the same fit without the command."""
     data = load_data("digits", binarize="dynamic")
     pyro.set_rng_seed(0)
@@ -131,6 +131,7 @@ def history_in_python(config, objective):
         batch_size=500,
         objective=objective,
         progress=False,
+        **options,
     ).history
     return [{name: value for name, value in terms.items() if name != "seconds"} for terms in history]
 
@@ -144,6 +145,15 @@ def test_options_give_the_fit_that_python_gives(case, in_tmp, capsys):
     assert contents(build_objective(stored)) == contents(in_python())
     assert metrics_of(in_tmp / "out") == history_in_python(stored, in_python())
     assert json.loads((in_tmp / "out" / "summary.json").read_text())["objective"] == described
+
+
+def test_the_learning_rate_falls_to_its_end(in_tmp):
+    assert run(*SMALL, "--lr", "0.01", "--lr-end", "0", "--output-dir", "out") == 0
+    stored = yaml.safe_load((in_tmp / "out" / "config.yaml").read_text())
+    falling, constant = (
+        history_in_python(stored, build_objective(stored), lr=lr) for lr in (Cosine(0.01, 0, length=1), 0.01)
+    )
+    assert metrics_of(in_tmp / "out") == falling != constant
 
 
 def test_every_objective_has_a_case():

@@ -109,6 +109,7 @@ FIT_OPTIONS = {
     "--upper-dim": words("1", "0"),
     "--batch-size": words("3", "30", "0"),
     "--lr": words("0.01", "1e9", "0"),
+    "--lr-end": words("0", "0.01", "-1"),
     "--precision": words("32", "bf16-mixed", "16"),
     "--step": words("plain", "recorded"),
     "--chunk-size": words("2", "0"),

@@ -27,7 +27,7 @@ class PlainAutoencoder(System):
         """Most of them are of a density."""
         if option == "stream":
             return ", as it is fitted to rows in memory"
-        if option in ("precision", "step", "clip_norm", "max_skipped_steps"):
+        if option in ("lr_end", "precision", "step", "clip_norm", "max_skipped_steps"):
             return super().why_not(option)
         of_density = option in (*DENSITY_OPTIONS, "missing", "missing_indicators")
         return ", as it has no p(x)" if of_density else super().why_not(option)

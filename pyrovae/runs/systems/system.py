@@ -17,7 +17,7 @@ from pyrovae.runs.systems.corruptions import make_corruption
 DENSITY_OPTIONS = (
     *("prior", "likelihood", "posterior"),
     *OBJECTIVE_OPTIONS,
-    *("precision", "step", "clip_norm", "max_skipped_steps", "num_samples", "chunk_size"),
+    *("lr_end", "precision", "step", "clip_norm", "max_skipped_steps", "num_samples", "chunk_size"),
 )
 """Options of systems that have a p(x)."""
 
