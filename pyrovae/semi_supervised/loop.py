@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -91,7 +92,12 @@ class LabelledLoop:
         self.gradient_step = GradientStep(
             self._terms_of, parameters, self._tensors, schedule.step, schedule.epochs * len(batches)
         )
-        with Progress("fitting", schedule.epochs * len(batches), "step", shown=schedule.progress) as bar:
+        with (
+            warnings.catch_warnings(),
+            Progress("fitting", schedule.epochs * len(batches), "step", shown=schedule.progress) as bar,
+        ):
+            # NonFiniteLossError says it.
+            warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
             try:
                 for epoch in range(1, schedule.epochs + 1):
                     self._epoch(epoch, batches, optimizer, bar)
