@@ -92,7 +92,13 @@ def make_parser() -> CommandParser:
         "--m2-latent-dim",
         type=PositiveInt,
         default=10,
-        help="dimensions of z in M2, and in the second layer of M1+M2: with many, z can say what the class should",
+        help="dimensions of z in M2: with many, z can say what the class should",
+    )
+    add(
+        "--second-latent-dim",
+        type=PositiveInt,
+        default=10,
+        help="dimensions of z in the second layer of M1+M2; 50 is better for mnist",
     )
     add(
         "--network",
@@ -240,6 +246,7 @@ def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch
     names = (
         "latent_dim",
         "m2_latent_dim",
+        "second_latent_dim",
         "hidden_dims",
         "second_hidden_dims",
         "epochs",

@@ -42,7 +42,8 @@ class Settings:
 
     Args:
         latent_dim: dimensions of z in M1 and the PC-VAE.
-        m2_latent_dim: dimensions of z in M2, and in M1+M2 of the second layer; with many, z can say what y should.
+        m2_latent_dim: dimensions of z in M2; with many, z can say what y should.
+        second_latent_dim: dimensions of z in the second layer of M1+M2.
         network: what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions.
         hidden_dims: widths of the hidden layers of multilayer perceptrons; decoders are some always.
         second_hidden_dims: those of the second layer of M1+M2; wide ones learn to do without the class.
@@ -61,6 +62,7 @@ class Settings:
 
     latent_dim: int = 10
     m2_latent_dim: int = 10
+    second_latent_dim: int = 10
     network: NetworkKind = "mlp"
     hidden_dims: Sequence[int] = (200,)
     second_hidden_dims: Sequence[int] = (200,)
@@ -187,10 +189,11 @@ class Comparison:
     def _second_layer(self, known: Tensor, seed: int) -> M2:
         hidden_dims, epochs = tuple(self.settings.second_hidden_dims), self.settings.second_epochs
         return M2(
-            latent_dim=self.settings.m2_latent_dim,
+            latent_dim=self.settings.second_latent_dim,
             likelihood=partial(predicted_normal_likelihood, hidden_dims=hidden_dims),
             classifier=partial(MLP, hidden_dims=hidden_dims),
             classification_weight=self.settings.second_classification_weight,
+            closed_form_kl=True,
             epochs=self._epochs(self._unlabelled_rows(known), epochs),
             **{**self._common(seed), "hidden_dims": hidden_dims},
         )

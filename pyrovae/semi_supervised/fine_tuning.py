@@ -12,6 +12,7 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from pyrovae.programs import isolated_rng
+from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.estimator import Array
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop
@@ -23,7 +24,12 @@ from pyrovae.training.diagnosis import first_non_finite_site
 
 
 def joint_loop(
-    programs: M1M2Programs, x: Tensor, y: Tensor, weight: float, judge: Callable[[], EpochTerms] | None
+    programs: M1M2Programs,
+    x: Tensor,
+    y: Tensor,
+    weight: float,
+    closed_form_kl: bool,
+    judge: Callable[[], EpochTerms] | None,
 ) -> LabelledLoop:
     """The fit of all parts together; the weights before it are the first to be judged.
 
@@ -32,35 +38,40 @@ def joint_loop(
         x: all rows, as the parameters are.
         y: their labels, -1 for none.
         weight: of the cross-entropy of q(y|z1), in nats per labelled row.
+        closed_form_kl: take the KL of z2 in closed form, where there is one.
         judge: terms of the weights as they are, which ``judge_by`` gives; None keeps the last weights.
     """
-    loop = LabelledLoop(programs, x, y, joint_step(programs, weight), partial(joint_non_finite_site, programs), judge)
+    step = joint_step(programs, weight, closed_form_kl)
+    loop = LabelledLoop(programs, x, y, step, partial(joint_non_finite_site, programs), judge)
     if judge is not None:
         before = judge()
         loop.best = (before["validation_accuracy"], -before["validation_cross_entropy"])
     return loop
 
 
-def joint_step(programs: M1M2Programs, weight: float) -> Callable[[Batch], dict[str, Tensor]]:
+def joint_step(programs: M1M2Programs, weight: float, closed_form_kl: bool) -> Callable[[Batch], dict[str, Tensor]]:
     """What gives the terms of a batch, means over rows in nats.
 
     Args:
         programs: what is trained.
         weight: of the cross-entropy of q(y|z1), in nats per labelled row.
+        closed_form_kl: take the KL of z2 in closed form, where there is one.
     """
     with_class, without = Trace_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)
+    if closed_form_kl:
+        model, guide = with_closed_form_kl(programs.model, programs.guide, "z2")
+    else:
+        model, guide = programs.model, poutine.trace(programs.guide)
 
     def step(batch: Batch) -> dict[str, Tensor]:
-        # The trace keeps the z1 that the bound is of.
-        guide = poutine.trace(programs.guide)
-        loss = with_class.differentiable_loss(programs.model, guide, batch.labelled, batch.y)
-        labelled = -loss / len(batch.labelled)
+        labelled = -with_class.differentiable_loss(model, guide, batch.labelled, batch.y) / len(batch.labelled)
+        # That which the bound is of.
         z1 = guide.trace.nodes["z1"]["value"]
         cross_entropy = F.cross_entropy(programs.second.classifier(z1), batch.y)
         terms = {"labelled_elbo": labelled, "cross_entropy": cross_entropy}
         if len(batch.unlabelled):
-            loss = without.differentiable_loss(programs.model, programs.guide, batch.unlabelled)
-            terms["unlabelled_elbo"] = -loss / len(batch.unlabelled)
+            unlabelled = -without.differentiable_loss(model, guide, batch.unlabelled) / len(batch.unlabelled)
+            terms["unlabelled_elbo"] = unlabelled
         elbo = batch.mean(labelled, terms.get("unlabelled_elbo"))
         return {"loss": weight * cross_entropy - elbo, "elbo": elbo, **terms}
 

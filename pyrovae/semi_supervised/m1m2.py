@@ -46,15 +46,15 @@ class M1M2(SemiSupervisedClassifier):
     Args:
         m1: the first layer, not fitted; None is ``M1()``.
         m2: the second, whose likelihood is one of real numbers; None is ``M2`` with a Normal of predicted scales, a
-            classifier without dropout, hidden layers of 200 and a classification weight of 0.1.
+            classifier without dropout, hidden layers of 200, a classification weight of 0.1 and ``closed_form_kl``.
         embedding: what of :math:`z_1` the second layer sees: ``"draws"`` from the posterior, of which each training
             step takes another one, as the authors do, of a row that went through the ``train_transform`` of M1 for it;
             or ``"mean"``, the posterior means. Of latents that M1 leaves unused draws are noise from the prior, and
             means next to constants, whose differences fill the second layer.
         num_draws: draws of each row, for training and for predictions, which are means over them.
         fine_tune_epochs: passes of the third stage over the unlabelled rows, with the ``train_transform`` of M1, and
-            ``batch_size``, ``step``, ``seed`` and ``progress`` of M2; 0 leaves it out. Each step takes one new draw of
-            :math:`z_1` for each row, whatever ``embedding`` and ``num_draws`` are.
+            ``batch_size``, ``closed_form_kl``, ``step``, ``seed`` and ``progress`` of M2; 0 leaves it out. Each step
+            takes one new draw of :math:`z_1` for each row, whatever ``embedding`` and ``num_draws`` are.
         fine_tune_weight: w, in nats per row.
         fine_tune_lr: learning rate of Adam in the third stage.
 
@@ -187,7 +187,9 @@ class M1M2(SemiSupervisedClassifier):
         like = next(m1.vae_.parameters())
         programs = self.programs_.to(like)
         judge = None if validation is None else judge_by(self.predict_proba, *validation, len(self.classes_))
-        loop = joint_loop(programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, judge)
+        loop = joint_loop(
+            programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, m2.closed_form_kl, judge
+        )
         schedule = Schedule(
             self.fine_tune_epochs, m2.batch_size, self.fine_tune_lr, m2.seed, m2.progress, m2.step, m1.train_transform
         )
@@ -212,6 +214,7 @@ def default_second_layer() -> M2:
         classifier=partial(MLP, hidden_dims=(200,)),
         hidden_dims=(200,),
         classification_weight=0.1,
+        closed_form_kl=True,
     )
 
 

@@ -120,7 +120,18 @@ def test_convolutions_and_moved_images_in_every_network(options, tmp_path, capsy
     x[np.arange(200), :, 4 + 6 * labels + generator.integers(-1, 2, 200)] += 2
     np.savez(tmp_path / "columns.npz", data=x.astype(np.float32), labels=labels)
     arguments = ["--data", str(tmp_path / "columns.npz"), "--labels", "20", "--seeds", "1", "--epochs", "25"]
-    arguments += ["--latent-dim", "4", "--m2-latent-dim", "3", "--hidden-dims", "[32]", "--batch-size", "50"]
+    arguments += [
+        "--latent-dim",
+        "4",
+        "--m2-latent-dim",
+        "3",
+        "--second-latent-dim",
+        "2",
+        "--hidden-dims",
+        "[32]",
+        "--batch-size",
+        "50",
+    ]
     assert main([*arguments, *options, "--output-dir", str(tmp_path / "out")]) == 0
     by = "2" if "conv" in options else "1"
     assert f"networks    {options[1]}, images moved by up to {by} pixels" in capsys.readouterr().out

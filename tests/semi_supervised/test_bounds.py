@@ -37,8 +37,11 @@ def noise(*shape):
     return torch.normal(torch.zeros(shape, dtype=torch.float64), torch.ones(shape, dtype=torch.float64))
 
 
-def labelled_by_hand(p, x, y, epsilon):
-    """log p(x|z, y) + log p(y) + log p(z) - log q(z|x, y) of each row at one z, without a distribution object."""
+def labelled_by_hand(p, x, y, epsilon, closed=False):
+    """log p(x|z, y) + log p(y) + log p(z) - log q(z|x, y) of each row at one z, without a distribution object.
+
+    The last two terms are at that z, or in closed form, the negative KL.
+    """
     code = torch.eye(CLASSES, dtype=torch.float64)[y]
     loc, _ = p.posterior.encoder(torch.cat([x, code], -1)).chunk(2, -1)
     scale = p.posterior(torch.cat([x, code], -1)).base_dist.scale
@@ -46,16 +49,17 @@ def labelled_by_hand(p, x, y, epsilon):
     logits = p.likelihood.decoder(torch.cat([z, code], -1))
     log_px = (x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)).sum(-1)
     log_pz_less_log_qz = (-0.5 * z**2 + 0.5 * epsilon**2 + scale.log()).sum(-1)
-    return log_px + PROBS.log()[y] + log_pz_less_log_qz
+    negative_kl = 0.5 * (1 + 2 * scale.log() - scale**2 - loc**2).sum(-1)
+    return log_px + PROBS.log()[y] + (negative_kl if closed else log_pz_less_log_qz)
 
 
-def unlabelled_by_hand(p, x, epsilon):
+def unlabelled_by_hand(p, x, epsilon, closed=False):
     """The sum over classes, one after the other."""
     q = p.classifier(x).softmax(-1)
     total = 0.0
     for k in range(CLASSES):
         y = torch.full((len(x),), k)
-        total = total + q[:, k] * (labelled_by_hand(p, x, y, epsilon[k]) - q[:, k].log())
+        total = total + q[:, k] * (labelled_by_hand(p, x, y, epsilon[k], closed) - q[:, k].log())
     return total
 
 
@@ -84,19 +88,20 @@ def test_labelled_bounds_and_their_mean_over_draws():
     torch.testing.assert_close(bounds, by_hand, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("unlabelled", [7, 0])
-def test_loss_of_a_step_and_its_gradient(unlabelled):
+def test_loss_of_a_step_and_its_gradient(unlabelled, closed):
     """Bounds are weighted by the shares of all rows, 0.01 and 0.99, not by those of the batch."""
     p, weight, share = programs(), 3.0, 0.01 if unlabelled else 1.0
     x, y, others = rows(4), torch.tensor([0, 1, 2, 1]), rows(unlabelled, seed=1)
     torch.manual_seed(1)
-    terms = M2(classification_weight=weight)._step(p)(Batch(x, y, others, share))
+    terms = M2(classification_weight=weight, closed_form_kl=closed)._step(p)(Batch(x, y, others, share))
     torch.manual_seed(1)
-    labelled = labelled_by_hand(p, x, y, noise(4, LATENT)).mean()
+    labelled = labelled_by_hand(p, x, y, noise(4, LATENT), closed).mean()
     cross_entropy = -p.classifier(x).log_softmax(-1)[torch.arange(4), y].mean()
     by_hand = weight * cross_entropy - share * labelled
     if unlabelled:
-        by_hand = by_hand - (1 - share) * unlabelled_by_hand(p, others, noise(CLASSES, 7, LATENT)).mean()
+        by_hand = by_hand - (1 - share) * unlabelled_by_hand(p, others, noise(CLASSES, 7, LATENT), closed).mean()
     torch.testing.assert_close(terms["loss"], by_hand, rtol=0, atol=1e-10)
     torch.testing.assert_close(terms["labelled_elbo"], labelled, rtol=0, atol=1e-10)
     ours = torch.autograd.grad(terms["loss"], list(p.parameters()))
