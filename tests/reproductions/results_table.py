@@ -13,14 +13,18 @@ _HEAD = ("row", "published", "ours (standard error)", "epochs of the protocol", 
 
 
 def read(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """All results, in the order of their files' names."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    """All results, in the order of their files' names, whose numbers count as numbers."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"), key=_in_order)]
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """A line for each result."""
     lines = [_HEAD, ("---",) * len(_HEAD), *map(_line, results)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _in_order(path: Path) -> list[str]:
+    return [part.zfill(6) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
 
 
 def _line(result: dict[str, Any]) -> tuple[str, ...]:
