@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_PANELS = 12
 _MOST_BINS = 40
+# Of the numbers at the ticks of a small panel.
+_MOST_CHARACTERS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabe
             continue
         axes.axline((data[:, which][known][0].item(),) * 2, slope=1, color=GREY, linestyle=":")
         axes.set(xlabel=xlabel if panel >= len(panels) - across else "", ylabel=ylabel if panel % across == 0 else "")
-        axes.locator_params(nbins=_ticks(panels))
+        axes.locator_params(axis="y", nbins=_ticks(panels))
+        _space_out(axes, panels)
         axes.set_title("" if together else _name(panel, names), fontsize=9)
     _title(figure, f"values of {counted(len(data), 'row')}", data, None if together else len(panels))
     legend_below(figure, panels[0], len(shown))
@@ -90,10 +93,10 @@ def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure
         edges = _edges(np.concatenate([observed, drawn]))
         axes.set_xlabel(_name(entry, names), fontsize=9)
         axes.set_ylabel("share of rows" if entry % across == 0 else "")
-        axes.locator_params(axis="x", nbins=_ticks(panels))
         shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
         axes.stairs(shares[0], edges, fill=True, color=PALE_BLUE, label="data")
         axes.stairs(shares[1], edges, color=ORANGE, linewidth=1.5, label="draws of the model")
+        _space_out(axes, panels)
         if not len(observed):
             axes.set_title("all data missing", fontsize=9)
     _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, len(panels))
@@ -116,6 +119,15 @@ def _panels(entries: int, width: float, height: float) -> "tuple[Figure, list[Ax
 def _ticks(panels: "Sequence[Axes]") -> int:
     """Steps between the ticks of an axis, at most: few in a small panel, for whose numbers there is little room."""
     return 5 if len(panels) == 1 else 3
+
+
+def _space_out(axes: "Axes", panels: "Sequence[Axes]") -> None:
+    """Few ticks on the horizontal axis of a small panel, and fewer where their numbers are long."""
+    axes.locator_params(axis="x", nbins=_ticks(panels))
+    longest = max(map(len, axes.xaxis.get_major_formatter().format_ticks(list(axes.get_xticks()))), default=0)
+    if len(panels) > 1 and longest > _MOST_CHARACTERS:
+        # Without steps of 3, 4 and 6 two ticks of 50000 may not fit, and there would be three.
+        axes.locator_params(axis="x", nbins=2, steps=[1, 2, 3, 4, 5, 6, 8, 10])
 
 
 def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:

@@ -4,6 +4,7 @@ import gc
 import operator
 import struct
 import weakref
+from functools import partial
 from itertools import combinations, pairwise
 
 import matplotlib
@@ -95,13 +96,29 @@ LONG = [f"a name that is long, number {number}" for number in range(4)] + ["name
 TITLE = (
     "mean of p(x|z), one dimension moved, the others at the posterior mean of test row 0, class 0, 12 of 20 dimensions"
 )
-TABLE = 1e5 * torch.rand(40, 5)
+# Of a range for which a locator of two steps takes three ticks.
+UNIT = torch.rand(40, 5, generator=torch.Generator().manual_seed(11))
+TABLE = 1e5 * UNIT
 FIGURES = {
     "one image": lambda: plots.samples(grey(1), grey(1), grey(1)),
     "images": lambda: plots.reconstructions(grey(), grey(), grey()),
     "denoising": lambda: plots.denoising(grey(1), grey(1), grey(1)),
     "columns": lambda: plots.samples(TABLE, TABLE, TABLE, entry_names=LONG),
     "reconstructed columns": lambda: plots.reconstructions(TABLE, TABLE, TABLE, entry_names=LONG),
+    **{
+        f"columns of {scale:g} from {shift:g} on, {what}": partial(draw, *[scale * UNIT + shift] * 3, entry_names=LONG)
+        for scale, shift in (
+            (1e-3, 0),
+            (9.3e4, 4e3),
+            (0.1, -0.03),
+            (1, 5),
+            (9e4, -3e4),
+            (1.2e5, 7),
+            (5e6, -2e6),
+            (1, 1e5),
+        )
+        for what, draw in (("drawn", plots.samples), ("reconstructed", plots.reconstructions))
+    },
     "thirty columns": lambda: plots.samples(*[torch.randn(40, 30)] * 3),
     "interpolation": lambda: plots.interpolation(
         torch.rand(10, 5, 1, 8, 8), names=[f"row {n},\nclass 3" for n in LONG]
