@@ -98,7 +98,7 @@ def make_parser() -> CommandParser:
         "--second-latent-dim",
         type=PositiveInt,
         default=10,
-        help="dimensions of z in the second layer of M1+M2; 50 is better for mnist",
+        help="dimensions of z in the second layer of M1+M2; its authors have 50 for mnist",
     )
     add(
         "--network",

@@ -53,8 +53,8 @@ class M2(TrainedTogether):
         class_probs: p(y), ``(num_classes,)``; None is uniform.
         classification_weight: w, in nats per row. The default is above the paper's: while z and the decoder are
             still poor, the bounds of unlabelled rows pull q(y|x) away from what the labels say.
-        closed_form_kl: take the KL of z in training in closed form where there is one, not from the draw of z: steps
-            are less noisy, most so with many dimensions of z, and z is the sooner used, for what y could say too.
+        closed_form_kl: take the KL of z in training in closed form where there is one, not from the draw of z: the
+            gradient of the encoder is less noisy.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
         epochs: passes over the unlabelled rows.
         batch_size: unlabelled rows of each step, and labelled rows where there are as many.

@@ -40,7 +40,7 @@ def exact_log_px(vae: VAE, x: Tensor, spacing: float) -> Tensor:
 
 
 def mixture_guide(vae: VAE, x: Tensor) -> None:
-    """Half of the draws from q(z|x), half from the standard normal prior, which has some near every posterior."""
+    """Half of the draws from q(z|x), half from the standard normal prior, wherever the posterior may be."""
     with pyro.plate("data", len(x), dim=-1):
         q = vae.posterior(x).base_dist
         loc = torch.stack([q.loc, torch.zeros_like(q.loc)], dim=-2)
