@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import prod
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from pyrovae.networks.activations import Activation, make_activation
 from pyrovae.networks.normalization import Normalization, make_normalization
@@ -28,7 +29,8 @@ class MLP(ShapedNetwork):
             of a batch, so that the ELBO of a row depends on its neighbours; prefer ``"layer"`` or ``"group"``.
 
     Shape:
-        ``(*batch, *input_shape) -> (*batch, *output_shape)``, with any number of batch dimensions.
+        ``(*batch, *input_shape) -> (*batch, *output_shape)``, with any number of batch dimensions. A tuple of
+        vectors, whose batch dimensions broadcast, stands for one vector, theirs end to end.
 
     Raises:
         ValueError: a size that is not a positive integer, an unknown activation or normalisation, an input of another
@@ -61,3 +63,22 @@ class MLP(ShapedNetwork):
             width = hidden_dim
         layers.append(nn.Linear(width, prod(outputs)))
         super().__init__(inputs, outputs, (prod(inputs),), layers)
+
+    def forward(self, x: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """The output for each input."""
+        if isinstance(x, Tensor):
+            return super().forward(x)
+        widths, first = [vectors.shape[-1] for vectors in x], self.layers[0]
+        if (sum(widths),) != self.input_shape:
+            raise ValueError(
+                f"MLP got vectors of {' and '.join(map(str, widths))} entries; expected as many together as its "
+                f"input_shape {self.input_shape} has: build the network for their sum"
+            )
+        assert isinstance(first, nn.Linear)
+        # The first layer is a sum over the vectors, so that none is repeated for those that others are paired with.
+        weights = first.weight.split(widths, dim=1)
+        hidden = F.linear(x[0], weights[0], first.bias)
+        for vectors, weight in zip(x[1:], weights[1:], strict=True):
+            hidden = hidden + F.linear(vectors, weight)
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        return self.layers[1:](rows).reshape(*hidden.shape[:-1], *self.output_shape)

@@ -1,7 +1,9 @@
 """The mean-field Gaussian posterior."""
 
+from typing import Any
+
 import pyro.distributions as dist
-from torch import Tensor, nn
+from torch import nn
 
 from pyrovae.distributions import IndependentNormal
 from pyrovae.distributions.arguments import positive_scale
@@ -40,8 +42,8 @@ class DiagonalNormal(nn.Module):
         """How many numbers the encoder has to give for each row."""
         return 2 * latent_dim
 
-    def forward(self, x: Tensor) -> dist.TorchDistribution:
-        """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""
+    def forward(self, x: Any) -> dist.TorchDistribution:
+        """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``; x is what the encoder takes."""
         output = self.encoder(x)
         if output.shape[-1] % 2:
             raise encoder_size_error(

@@ -9,6 +9,8 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from pyrovae.networks import MLP
+from pyrovae.posteriors import DiagonalNormal
 from pyrovae.programs import SiteScales
 
 
@@ -47,6 +49,8 @@ class M2Programs(nn.Module):
         super().__init__()
         self.prior, self.likelihood, self.posterior, self.classifier = prior, likelihood, posterior, classifier
         self.register_buffer("class_probs", class_probs)
+        # Exactly these: a class derived from one may do something of its own with the vector.
+        self._encoder_is_mlp = type(posterior) is DiagonalNormal and type(posterior.encoder) is MLP
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """The generative program: y from p(y) or observed, z from the prior, x from the likelihood."""
@@ -68,14 +72,21 @@ class M2Programs(nn.Module):
 
     def encode(self, x: Tensor, y: Tensor) -> dist.TorchDistribution:
         """q(z|x, y), one distribution for each row and class ``(*classes, rows)``."""
+        if self._encoder_is_mlp:
+            # It takes the row and the class apart, and looks at the row once for all classes.
+            return self.posterior((x.flatten(1), self.one_hot(y).to(x)))
         return self.posterior(self.with_class(x.flatten(1), y))
 
     def with_class(self, vectors: Tensor, y: Tensor) -> Tensor:
         """Vectors with the one-hot class behind them; one or both have a dimension of classes on the left."""
-        # Not F.one_hot: it reads the values of y, which no recording can.
-        one_hot = (y[..., None] == torch.arange(len(self.class_probs), device=y.device)).to(vectors)
+        one_hot = self.one_hot(y).to(vectors)
         batch = torch.broadcast_shapes(vectors.shape[:-1], one_hot.shape[:-1])
         return torch.cat([vectors.expand(*batch, -1), one_hot.expand(*batch, -1)], dim=-1)
+
+    def one_hot(self, y: Tensor) -> Tensor:
+        """Whether each class is that of y ``(*batch, num_classes)``."""
+        # Not F.one_hot: it reads the values of y, which no recording can.
+        return y[..., None] == torch.arange(len(self.class_probs), device=y.device)
 
     def labelled_bounds(self, x: Tensor, y: Tensor, num_samples: int = 1) -> Tensor:
         r"""Estimates of the bound of each row with its class, in nats.

@@ -235,3 +235,24 @@ def test_stored_and_loaded_without_pickled_code(name, inputs, outputs):
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("hidden_dims", [(), (8, 4)])
+@pytest.mark.parametrize("normalization", get_args(Normalization))
+def test_vectors_end_to_end_are_one_vector(hidden_dims, normalization):
+    network = networks.MLP(3 + 2 + 4, (2, 5), hidden_dims, normalization=normalization).double()
+    a, b, c = (torch.randn(*shape, dtype=torch.float64) for shape in ((6, 3), (7, 1, 2), (4,)))
+    joined = torch.cat([part.expand(7, 6, -1) for part in (a, b, c)], -1)
+    torch.testing.assert_close(network((a, b, c)), network(joined), rtol=0, atol=1e-12)
+    parameters = list(network.parameters())
+    for one, other in zip(
+        torch.autograd.grad(network((a, b, c)).square().sum(), parameters),
+        torch.autograd.grad(network(joined).square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_vectors_of_another_size_together_are_refused():
+    with pytest.raises(ValueError, match=r"vectors of 3 and 2 entries.*input_shape \(9,\).*for their sum"):
+        networks.MLP(9, 2)((torch.zeros(3), torch.zeros(2)))

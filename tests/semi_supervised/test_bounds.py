@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from problems import LinearGaussian
 from pyro.infer import TraceEnum_ELBO
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pyrovae import compare_bounds, likelihoods, networks, posteriors, priors
 from pyrovae.semi_supervised import M2, M2Programs
@@ -168,6 +169,27 @@ def test_a_class_that_is_excluded_adds_nothing(exact):
     exact.classifier.forward = lambda x: sure
     joint = exact.likelihood.log_joint(x)
     torch.testing.assert_close(exact.unlabelled_bounds(x), joint[:, 1], rtol=0, atol=1e-10)
+
+
+def test_a_row_is_encoded_once_for_all_classes():
+    """A network of another class is given row and class as one vector, and the same comes out."""
+    p, x, y = programs(), rows(6), torch.arange(CLASSES)[:, None]
+
+    class Derived(networks.MLP):
+        pass
+
+    joined = Derived(DATA + CLASSES, 2 * LATENT, (5,), activation="tanh").double()
+    joined.load_state_dict(p.posterior.encoder.state_dict())
+    other = M2Programs(p.prior, p.likelihood, posteriors.DiagonalNormal(joined), p.classifier, PROBS)
+    with FlopCounterMode(display=False) as once:
+        apart = p.encode(x, y).base_dist
+    with FlopCounterMode(display=False) as for_each:
+        together = other.encode(x, y).base_dist
+    torch.testing.assert_close(apart.loc, together.loc, rtol=0, atol=1e-12)
+    torch.testing.assert_close(apart.scale, together.scale, rtol=0, atol=1e-12)
+    second_layer = 2 * CLASSES * 6 * 5 * 2 * LATENT
+    assert once.get_total_flops() == 2 * 5 * (6 * DATA + CLASSES * CLASSES) + second_layer
+    assert for_each.get_total_flops() == 2 * 5 * CLASSES * 6 * (DATA + CLASSES) + second_layer
 
 
 def test_the_pair_is_one_for_every_estimate_of_log_px(exact):
