@@ -10,6 +10,9 @@ from pyrovae.distributions.gaussian import gaussian_entropy
 from pyrovae.models.probabilistic_pca import EMStep, ProbabilisticPCA, rows_of_vectors
 from pyrovae.programs import check_positive
 
+# Of the mean variance of the rows: with less noise a component's density is lost in rounding, on its way to infinity.
+_LEAST_NOISE = 1e-12
+
 
 @dataclass(frozen=True)
 class MixtureOfProbabilisticPCA:
@@ -61,24 +64,31 @@ class MixtureOfProbabilisticPCA:
 
         Raises:
             ValueError: no rows of vectors, as many latents as dimensions, numbers out of range, fewer rows than
-                components.
+                components, a component without noise.
         """
         check_positive(num_components=num_components, max_steps=max_steps)
         x = rows_of_vectors(x, latent_dim)
         if num_components > len(x):
             raise ValueError(f"num_components is {num_components} for {len(x)} rows; expected at most as many")
+        # Far from zero the M step would lose its digits.
+        mean = x.mean(0)
+        x = x - mean
+        least = _LEAST_NOISE * x.var(0, correction=0).mean()
+        if least == 0:
+            raise ValueError("all rows are equal, so that log p(x) has no maximum: give other rows")
         mixture = cls._start(x, latent_dim, num_components, seed)
         history: list[EMStep] = []
         log_px = mixture.log_prob(x).mean().item()
         for _ in range(max_steps):
             shares = mixture.responsibilities(x)
             history.append(EMStep("E", _bound(mixture, mixture, shares, x), log_px))
-            previous, mixture = mixture, _m_step(mixture, shares, x)
+            previous, mixture = mixture, _m_step(mixture, shares, x, least)
             before, log_px = log_px, mixture.log_prob(x).mean().item()
             history.append(EMStep("M", _bound(mixture, previous, shares, x), log_px))
             if log_px - before < tolerance:
                 break
-        return mixture, history
+        components = (ProbabilisticPCA(part.weight, part.bias + mean, part.scale) for part in mixture.components)
+        return cls(mixture.weights, tuple(components)), history
 
     @classmethod
     def _start(cls, x: Tensor, latent_dim: int, num_components: int, seed: int) -> "MixtureOfProbabilisticPCA":
@@ -106,7 +116,7 @@ class MixtureOfProbabilisticPCA:
         return torch.stack([part.log_prob(x) for part in self.components], -1) + self.weights.log()
 
 
-def _m_step(mixture: MixtureOfProbabilisticPCA, shares: Tensor, x: Tensor) -> MixtureOfProbabilisticPCA:
+def _m_step(mixture: MixtureOfProbabilisticPCA, shares: Tensor, x: Tensor, least: Tensor) -> MixtureOfProbabilisticPCA:
     """The parameters that maximise the bound of the posterior under the present ones."""
     components = []
     for part, share in zip(mixture.components, shares.T, strict=True):
@@ -119,6 +129,13 @@ def _m_step(mixture: MixtureOfProbabilisticPCA, shares: Tensor, x: Tensor) -> Mi
         cross = x.T @ (weights[:, None] * regressors)
         coefficients = torch.linalg.solve(second_moment, cross.T).T
         variance = ((weights[:, None] * x * x).sum() - (coefficients * cross).sum()) / x.shape[1]
+        if not variance > least:
+            latent_dim, num_rows = part.latent_dim, (share > 0.5).sum().item()
+            raise ValueError(
+                f"a component has shrunk to {num_rows} rows that lie in {latent_dim} or fewer dimensions, so its noise "
+                "goes to zero and log p(x) has no maximum: give fewer components, a smaller latent_dim or another "
+                "seed, and look for repeated rows"
+            )
         components.append(ProbabilisticPCA(coefficients[:, :-1], coefficients[:, -1], variance.sqrt().item()))
     return MixtureOfProbabilisticPCA(shares.mean(0), tuple(components))
 

@@ -81,11 +81,6 @@ class ProbabilisticPCA:
         eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
         eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
         variance = eigenvalues[latent_dim:].mean()
-        if variance <= torch.finfo(covariance.dtype).eps * eigenvalues[0]:
-            raise ValueError(
-                f"the rows lie in {latent_dim} dimensions or fewer, so the noise is zero and log p(x) has no maximum: "
-                "give a smaller latent_dim"
-            )
         weight = eigenvectors[:, :latent_dim] * (eigenvalues[:latent_dim] - variance).sqrt()
         return cls(weight, mean, variance.sqrt().item())
 
@@ -111,7 +106,8 @@ class ProbabilisticPCA:
             The model, and every half step.
 
         Raises:
-            ValueError: no rows of vectors, as many latents as dimensions, numbers out of range.
+            ValueError: no rows of vectors, as many latents as dimensions, numbers out of range, rows without noise
+                outside the latents.
         """
         check_positive(max_steps=max_steps)
         mean, covariance = _moments(x, latent_dim)
@@ -200,10 +196,22 @@ def rows_of_vectors(x: Tensor, latent_dim: int) -> Tensor:
 
 
 def _moments(x: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the rows, which are all that the model sees of them."""
+    """Mean and covariance of the rows, which are all that the model sees of them.
+
+    Raises:
+        ValueError: what ``rows_of_vectors`` refuses, rows without noise outside the latents.
+    """
     x = rows_of_vectors(x, latent_dim)
     mean = x.mean(0)
-    return mean, (x - mean).T @ (x - mean) / len(x)
+    covariance = (x - mean).T @ (x - mean) / len(x)
+    eigenvalues = torch.linalg.eigvalsh(covariance)
+    # As small as the rounding of the eigenvalues.
+    if eigenvalues[:-latent_dim].mean() <= len(mean) * torch.finfo(covariance.dtype).eps * eigenvalues[-1]:
+        raise ValueError(
+            f"the rows lie in {latent_dim} or fewer dimensions, so the noise is zero and log p(x) has no maximum: "
+            "give a smaller latent_dim"
+        )
+    return mean, covariance
 
 
 def _m_step(mean: Tensor, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> ProbabilisticPCA:

@@ -113,9 +113,34 @@ def test_bad_input(x, latent_dim, message):
         MixtureOfProbabilisticPCA.fit_em(x, latent_dim, 2)
 
 
-def test_rows_without_noise_and_too_many_components_are_refused():
-    flat = torch.randn(20, 1) @ torch.ones(1, 3)
-    with pytest.raises(ValueError, match="the noise is zero and log p\\(x\\) has no maximum"):
-        ProbabilisticPCA.maximum_likelihood(flat.double(), 2)
+FLAT = [torch.zeros(20, 3), torch.randn(20, 1) @ torch.ones(1, 3), torch.randn(3, 3).repeat(20, 1)]
+
+
+@pytest.mark.parametrize("x", FLAT, ids=["equal", "a line", "three rows again and again"])
+def test_rows_without_noise_are_refused(x):
+    for fit in (ProbabilisticPCA.fit_em, ProbabilisticPCA.maximum_likelihood):
+        with pytest.raises(ValueError, match="the noise is zero and log p\\(x\\) has no maximum"):
+            fit(x.double(), 2)
+    with pytest.raises(ValueError, match="log p\\(x\\) has no maximum: give"):
+        MixtureOfProbabilisticPCA.fit_em(x, 2, 2)
+
+
+def test_a_component_of_repeated_rows_is_refused():
+    x = torch.cat([torch.randn(60, 3), torch.full((20, 3), 30.0)])
+    with pytest.raises(ValueError, match=r"shrunk to 20 rows that lie in 1 or fewer dimensions.*fewer components"):
+        MixtureOfProbabilisticPCA.fit_em(x, 1, 2)
     with pytest.raises(ValueError, match="num_components is 5 for 4 rows"):
         MixtureOfProbabilisticPCA.fit_em(torch.randn(4, 3), 1, 5)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e8])
+def test_a_mixture_far_from_zero_is_the_same_mixture(offset):
+    x = torch.cat([linear_rows(200, 3, 1), linear_rows(200, 3, 1, seed=1) + 10])
+    # As far away as they are after rounding.
+    far = x + offset
+    near, near_history = MixtureOfProbabilisticPCA.fit_em(far - offset, 1, 2)
+    fitted, history = MixtureOfProbabilisticPCA.fit_em(far, 1, 2)
+    assert history[-1].log_px == pytest.approx(near_history[-1].log_px, abs=1e-6)
+    for one, other in zip(fitted.components, near.components, strict=True):
+        torch.testing.assert_close(one.bias - offset, other.bias, rtol=0, atol=1e-6)
+        torch.testing.assert_close(one.covariance, other.covariance, rtol=0, atol=1e-6)
