@@ -1,4 +1,4 @@
-"""Scales that have come down to their floor."""
+"""Scales that have come down to their floor, and scales that cannot move."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +85,12 @@ def likelihoods_on_floor(outputs: dict[Any, Any]) -> list[OnFloor]:
             entries = list(product(*map(range, shape))) if len(shape) > 1 else range(shape[0])
             found.append(_on_floor(module, _scale(p_x), choice.floor, entries))
     return [floor for floor in found if floor.positions]
+
+
+def fixed_scales(outputs: dict[Any, Any]) -> dict[str, float]:
+    """The scales that likelihoods were given as numbers, by the name of the likelihood."""
+    choices = {type(part).__name__: part.choices.get("scale") for part in outputs if isinstance(part, Elementwise)}
+    return {part: choice.number for part, choice in choices.items() if choice and choice.number is not None}
 
 
 def posteriors_on_floor(outputs: dict[nn.Module, Any]) -> list[OnFloor]:

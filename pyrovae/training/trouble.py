@@ -12,6 +12,7 @@ from pyrovae.progress import say
 from pyrovae.training.floors import (
     LIKELIHOODS,
     POSTERIORS,
+    fixed_scales,
     likelihoods_on_floor,
     outputs_of,
     posteriors_on_floor,
@@ -167,7 +168,7 @@ class SignsOfTrouble:
         unused = int((kl < _UNUSED_KL).sum())
         collapsed = 2 * unused > len(kl) and progress >= self.objective.settled
         if collapsed and (last or self._was_collapsed):
-            self._say_collapsed(epoch, unused, len(kl), units)
+            self._say_collapsed(epoch, unused, len(kl), units, fixed_scales(p_x))
         elif last:
             # Unused for half of the run, and yet used in the end.
             self._said.pop("collapse", None)
@@ -188,14 +189,19 @@ class SignsOfTrouble:
                 "Raise the scale of the likelihood, or its floor.",
             )
 
-    def _say_collapsed(self, epoch: int, unused: int, total: int, units: str) -> None:
+    def _say_collapsed(self, epoch: int, unused: int, total: int, units: str, fixed: dict[str, float]) -> None:
         beta = self.objective.beta_at(1.0)
         smaller = f"a smaller beta (it is {beta:g}), " if beta > 1 else ""
+        # A reconstruction that is off by less than the scale is hardly worth any KL.
+        learned = "".join(
+            f"a learned scale of the likelihood {part} (scale='shared'; it is fixed at {number:g}), "
+            for part, number in fixed.items()
+        )
         self._say(
             "collapse",
             f"Posterior collapse: the KL is below {_UNUSED_KL} nats in {unused} of {total} {units} after epoch "
-            f"{epoch}. If the ELBO is good as it is, fewer dimensions are enough; else try {smaller}a KL warm-up "
-            "(beta=Linear()), free bits (TraceMeanField_ELBO(free_bits=0.1)) or a weaker decoder.",
+            f"{epoch}. If the ELBO is good as it is, fewer dimensions are enough; else try {smaller}{learned}a KL "
+            "warm-up (beta=Linear()), free bits (TraceMeanField_ELBO(free_bits=0.1)) or a weaker decoder.",
         )
 
     def _say(self, key: str, sign: str) -> None:

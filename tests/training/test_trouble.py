@@ -59,7 +59,8 @@ def test_collapse_is_said_once(with_validation, capsys):
     result = fit(vae, x, validation=x if with_validation else None, epochs=40, lr=0.03)
     (sign,) = result.signs_of_trouble
     assert sign.startswith("Posterior collapse: the KL is below 0.01 nats in 4 of 4 latent dimensions after epoch ")
-    for repair in ("beta=Linear()", "free_bits=", "fewer dimensions", "weaker decoder"):
+    fixed = "a learned scale of the likelihood Normal (scale='shared'; it is fixed at 1)"
+    for repair in ("beta=Linear()", "free_bits=", "fewer dimensions", "weaker decoder", fixed):
         assert repair in sign
     assert "smaller beta" not in sign
     assert capsys.readouterr() == ("", "")
@@ -74,6 +75,14 @@ def test_collapse_waits_for_a_quarter_of_the_run_and_for_the_schedule():
         epochs.append(int(sign.split("after epoch ")[1].split(".")[0]))
     # Twice in a row: at a quarter and a half; and, from 0.6 on, at three quarters and the end.
     assert epochs == [20, 40]
+
+
+def test_a_scale_that_is_learned_is_no_reason_for_collapse():
+    vae = collapsing_vae()
+    vae.likelihood = likelihoods.Normal(Steady((3,)))
+    (sign,) = fit(vae, torch.randn(200, 3), epochs=40, lr=0.03).signs_of_trouble
+    assert "Posterior collapse" in sign
+    assert "scale" not in sign
 
 
 def test_a_sharp_beta_is_named():
