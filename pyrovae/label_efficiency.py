@@ -131,7 +131,7 @@ def make_parser() -> CommandParser:
         "--second-epochs",
         type=PositiveInt | None,
         default=None,
-        help="those of the second layer of M1+M2 where --fine-tune-epochs follow; without it as --epochs",
+        help="those of the second layer of M1+M2; without it as --epochs",
     )
     add("--batch-size", type=PositiveInt, default=100, help="rows of a step")
     add("--lr", type=PositiveFloat, default=3e-3, help="learning rate of Adam")
@@ -149,9 +149,10 @@ def make_parser() -> CommandParser:
     )
     add(
         "--fine-tune-epochs",
-        type=NonNegativeInt,
-        default=0,
-        help="of M1+M2: passes that train both layers together, after each of them; 0 leaves them as they are",
+        type=NonNegativeInt | None,
+        default=None,
+        help="of M1+M2: passes over the unlabelled rows that train both layers together, after each of them; without "
+        "it as many steps as --epochs, 0 leaves the layers as they are",
     )
     add("--multiplier", type=NonNegativeFloat, default=25.0, help="of the PC-VAE: weight of the prediction loss")
     add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")

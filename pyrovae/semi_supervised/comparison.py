@@ -55,7 +55,8 @@ class Settings:
         classification_weight: w of M2.
         multiplier: lambda of the PC-VAE.
         second_classification_weight: w of the second layer of M1+M2.
-        fine_tune_epochs: passes that train both layers of M1+M2 together, after each of them.
+        fine_tune_epochs: passes over the unlabelled rows that train both layers of M1+M2 together, after each of them;
+            None makes as many steps as ``epochs``.
         device: where to compute.
         progress: show progress bars.
     """
@@ -74,7 +75,7 @@ class Settings:
     classification_weight: float = 3.0
     multiplier: float = 25.0
     second_classification_weight: float = 0.1
-    fine_tune_epochs: int = 0
+    fine_tune_epochs: int | None = None
     device: str | torch.device = "cpu"
     progress: bool = False
 
@@ -149,7 +150,9 @@ class Comparison:
             accuracy = self._m1(seed, embedding).fit(self.data.train, known).score(test, labels)
         elif method == "m1-m2":
             first, second = self._m1(seed), self._second_layer(known, seed)
-            model = M1M2(first, second, fine_tune_epochs=self.settings.fine_tune_epochs)
+            epochs = self.settings.fine_tune_epochs
+            epochs = self._epochs(self._unlabelled_rows(known)) if epochs is None else epochs
+            model = M1M2(first, second, fine_tune_epochs=epochs)
             accuracy = model.fit(self.data.train, known).score(test, labels)
         else:
             together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
