@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from pyrovae.command_line import (
     fit_pair,
     fit_parser,
     fit_reconstructions,
+    new_folder,
     print_error,
     resumed_options,
     run_command,
@@ -111,9 +111,7 @@ def _fit(config: dict[str, Any]) -> int:
     unclaim = list[Callable[[], None]]()
 
     def begin() -> Path:
-        folder = Path(
-            config["output_dir"] or Path("runs") / f"{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-        )
+        folder = Path(config["output_dir"] or new_folder(Path(data.name).stem))
         unclaim.append(claim_folder(folder, overwrite=config["overwrite"]))
         RunKeeper(folder, config).begin()
         return folder

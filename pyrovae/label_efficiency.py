@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from pyrovae.command_line import (
     CommandParser,
     choose_device,
     claim_folder,
+    new_folder,
     print_error,
     run_command,
 )
@@ -191,10 +191,7 @@ def _compare(config: dict[str, Any]) -> int:
         counts = list(dict.fromkeys(count_labels(asked, comparison.labels) for asked in config["labels"]))
     except ValueError as error:
         raise ValueError(f"--{error}") from error
-    folder = Path(
-        config["output_dir"]
-        or Path("runs") / f"labels-{Path(data.name).stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-    )
+    folder = Path(config["output_dir"] or new_folder(f"labels-{Path(data.name).stem}"))
     undo = claim_folder(folder, overwrite=config["overwrite"])
     if not config["quiet"]:
         moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""

@@ -11,6 +11,7 @@ from pyrovae.command_line.execution import (
     choose_device,
     claim_folder,
     described_file_error,
+    new_folder,
     print_error,
     run_command,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "fit_pair",
     "fit_parser",
     "fit_reconstructions",
+    "new_folder",
     "print_error",
     "resumed_options",
     "rows_of_run",

@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +122,13 @@ def choose_device(name: str) -> torch.device:
             f"{', '.join(present)}"
         ) from error
     return device
+
+
+def new_folder(name: str) -> Path:
+    """A folder for a run in runs that is not there, by name and time, and by a number where a second saw several."""
+    stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    numbered = (stem.with_name(f"{stem.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([stem], numbered) if not folder.exists())
 
 
 def claim_folder(folder: Path, *, overwrite: bool) -> Callable[[], None]:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from terminals import OnATerminal
 
 import pyrovae
 from pyrovae import compare_bounds, load, load_data
+from pyrovae.command_line import execution
 from pyrovae.fit import main
 
 ROOT = Path(__file__).parents[2]
@@ -307,6 +309,19 @@ def test_a_likelihood_without_a_mean_leaves_the_pictures_out_and_says_so(in_tmp)
     assert run(*QUICK, "--data", "table.npy", "--likelihood", "heavy.Heavy", "--output-dir", "out") == 0
     assert not (in_tmp / "out" / "samples.png").exists()
     assert "has no mean" in json.loads((in_tmp / "out" / "summary.json").read_text())["pictures"]
+
+
+def test_runs_that_begin_within_a_second_have_folders_of_their_own(in_tmp, monkeypatch):
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 12)
+
+    monkeypatch.setattr(execution, "datetime", Noon)
+    for _ in range(3):
+        assert run(*QUICK) == 0
+    folders = sorted(path.name for path in (in_tmp / "runs").iterdir())
+    assert folders == ["digits-20260102-120000", "digits-20260102-120000-2", "digits-20260102-120000-3"]
 
 
 def test_an_existing_run_is_never_overwritten_unasked(in_tmp, capsys):
