@@ -38,6 +38,7 @@ CASES = {
     "mlp-256": "the same, 256 rows",
     "convolutional": "a step of the VAE of two convolutions each way, 128 rows",
     "iwae": "a step of the MLP by the bound of 50 draws, 128 rows",
+    "bf16-mixed": "a step of mlp-128 in either precision",
     "m2": "a step of M2, 10 classes summed over, 96 rows with labels and 128 without",
     "scoring": "a draw of a row: log weights of 64 rows at a time, 1,000 draws each; pythae 4 rows at a time",
     "ais": "log p(x) of 64 rows, 16 chains, 156 gradients each",
@@ -65,6 +66,19 @@ def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]
         ]
         others = [Side(peer, f"sides.{PEERS[peer][1]}:train", options) for peer in peers if kind == "mlp"]
         return [*package, Side(BY_HAND, "sides.plain:train", {**options, "kind": kind}), *others]
+    if case == "bf16-mixed":
+        kind, batch_size = KINDS["mlp-128"]
+        options = {"data": data, "batch_size": batch_size, "kind": kind}
+        package = [
+            Side(
+                f"pyrovae, {step}, {precision}",
+                "sides.package:train",
+                {**options, "step": step, "precision": precision},
+            )
+            for step in ("plain", "recorded")
+            for precision in ("32", "bf16-mixed")
+        ]
+        return [*package, Side(BY_HAND, "sides.plain:train", options)]
     if case == "m2":
         options = {"data": data, "batch_size": 128}
         package = [
@@ -88,12 +102,12 @@ def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]
 
 def check(case: str, known: dict[str, list[str]], peers: list[str]) -> tuple[str, dict[str, Any]]:
     """What finds out whether the sides of a case compute the same."""
-    if case in (*KINDS, "first-step"):
+    if case in (*KINDS, "first-step", "bf16-mixed"):
         kind = KINDS.get(case, KINDS["mlp-128"])[0]
         return "sides.checks:training", {
             "kind": kind,
             "steps": known["fit_svi"],
-            "peers": peers if kind == "mlp" else [],
+            "peers": peers if kind == "mlp" and case != "bf16-mixed" else [],
         }
     if case == "m2":
         return "sides.checks:m2", {"steps": known["M2"]}

@@ -51,11 +51,18 @@ def build(kind: str) -> VAE:
     return VAE(priors.StandardNormal(LATENT_DIM), likelihoods.Bernoulli(decoder), posteriors.DiagonalNormal(encoder))
 
 
-def train(clock, data: str, kind: str, batch_size: int, step: str) -> None:
+def train(clock, data: str, kind: str, batch_size: int, step: str, precision: str = "32") -> None:
     """Steps inside one call of ``fit_svi``, from batch to batch, with what it does between epochs."""
     vae = build(kind)
     # A run without end, so that what prepares for a long run does.
-    options = {"epochs": 10_000, "patience": None, "progress": False, **OBJECTIVES[kind], "step": step}
+    options = {
+        "epochs": 10_000,
+        "patience": None,
+        "progress": False,
+        **OBJECTIVES[kind],
+        "step": step,
+        "precision": precision,
+    }
     transform = between(clock, batch_size)
     x = rows(data, NETWORKS[kind].data_shape)
     fit_svi(vae.model, vae.guide, x, train_transform=transform, batch_size=batch_size, lr=LEARNING_RATE, **options)
