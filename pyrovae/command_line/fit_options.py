@@ -162,9 +162,9 @@ def _add_training_options(parser: CommandParser) -> None:
         "--precision",
         type=Literal[get_args(Precision)],
         default="32",
-        help="of training: with bf16-mixed the layers of networks multiply in bfloat16, which pays where the GPU or "
-        "the processor multiplies matrices in it, and costs time elsewhere: time a short run; log-densities, sums and "
-        "the evaluation are in single precision either way",
+        help="of training: with bf16-mixed the layers of networks multiply in bfloat16, for hardware that multiplies "
+        "matrices in it, as others take longer so: time a short run; log-densities, sums and the evaluation are in "
+        "single precision either way",
     )
     add(
         "--step",

@@ -70,12 +70,12 @@ class MixtureOfProbabilisticPCA:
         x = rows_of_vectors(x, latent_dim)
         if num_components > len(x):
             raise ValueError(f"num_components is {num_components} for {len(x)} rows; expected at most as many")
+        if bool((x == x[0]).all()):
+            raise ValueError("all rows are equal, so that log p(x) has no maximum: give other rows")
         # Far from zero the M step would lose its digits.
         mean = x.mean(0)
         x = x - mean
         least = _LEAST_NOISE * x.var(0, correction=0).mean()
-        if least == 0:
-            raise ValueError("all rows are equal, so that log p(x) has no maximum: give other rows")
         mixture = cls._start(x, latent_dim, num_components, seed)
         history: list[EMStep] = []
         log_px = mixture.log_prob(x).mean().item()

@@ -79,6 +79,7 @@ class ProbabilisticPCA:
         """
         mean, covariance = _moments(x, latent_dim)
         eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        _check_noise(eigenvalues, latent_dim)
         eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
         variance = eigenvalues[latent_dim:].mean()
         weight = eigenvectors[:, :latent_dim] * (eigenvalues[:latent_dim] - variance).sqrt()
@@ -111,6 +112,7 @@ class ProbabilisticPCA:
         """
         check_positive(max_steps=max_steps)
         mean, covariance = _moments(x, latent_dim)
+        _check_noise(torch.linalg.eigvalsh(covariance), latent_dim)
         generator = torch.Generator().manual_seed(seed)
         start = torch.randn(len(mean), latent_dim, generator=generator, dtype=covariance.dtype).to(covariance)
         spread = (covariance.trace() / len(mean)).sqrt()
@@ -196,22 +198,21 @@ def rows_of_vectors(x: Tensor, latent_dim: int) -> Tensor:
 
 
 def _moments(x: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the rows, which are all that the model sees of them.
-
-    Raises:
-        ValueError: what ``rows_of_vectors`` refuses, rows without noise outside the latents.
-    """
+    """Mean and covariance of the rows, which are all that the model sees of them."""
     x = rows_of_vectors(x, latent_dim)
     mean = x.mean(0)
-    covariance = (x - mean).T @ (x - mean) / len(x)
-    eigenvalues = torch.linalg.eigvalsh(covariance)
+    return mean, (x - mean).T @ (x - mean) / len(x)
+
+
+def _check_noise(eigenvalues: Tensor, latent_dim: int) -> None:
+    """Refuse rows whose covariance, by its eigenvalues from the smallest on, leaves no noise outside the latents."""
     # As small as the rounding of the eigenvalues.
-    if eigenvalues[:-latent_dim].mean() <= len(mean) * torch.finfo(covariance.dtype).eps * eigenvalues[-1]:
+    least = len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * eigenvalues[-1]
+    if eigenvalues[:-latent_dim].mean() <= least:
         raise ValueError(
             f"the rows lie in {latent_dim} or fewer dimensions, so the noise is zero and log p(x) has no maximum: "
             "give a smaller latent_dim"
         )
-    return mean, covariance
 
 
 def _m_step(mean: Tensor, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> ProbabilisticPCA:

@@ -1,9 +1,7 @@
 """The mean-field Gaussian posterior."""
 
-from typing import Any
-
 import pyro.distributions as dist
-from torch import nn
+from torch import Tensor, nn
 
 from pyrovae.distributions import IndependentNormal
 from pyrovae.distributions.arguments import positive_scale
@@ -42,7 +40,7 @@ class DiagonalNormal(nn.Module):
         """How many numbers the encoder has to give for each row."""
         return 2 * latent_dim
 
-    def forward(self, x: Any) -> dist.TorchDistribution:
+    def forward(self, x: Tensor | tuple[Tensor, ...]) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``; x is what the encoder takes."""
         output = self.encoder(x)
         if output.shape[-1] % 2:

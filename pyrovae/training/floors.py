@@ -89,8 +89,9 @@ def likelihoods_on_floor(outputs: dict[Any, Any]) -> list[OnFloor]:
 
 def fixed_scales(outputs: dict[Any, Any]) -> dict[str, float]:
     """The scales that likelihoods were given as numbers, by the name of the likelihood."""
-    choices = {type(part).__name__: part.choices.get("scale") for part in outputs if isinstance(part, Elementwise)}
-    return {part: choice.number for part, choice in choices.items() if choice and choice.number is not None}
+    parts = [part for part in outputs if isinstance(part, Elementwise) and "scale" in part.choices]
+    numbers = [(type(part).__name__, part.choices["scale"].number) for part in parts]
+    return {part: number for part, number in numbers if number is not None}
 
 
 def posteriors_on_floor(outputs: dict[nn.Module, Any]) -> list[OnFloor]:

@@ -58,7 +58,7 @@ def test_with_a_gradient_it_is_the_plain_density_and_so_are_its_gradients(event_
 
 
 def test_with_a_gradient_no_step_more_is_taken_for_each_bit_than_the_loss_takes():
-    """The sign of each bit's density took a sixth of the time of annealing."""
+    """The sign of each bit would be a pass over all of them, forward and backward."""
 
     class Sizes(TorchDispatchMode):
         negated: ClassVar[list[int]] = []

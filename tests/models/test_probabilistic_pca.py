@@ -113,10 +113,15 @@ def test_bad_input(x, latent_dim, message):
         MixtureOfProbabilisticPCA.fit_em(x, latent_dim, 2)
 
 
-FLAT = [torch.zeros(20, 3), torch.randn(20, 1) @ torch.ones(1, 3), torch.randn(3, 3).repeat(20, 1)]
+FLAT = [
+    torch.zeros(20, 3),
+    torch.full((20, 3), 0.1),
+    torch.randn(20, 1) @ torch.ones(1, 3),
+    torch.randn(3, 3).repeat(20, 1),
+]
 
 
-@pytest.mark.parametrize("x", FLAT, ids=["equal", "a line", "three rows again and again"])
+@pytest.mark.parametrize("x", FLAT, ids=["zero", "equal", "a line", "three rows again and again"])
 def test_rows_without_noise_are_refused(x):
     for fit in (ProbabilisticPCA.fit_em, ProbabilisticPCA.maximum_likelihood):
         with pytest.raises(ValueError, match="the noise is zero and log p\\(x\\) has no maximum"):
