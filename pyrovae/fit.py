@@ -40,6 +40,7 @@ from pyrovae.runs import (
     PARTS,
     ModelRows,
     Run,
+    as_option,
     build_objective,
     build_pair,
     check_system,
@@ -174,7 +175,8 @@ def _check(config: dict[str, Any]) -> None:
     system = system_of(config)
     defaults = make_parser(system.name).get_defaults().as_dict()
     if config["model"] is not None:
-        given = [f"--{option}" for option in ("system", "corruption", *PARTS) if config[option] != defaults[option]]
+        ignored = ("system", "corruption", "missing_indicators", *PARTS)
+        given = [as_option(option) for option in ignored if config[option] != defaults[option]]
         if given:
             raise ValueError(
                 f"--model brings a complete pair of programs, and {', '.join(given)} would be ignored: drop one"

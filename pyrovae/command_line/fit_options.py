@@ -44,8 +44,11 @@ def system_asked(tokens: Sequence[str]) -> str:
         >>> system_asked(["--epochs", "3", "--system", "autoencoder"])
         'autoencoder'
     """
-    said = dict(options_of(tokens))
-    asked = said.get("system", read_config(said["config"]).get("system") if "config" in said else None)
+    said = list(options_of(tokens))
+    in_files = [read_config(value) for option, value in said if option == "config"]
+    # What is said last counts, and the command line before its files.
+    asked = next((value for option, value in reversed(said) if option == "system"), None)
+    asked = asked or next((config["system"] for config in reversed(in_files) if "system" in config), None)
     return asked if asked in SYSTEMS else next(iter(SYSTEMS))
 
 

@@ -1,6 +1,7 @@
 """Parts as options of a command."""
 
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -156,9 +157,12 @@ class CommandParser(ArgumentParser):
 
 
 def _config_first(arguments: Sequence[str]) -> list[str]:
-    rest = list(arguments)
-    for index, argument in enumerate(rest):
-        if argument == "--config" or argument.startswith("--config="):
-            end = index + (2 if argument == "--config" else 1)
-            return rest[index:end] + rest[:index] + rest[end:]
-    return rest
+    """The words that name configuration files, in their order, and then the others, which prevail over them."""
+    files, rest = list[str](), list[str]()
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            files += [word, *itertools.islice(words, 1)]
+        else:
+            (files if word.startswith("--config=") else rest).append(word)
+    return [*files, *rest]

@@ -29,8 +29,27 @@ def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tupl
         The tensors, shape (rows, *data_shape), under the same keys, and what their values are.
 
     Raises:
-        ValueError: If an array is not numeric, empty, of an unknown layout or not finite, has rows without a value,
-            or if the arrays do not fit together.
+        ValueError: If an array is not numeric, empty, of an unknown layout or not finite, has rows without a value or
+            values that float32 does not tell apart, or if the arrays do not fit together.
+    """
+    check_arrays(arrays)
+    first = next(iter(arrays.values()))
+    tensors = {title: _to_tensor(title, array, missing) for title, array in arrays.items()}
+    # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
+    divided = first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values())
+    if divided:
+        tensors = {title: tensor / 255 for title, tensor in tensors.items()}
+    return tensors, variant_of(first.dtype, divided)
+
+
+def check_arrays(arrays: Mapping[str, Array]) -> None:
+    """Refuse arrays that are no rows of data, or not of one data set.
+
+    Args:
+        arrays: The arrays under the words by which an error names them.
+
+    Raises:
+        ValueError: If an array is not numeric, empty or of an unknown layout, or differs from the first.
     """
     for title, array in arrays.items():
         check_array(title, array.dtype, array.shape)
@@ -41,12 +60,6 @@ def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tupl
                 f"{title} has rows of shape {array.shape[1:]} and dtype {array.dtype}, but {first_title} has "
                 f"{first.shape[1:]} and {first.dtype}; all splits need rows of one shape and one dtype."
             )
-    tensors = {title: _to_tensor(title, array, missing) for title, array in arrays.items()}
-    # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
-    divided = first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values())
-    if divided:
-        tensors = {title: tensor / 255 for title, tensor in tensors.items()}
-    return tensors, variant_of(first.dtype, divided)
 
 
 def variant_of(dtype: np.dtype, divided: bool) -> str:
@@ -131,7 +144,42 @@ def _to_tensor(title: str, array: Array, missing: Missing) -> Tensor:
     empty = absent.reshape(len(values), -1).all(axis=1)
     if empty.any():
         raise rows_without_values(title, int(np.argmax(empty)), int(empty.sum()))
+    check_digits(title, array)
     return torch.from_numpy(values[:, None] if values.ndim == 3 else values)
+
+
+# From the least to the largest value float32 has so many numbers at least; of dates in seconds it often has fewer.
+_NUMBERS_TOLD_APART = 500
+
+
+def check_digits(title: str, array: Array) -> None:
+    """Refuse numbers that vary, and hardly do so in float32.
+
+    Args:
+        title: How an error names the array.
+        array: Finite values or NaN, shape (rows, *row).
+
+    Raises:
+        ValueError: If an entry of the rows has numbers that float32 rounds to a few.
+    """
+    if np.can_cast(array.dtype, np.float32):
+        return
+    rows = array.reshape(len(array), -1)
+    with np.errstate(invalid="ignore"):
+        low, high = (end.reduce(rows, axis=0).astype(np.float64) for end in (np.fmin, np.fmax))
+    largest = np.fmax(np.abs(low), np.abs(high))
+    distance = np.spacing(largest.astype(np.float32)).astype(np.float64)
+    # What varies in its last digits only is constant up to its own rounding.
+    varies = high - low > 1e-12 * largest
+    for number in np.nonzero(varies & (high - low < _NUMBERS_TOLD_APART * distance))[0]:
+        entry = rows[:, number]
+        if (entry.astype(np.float32)[~np.isnan(entry)] != entry[~np.isnan(entry)]).any():
+            position = tuple(int(index) for index in np.unravel_index(number, array.shape[1:]))
+            raise ValueError(
+                f"{title} has values from {low[number]:.17g} to {high[number]:.17g} at position {position}, counted "
+                f"from 0, which float32 rounds to multiples of {distance[number]:g}: subtract their mean, or leave "
+                "that entry out; numbers that are names can be a categorical column, with columns= (--columns)."
+            )
 
 
 def broken_values(title: str, count: int, first: str, row: int, position: tuple[int, ...], has_nan: bool) -> ValueError:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
-from pyrovae.data.arrays import Array, broken_values, rows_without_values, to_labels, to_tensors, unreadable, variant_of
+from pyrovae.data.arrays import (
+    Array,
+    broken_values,
+    check_arrays,
+    check_digits,
+    rows_without_values,
+    to_labels,
+    to_tensors,
+    unreadable,
+    variant_of,
+)
 from pyrovae.data.row_readers import open_array
 from pyrovae.data.source import Rows, Source
 from pyrovae.data.streaming import StreamedRows, rows_at_once
@@ -21,6 +30,8 @@ from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_column
 SPLITS = ("train", "validation", "test")
 VALUE_KEYS = ("data", "x")
 LABEL_KEYS = ("labels", "y")
+
+_ROWS_LOOKED_AT = 10_000
 
 
 def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
@@ -39,8 +50,7 @@ def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         array = _load(path, file)
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds an archive of arrays, not one array; rename it to end in .npz.")
-    tensors, variant = to_tensors({str(path): array}, missing)
-    typed = _typed(path, tensors, missing, columns)
+    tensors, variant, typed = _tensors(path, {str(path): array}, missing, columns)
     return Source(path.name, variant, Rows(tensors[str(path)]), **typed)
 
 
@@ -56,6 +66,8 @@ def stream_npy(path: Path, missing: Missing = "refuse") -> Source:
     """
     rows = StreamedRows(path)
     _check_values(str(path), rows, missing)
+    # Some rows stand for all: the others are read as float32.
+    check_digits(str(path), open_array(path)[:_ROWS_LOOKED_AT])
     return Source(path.name, variant_of(rows.stored_dtype, rows.divided), Rows(rows))
 
 
@@ -96,39 +108,52 @@ def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         chosen = _choose_keys(path, archive.files)
         arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
     title = {key: f"{path}, array {key!r}," for key in arrays}
-    tensors, variant = to_tensors({title[key]: arrays[key] for key, _ in chosen.values()}, missing)
-    typed = _typed(path, tensors, missing, columns)
+    values = {title[key]: arrays[key] for key, _ in chosen.values()}
+    tensors, variant, typed = _tensors(path, values, missing, columns)
     parts: dict[str, Rows] = {}
     for split, (key, label_key) in chosen.items():
-        values = tensors[title[key]]
-        labels = to_labels(title[label_key], arrays[label_key], len(values)) if label_key else None
-        parts[split] = Rows(values, labels)
+        rows = tensors[title[key]]
+        labels = to_labels(title[label_key], arrays[label_key], len(rows)) if label_key else None
+        parts[split] = Rows(rows, labels)
     return Source(path.name, variant, parts["train"], parts.get("validation"), parts.get("test"), **typed)
 
 
-def _typed(path: Path, tensors: dict[str, Tensor], missing: Missing, columns: ColumnsAsked | None) -> dict[str, Any]:
-    """What is known of the columns; categories among the tensors become numbers from 0, in place."""
+def _tensors(
+    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked | None
+) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
+    """Float32 tensors under the same keys, what their values are, and what is known of the columns."""
     if columns is None:
-        return {}
+        return *to_tensors(arrays, missing), {}
+    check_arrays(arrays)
+    dtype = next(iter(arrays.values())).dtype
+    # Numbers that are names of categories may have more digits than float32.
+    arrays, typed = _typed(path, arrays, missing, columns)
+    return to_tensors(arrays, missing)[0], variant_of(dtype, divided=False), typed
+
+
+def _typed(
+    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays with categories as numbers from 0, and what is known of the columns."""
     import pandas as pd
 
-    shape = next(iter(tensors.values())).shape[1:]
+    shape = next(iter(arrays.values())).shape[1:]
     if len(shape) != 1:
         raise ValueError(f"columns is for tables, but {path} holds rows of shape {tuple(shape)}; leave it out.")
     names = [str(number) for number in range(1, shape[0] + 1)]
     kinds = asked_kinds(str(path), names, columns)
-    places = [(title, row) for title, tensor in tensors.items() for row in range(len(tensor))]
+    places = [(title, row) for title, array in arrays.items() for row in range(len(array))]
 
     def where(row: int) -> str:
         return "{} row {} (counted from 0)".format(*places[row])
 
-    frame = pd.DataFrame(torch.cat(list(tensors.values())).numpy())
+    whole = np.concatenate(list(arrays.values()))
+    frame = pd.DataFrame(whole.astype(whole.dtype.newbyteorder("=")))
     cells = [frame.iloc[:, number] for number in range(len(names))]
     encoded = encode_columns(cells, names, kinds, missing, where, "correct the file or columns.")
-    parts = torch.from_numpy(encoded.values).float().split([len(tensor) for tensor in tensors.values()])
-    for tensor, part in zip(tensors.values(), parts, strict=True):
-        tensor.copy_(part)
-    return {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}
+    ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
+    parts = dict(zip(arrays, np.split(encoded.values, ends), strict=True))
+    return parts, {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}
 
 
 def _refuse_beyond_memory(path: Path) -> None:

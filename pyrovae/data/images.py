@@ -49,7 +49,8 @@ def read_image_folder(folder: Path) -> Source:
 
 def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None]:
     direct = _images_in(folder)
-    classes = [images for child in sorted(folder.iterdir()) if child.is_dir() and (images := _images_in(child))]
+    folders = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    classes = [images for child in folders if (images := _images_in(child))]
     if direct and classes:
         raise ValueError(
             f"{folder} holds images both directly ({direct[0].name}) and in folders "

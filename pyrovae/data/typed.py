@@ -117,7 +117,10 @@ def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tup
     present = ~column.isna().to_numpy(dtype=bool)
     is_text = bool(np.isnan(numbers[present]).any())
     if kind == "categorical" or (kind == "binary" and is_text):
-        found = column.map(lambda cell: str(cell).strip()).to_numpy(dtype=object) if is_text else numbers
+        # Whole numbers with more digits than float64 has are names, too.
+        found = column.to_numpy() if column.dtype.kind in "iu" else numbers
+        if is_text:
+            found = column.map(lambda cell: str(cell).strip()).to_numpy(dtype=object)
         levels = sorted(set(found[present]))
         if kind == "categorical" or len(levels) == 2:
             order = {level: float(number) for number, level in enumerate(levels)}

@@ -12,9 +12,11 @@ _NO_SHAPE = Size()
 
 
 class Beta(dist.Beta):
-    """PyTorch's Beta, whose support leaves out 0 and 1, where its density is 0 or infinite.
+    """PyTorch's Beta, scored in float64; its support leaves out 0 and 1, where its density is 0 or infinite.
 
-    Draws that rounding moved to 0 or 1 are moved back to the nearest number inside.
+    The logarithms of gamma functions are large where their difference is not: in float32 that costs a nat for an image
+    of 28 x 28 entries and concentrations of 10,000. Draws that rounding moved to 0 or 1 are moved back to the nearest
+    number inside.
 
     Example:
         >>> import torch
@@ -23,6 +25,13 @@ class Beta(dist.Beta):
     """
 
     support = OpenInterval(0.0, 1.0)  # type: ignore[assignment]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of each entry, in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        exact = dist.Beta(self.concentration1.double(), self.concentration0.double(), validate_args=False)
+        return exact.log_prob(value.double()).to(self.concentration1.dtype)
 
     def rsample(self, sample_shape: Any = _NO_SHAPE) -> Tensor:
         """Draws inside (0, 1), with gradients."""

@@ -24,7 +24,7 @@ class OpenInterval(constraints.Constraint):
 class EquallySpaced(constraints.Constraint):
     """``num_levels`` equally spaced numbers from ``low`` to ``high``.
 
-    A thousandth of their distance is allowed for rounding.
+    A thousandth of their distance is allowed for rounding, and what float32 needs where that is more.
     """
 
     is_discrete = True
@@ -49,7 +49,10 @@ class EquallySpaced(constraints.Constraint):
     def check(self, value: Tensor) -> Tensor:
         """Whether each value is one of the levels."""
         index = self.index(value)
-        near = (value - self.level(index)).abs() < 1e-3 * self.width
+        # Data are stored in float32, whatever they are compared in.
+        rounding = 2 * torch.finfo(torch.float32).eps * max(abs(self.low), abs(self.high))
+        tolerance = max(1e-3 * self.width, min(rounding, 0.25 * self.width))
+        near = (value - self.level(index)).abs() < tolerance
         return near & (index >= 0) & (index < self.num_levels)
 
     def values(self) -> Tensor:

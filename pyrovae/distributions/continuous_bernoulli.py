@@ -49,12 +49,14 @@ class ContinuousBernoulli(dist.TorchDistribution):
         """Log density of each entry, in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        # Around the middle of [0, 1] the normaliser is log(sinh(l / 2) / (l / 2)), an even function of l.
+        # Near zero the normaliser around the middle of [0, 1] is log(sinh(l / 2) / (l / 2)), an even function of l;
+        # far from it large numbers would cancel unless x is measured from the end where the density is higher.
         small, near, far = _split(self.logits)
         square = near.square()
         series = square * (1 / 24 - square * (1 / 2880 - square * (1 / 181440 - square / 9676800)))
-        closed = far / 2 + torch.log(-torch.expm1(-far) / far)
-        return self.logits * (value - 0.5) - torch.where(small, series, closed)
+        distance = torch.where(self.logits > 0, 1 - value, value)
+        closed = -far * distance - torch.log(-torch.expm1(-far) / far)
+        return torch.where(small, self.logits * (value - 0.5) - series, closed)
 
     def rsample(self, sample_shape: Any = _NO_SHAPE) -> Tensor:
         """Draws by the inverse of the distribution function."""

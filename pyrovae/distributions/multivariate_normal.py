@@ -13,7 +13,11 @@ _NO_SHAPE = Size()
 
 
 class MultivariateNormal(dist.MultivariateNormal):
-    """PyTorch's MultivariateNormal, with the densities of its marginals."""
+    """PyTorch's MultivariateNormal, with the densities of its marginals, in float64.
+
+    A covariance has the squares of the scales: where they are a thousandth of one another, float32 keeps no digit of
+    the smaller.
+    """
 
     def marginal_log_prob(self, value: Tensor, observed: Tensor) -> Tensor:
         """Log density of the observed entries of each vector, the others integrated out.
@@ -23,8 +27,10 @@ class MultivariateNormal(dist.MultivariateNormal):
             observed: bool, which entries count ``(*batch, D)``.
         """
         both = observed[..., :, None] & observed[..., None, :]
-        covariance = torch.where(both, self.covariance_matrix, torch.eye(self.event_shape[0]).to(self.loc))
-        return _padded_log_prob(dist.MultivariateNormal, value - self.loc, observed, covariance)
+        identity = torch.eye(self.event_shape[0], dtype=torch.float64, device=self.loc.device)
+        covariance = torch.where(both, exact_covariance(self), identity)
+        difference = value.double() - self.loc.double()
+        return _padded_log_prob(dist.MultivariateNormal, difference, observed, covariance).to(self.loc.dtype)
 
 
 class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
@@ -49,9 +55,21 @@ class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
             value: vectors ``(*batch, D)``; what stands in entries that are not observed is not looked at.
             observed: bool, which entries count ``(*batch, D)``.
         """
-        factor = torch.where(observed[..., None], self.cov_factor, 0)
-        diagonal = torch.where(observed, self.cov_diag, 1)
-        return _padded_log_prob(LowRankMultivariateNormal, value - self.loc, observed, factor, diagonal)
+        factor = torch.where(observed[..., None], self.cov_factor.double(), 0)
+        diagonal = torch.where(observed, self.cov_diag.double(), 1)
+        difference = value.double() - self.loc.double()
+        return _padded_log_prob(LowRankMultivariateNormal, difference, observed, factor, diagonal).to(self.loc.dtype)
+
+
+def exact_covariance(distribution: Any) -> Tensor:
+    """The covariance ``(*batch, D, D)`` of a Gaussian vector in float64, from what it was made from."""
+    if isinstance(distribution, torch.distributions.MultivariateNormal):
+        factor = distribution.scale_tril.double()
+        return factor @ factor.mT
+    if isinstance(distribution, torch.distributions.LowRankMultivariateNormal):
+        factor = distribution.cov_factor.double()
+        return factor @ factor.mT + torch.diag_embed(distribution.cov_diag.double())
+    return distribution.covariance_matrix.double()
 
 
 def _padded_log_prob(family: Any, difference: Tensor, observed: Tensor, *covariance: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.distributions import Independent, constraints, transform_to
 from torch.distributions.constraints import Constraint
 
 from pyrovae.distributions.constraints import EquallySpaced
+from pyrovae.distributions.multivariate_normal import exact_covariance
 
 
 class EntryOrMissing(Constraint):
@@ -129,11 +130,16 @@ class PartlyObserved(dist.TorchDistribution):
 
     def sample_missing(self, value: Tensor) -> Tensor:
         """Rows whose missing entries are drawn given the observed ones."""
-        return self._given_observed(self.sample(), value)
+        return self._given_observed(self._of_rows(value).sample(), value)
 
     def mean_missing(self, value: Tensor) -> Tensor:
         """Rows whose missing entries have their mean given the observed ones."""
-        return self._given_observed(self.mean, value)
+        return self._given_observed(self._of_rows(value).mean, value)
+
+    def _of_rows(self, value: Tensor) -> "PartlyObserved":
+        """The same for each of the rows, where it is one for all of them."""
+        batch_shape = torch.broadcast_shapes(self.batch_shape, value.shape[: value.dim() - len(self.event_shape)])
+        return self if batch_shape == self.batch_shape else self.expand(batch_shape)
 
     def _given_observed(self, whole: Tensor, value: Tensor) -> Tensor:
         """What becomes of a draw, or of the mean, of whole rows once some entries are observed.
@@ -154,10 +160,10 @@ class PartlyObserved(dist.TorchDistribution):
 
 
 def _covariance(distribution: Any) -> Tensor | None:
-    """The covariance of a distribution, or of the one that it reshapes."""
+    """The covariance of a distribution, or of the one that it reshapes, in float64."""
     while not hasattr(distribution, "covariance_matrix") and hasattr(distribution, "base_dist"):
         distribution = distribution.base_dist
-    return getattr(distribution, "covariance_matrix", None)
+    return exact_covariance(distribution) if hasattr(distribution, "covariance_matrix") else None
 
 
 def _conditioned_gaussian(whole: Tensor, covariance: Tensor, value: Tensor, observed: Tensor, num_dims: int) -> Tensor:
@@ -167,14 +173,14 @@ def _conditioned_gaussian(whole: Tensor, covariance: Tensor, value: Tensor, obse
 
     has the distribution of a draw given :math:`x_o` (Matheron's rule; Journel and Huijbregts, 1978).
     """
-    distance = torch.where(observed, value - whole, 0.0)
+    distance = torch.where(observed, value.double() - whole.double(), 0.0)
     known = observed.expand_as(whole).flatten(-num_dims)
     # Rows and columns of missing entries are those of the identity, so that one solve serves every pattern.
     both = known[..., :, None] & known[..., None, :]
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     pull = torch.linalg.solve(torch.where(both, covariance, identity), distance.flatten(-num_dims)[..., None])
-    moved = whole + (covariance @ pull)[..., 0].reshape(whole.shape)
-    return torch.where(observed, value, moved)
+    moved = whole.double() + (covariance @ pull)[..., 0].reshape(whole.shape)
+    return torch.where(observed, value, moved.to(whole.dtype))
 
 
 def _feasible(support: Any) -> Tensor:

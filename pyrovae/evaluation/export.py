@@ -23,6 +23,8 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     - ``posterior_predictive``: draws of the rows, each given a draw of z from q(z|x).
     - ``observed_data``: the rows.
 
+    The rows are ``x``, or ``x_observed`` where a latent is called x.
+
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
@@ -56,13 +58,14 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         site = observing_site(sampler.model, sampler.guide, x)
         predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
     rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
+    data = "x" if "x" not in latents else "x_observed"
     arrays = {
         "posterior": latents,
         "sample_stats": {"log_weight": log_prior + log_likelihood - log_q},
-        "log_likelihood": {"x": log_likelihood},
+        "log_likelihood": {data: log_likelihood},
         "prior": prior,
-        "prior_predictive": {"x": rows["prior"]},
-        "posterior_predictive": {"x": rows["posterior"]},
+        "prior_predictive": {data: rows["prior"]},
+        "posterior_predictive": {data: rows["posterior"]},
     }
     groups = {
         group: {name: value.cpu().numpy()[None] for name, value in variables.items()}
@@ -70,10 +73,10 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     }
     dims = {name: ["row", *(f"{name}_dim_{d}" for d in range(value.dim() - 2))] for name, value in latents.items()}
     dims |= {
-        "x": ["row", *(f"x_dim_{d}" for d in range(x.dim() - 1))],
+        data: ["row", *(f"{data}_dim_{d}" for d in range(x.dim() - 1))],
         "log_weight": ["row"],
-        "log_likelihood.x": ["row"],
+        f"log_likelihood.{data}": ["row"],
     }
-    groups["observed_data"] = {"x": x.cpu().numpy()}
+    groups["observed_data"] = {data: x.cpu().numpy()}
     coords = {"row": torch.arange(len(x)).tolist()}
     return make_arviz(groups, dims, coords)

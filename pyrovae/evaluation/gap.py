@@ -72,6 +72,11 @@ class InferenceGap:
             (self.approximation_standard_error.square() + self.amortisation_standard_error.square()).sum().sqrt()
             / len(difference)
         ).item()
+        unknown = (~difference.isfinite()).nonzero()
+        if len(unknown):
+            return f"Which part is larger cannot be told: they are not finite in row {unknown[0].item()}."
+        if not math.isfinite(error):
+            return "Which part is larger cannot be told: one draw says nothing of its error; num_samples=2 or more."
         if abs(difference.mean().item()) <= 2 * error:
             return "Both parts are equal within their errors."
         if difference.mean() > 0:

@@ -137,7 +137,8 @@ def impute(
 
     Raises:
         ValueError: numbers out of range, a model that does not observe the rows by a ``PartlyObserved`` distribution,
-            a pair that breaks the contract of ``inspect_pair``, rows without any observed entry.
+            a pair that breaks the contract of ``inspect_pair``, rows without any observed entry, rows of which no
+            proposal has a finite weight.
 
     Example:
         >>> import torch
@@ -164,7 +165,7 @@ def impute(
             rows = x[start : start + ROWS_PER_BLOCK]
             # As compare_bounds does, so that its numbers are those of these proposals.
             with isolated_rng(seed + start, x.device):
-                blocks.append(_Block(sampler, rows, site, num_samples, num_proposals, chunk_size))
+                blocks.append(_Block(sampler, rows, start, site, num_samples, num_proposals, chunk_size))
             bar.advance(len(rows))
     return Imputation(
         draws=torch.cat([block.draws for block in blocks], 1),
@@ -190,11 +191,29 @@ def _observing_site(sampler: Sampler, x: Tensor) -> str:
     return site
 
 
+def _check_finite(log_weights: Tensor, first_row: int) -> None:
+    """Raise where no proposal ``(proposals, rows)`` of a row can be weighed."""
+    impossible = (~log_weights.logsumexp(0).isfinite()).nonzero().flatten()
+    if len(impossible):
+        raise ValueError(
+            f"the weights of the proposals of {len(impossible):,} rows are all zero, infinite or NaN, the first is row "
+            f"{first_row + impossible[0].item()}: look for values far from those that the model was fitted to, and "
+            "leave these rows out or rescale them"
+        )
+
+
 class _Block:
     """Draws and means for a block of rows."""
 
     def __init__(
-        self, sampler: Sampler, rows: Tensor, site: str, num_samples: int, num_proposals: int, chunk_size: int | None
+        self,
+        sampler: Sampler,
+        rows: Tensor,
+        first_row: int,
+        site: str,
+        num_samples: int,
+        num_proposals: int,
+        chunk_size: int | None,
     ) -> None:
         self.sampler, self.rows, self.site = sampler, rows, site
         # What is drawn at once depends on nothing that the caller chooses to save memory.
@@ -209,6 +228,7 @@ class _Block:
         log_weights = torch.cat([sampler.log_joint(rows, chunk) for chunk in chunks]) - torch.cat(log_q)
         resolution = torch.finfo(log_weights.dtype).eps
         log_weights = log_weights.cpu().double()
+        _check_finite(log_weights, first_row)
         self.ess = log_mean(log_weights).ess
         self.k_hat = torch.from_numpy(pareto_k(np.ascontiguousarray(log_weights.T.numpy()), resolution))
         weights = log_weights.softmax(0).to(rows.device, rows.dtype)

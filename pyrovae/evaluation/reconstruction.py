@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.models import Autoencoder
-from pyrovae.programs import isolated_rng
+from pyrovae.programs import evaluation_mode, isolated_rng
 
 _BLOCK = 4096
 _UNITS = {"squared_error": "squared error per row", "cross_entropy": "cross-entropy, nats per row"}
@@ -71,17 +71,17 @@ def reconstruction_errors(
         >>> reconstruction_errors(autoencoder, torch.zeros(5, 3), seed=0).loss.shape
         torch.Size([5])
     """
-    autoencoder.eval()
-    loss = torch.cat([autoencoder.losses(rows) for rows in x.split(_BLOCK)]).double().cpu()
-    unit = _UNITS[autoencoder.loss]
-    reconstructed = autoencoder.reconstruct(x[:num_examples]).cpu()
-    if autoencoder.corruption is None:
-        return ReconstructionErrors(loss, unit, reconstructed)
-    with isolated_rng(seed, x.device):
-        damaged = autoencoder.corruption(x)
-    restored = torch.cat([autoencoder.reconstruct(rows) for rows in damaged.split(_BLOCK)])
-    corrupted_error, restored_error = (
-        (rows - x).double().square().flatten(1).sum(1).cpu() for rows in (damaged, restored)
-    )
-    example = damaged[:num_examples].cpu(), restored[:num_examples].cpu()
-    return ReconstructionErrors(loss, unit, reconstructed, corrupted_error, restored_error, example)
+    with evaluation_mode(autoencoder.losses, autoencoder.reconstruct):
+        loss = torch.cat([autoencoder.losses(rows) for rows in x.split(_BLOCK)]).double().cpu()
+        unit = _UNITS[autoencoder.loss]
+        reconstructed = autoencoder.reconstruct(x[:num_examples]).cpu()
+        if autoencoder.corruption is None:
+            return ReconstructionErrors(loss, unit, reconstructed)
+        with isolated_rng(seed, x.device):
+            damaged = autoencoder.corruption(x)
+        restored = torch.cat([autoencoder.reconstruct(rows) for rows in damaged.split(_BLOCK)])
+        corrupted_error, restored_error = (
+            (rows - x).double().square().flatten(1).sum(1).cpu() for rows in (damaged, restored)
+        )
+        example = damaged[:num_examples].cpu(), restored[:num_examples].cpu()
+        return ReconstructionErrors(loss, unit, reconstructed, corrupted_error, restored_error, example)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, check_positive, check_rows, sample_sites, trace_pair
 from pyrovae.progress import Progress
 
-if TYPE_CHECKING:
-    pass
+_UNKNOWN_ERROR = "its posterior mean is drawn, and one draw says nothing of its error: num_samples=2 or more"
 
 
 def latent_summary(
@@ -174,8 +172,11 @@ def _site_summary(name: str, blocks: list[_Block], columns: _Columns, threshold:
     kl, kl_error = columns(name, "kl")
     per_dim, per_dim_error = columns.optional(name, "kl_per_dim")
     mean, mean_error = columns.optional(name, "mean")
-    activity, activity_error = (None, None) if mean is None or mean_error is None else _activity(mean, mean_error)
     terms = [block.sites[name] for block in blocks]
+    activity_missing = next((t.mean_missing for t in terms if t.mean_missing), None)
+    activity, activity_error = (None, None) if mean is None or mean_error is None else _activity(mean, mean_error)
+    if activity is not None and activity.isnan().any():
+        activity, activity_error, activity_missing = None, None, _UNKNOWN_ERROR
     return SiteSummary(
         kl=kl,
         kl_standard_error=kl_error,
@@ -188,7 +189,7 @@ def _site_summary(name: str, blocks: list[_Block], columns: _Columns, threshold:
         activity=activity,
         activity_standard_error=activity_error,
         active=None if activity is None else activity > threshold,
-        activity_missing=next((t.mean_missing for t in terms if t.mean_missing), None),
+        activity_missing=activity_missing,
     )
 
 

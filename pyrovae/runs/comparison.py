@@ -124,9 +124,9 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
 
     if len(folders) < 2:
         raise ValueError(f"{len(folders)} run given; a comparison needs two or more run folders")
-    tables = {str(folder): scored_rows(Path(folder)) for folder in folders}
-    if len(tables) < len(folders):
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise ValueError("a run is named twice; give each run folder once")
+    tables = {str(folder): scored_rows(Path(folder)) for folder in folders}
     (first, reference), *others = tables.items()
     for name, table in others:
         for column, meaning in _SAME.items():

@@ -15,6 +15,7 @@ from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.gradient_step import GradientStep
 from pyrovae.training.optimizers import adam
 from pyrovae.training.progress_terms import loss_in_words
+from pyrovae.training.transform import transformed
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class _Batches:
 
     def _rows(self, index: Tensor) -> Tensor:
         rows = self.loop.x[index]
-        return rows if self.transform is None or not len(rows) else self.transform(rows)
+        return transformed(rows, self.transform) if len(rows) else rows
 
     def _without_end(self, index: Tensor, shuffler: torch.Generator) -> Iterator[Tensor]:
         size, waiting = min(self.size, len(index)), index[:0]

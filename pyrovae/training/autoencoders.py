@@ -10,6 +10,7 @@ from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
 from pyrovae.programs import check_rows
 from pyrovae.training.losses import LossResult, minimize_losses
+from pyrovae.training.transform import transformed
 
 
 def fit_autoencoder(
@@ -52,8 +53,7 @@ def fit_autoencoder(
             _check(autoencoder, name, rows)
 
     def losses(x: Tensor) -> Tensor:
-        transform = train_transform if autoencoder.training else None
-        return autoencoder.losses(x if transform is None else transform(x))
+        return autoencoder.losses(transformed(x, train_transform if autoencoder.training else None))
 
     held_out = None if validation is None else (validation,)
     return minimize_losses(autoencoder, losses, (train,), validation=held_out, **options)

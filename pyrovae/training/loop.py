@@ -31,10 +31,11 @@ from pyrovae.training.batch_terms import TERMS, BatchTerms
 from pyrovae.training.batches import batches_of
 from pyrovae.training.continuation import restore, state_of
 from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
-from pyrovae.training.optimizers import set_rate
+from pyrovae.training.optimizers import made_optimizer, set_rate
 from pyrovae.training.progress_terms import elbo_in_words
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.skipping import Skipped
+from pyrovae.training.transform import transformed
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
 
 
@@ -103,7 +104,7 @@ class TrainingLoop:
         """Train, epoch after epoch, and put the best weights back."""
         # A parameter that is held needs no gradient.
         self.moved = [parameter for parameter in self.weights.parameters if parameter.requires_grad]
-        self.optimizer, self.rates = make_optimizer(self.moved), rates
+        self.optimizer, self.rates = made_optimizer(make_optimizer, self.moved), rates
         parameters = set(map(id, self.weights.parameters))
         buffers = [tensor for tensor in self._tensors() if id(tensor) not in parameters]
         self.gradients = AveragedGradients(self.processes, self.moved, buffers)
@@ -229,7 +230,7 @@ class TrainingLoop:
         """A step with some rows; the result is what it saw of them."""
         before = RandomState.now(given.device) if self.processes.several else None
         looked_at = list(self.looked_at)
-        x = given if self.train_transform is None else self.train_transform(given)
+        x = transformed(given, self.train_transform)
         if not self.validates and sum(map(len, looked_at)) < ROWS:
             self.looked_at.append(x)
         try:

@@ -1,6 +1,6 @@
 """The optimiser, and its learning rate."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,29 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     return torch.optim.Adam(parameters, lr=lr, fused=fused)
+
+
+def made_optimizer(
+    make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], parameters: Sequence[Tensor]
+) -> torch.optim.Optimizer:
+    """The optimiser of the parameters.
+
+    Args:
+        make: makes it from them.
+        parameters: that are moved.
+
+    Raises:
+        ValueError: it made something else, or one whose steps need the loss again.
+    """
+    made = make(parameters)
+    expected = (
+        "expected a maker of a torch optimiser from the parameters, lambda p: torch.optim.SGD(p, lr=0.1) for example"
+    )
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ValueError(f"optimizer made a {type(made).__name__}, as those of pyro.optim do at this point; {expected}")
+    if isinstance(made, torch.optim.LBFGS):
+        raise ValueError(f"optimizer made an LBFGS, whose steps need the loss of one batch several times; {expected}")
+    return made
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,6 +1,7 @@
 """Steps that are left out, as their loss or gradient is not finite."""
 
 import math
+from numbers import Real
 from typing import Any
 
 Place = tuple[int, int, str]
@@ -74,7 +75,7 @@ def check_skipping(clip_norm: float | None, max_skipped_steps: int) -> None:
     Raises:
         ValueError: which, and what was expected.
     """
-    if clip_norm is not None and not 0 < clip_norm < math.inf:
+    if clip_norm is not None and (not isinstance(clip_norm, Real) or not 0 < clip_norm < math.inf):
         raise ValueError(f"clip_norm is {clip_norm!r}; expected a positive norm of the gradient, or None for no limit")
     whole = isinstance(max_skipped_steps, int) and not isinstance(max_skipped_steps, bool)
     if not whole or max_skipped_steps < 0:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -39,6 +40,7 @@ from pyrovae.training.optimizers import adam
 from pyrovae.training.result import FitResult
 from pyrovae.training.settings import settings_of
 from pyrovae.training.skipping import check_skipping
+from pyrovae.training.transform import transformed
 
 Trained = Literal["all", "guide", "model"]
 
@@ -84,7 +86,8 @@ def fit_svi(
         train: rows ``(rows, *data_shape)``; larger than memory as ``data.StreamedRows``, with the same result.
         validation: rows to judge each epoch by, of either kind. With them the weights of the best epoch are kept, else
             the last.
-        train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
+        train_transform: applied to each training batch, of which it returns as many rows;
+            ``load_data(...).train_transform`` for example.
         epochs: passes over the rows, at most.
         batch_size: rows of each step.
         lr: learning rate of Adam, or a schedule of it from ``pyrovae.objectives``, ``Cosine(1e-3, 0, length=1)`` or
@@ -190,7 +193,7 @@ def fit_svi(
         stack.enter_context(warnings.catch_warnings())
         # A loss that is not finite stops the fit with an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        first_rows = train[:5] if train_transform is None else train_transform(train[:5])
+        first_rows = transformed(train[:5], train_transform)
         with evaluation_mode(model, guide):
             structure = inspect_pair(model, guide, first_rows)
             with isolated_rng(seed, device):
@@ -254,7 +257,7 @@ def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float | Schedule
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
     if isinstance(lr, Schedule):
         check_schedule("lr", lr)
-    elif not 0 < lr < float("inf"):
+    elif not isinstance(lr, Real) or not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number, or a schedule from pyrovae.objectives")
     if rows < 2:
         raise ValueError(f"train has {rows} row; a model needs several to learn from")

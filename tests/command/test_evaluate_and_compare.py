@@ -249,6 +249,7 @@ def bad(runs, tmp_path):
             "were scored on different test rows",
         ),
         "the same run twice": (compare_main, [str(runs / "short")] * 2, "a run is named twice"),
+        "the same run in other words": (compare_main, [str(runs / "short"), f"{runs}/short/"], "a run is named twice"),
         "no run folder": (
             compare_main,
             [str(runs / "short"), str(empty)],

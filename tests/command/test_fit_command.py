@@ -143,6 +143,19 @@ def test_the_resolved_configuration_runs_again(in_tmp):
     assert rows_of(in_tmp / "a" / "evaluation.csv") == rows_of(in_tmp / "b" / "evaluation.csv")
 
 
+def test_several_configurations_in_their_order_before_the_command_line(in_tmp, capsys):
+    (in_tmp / "system.yaml").write_text("system: two-layer-vae\nepochs: 3\nseed: 4\n")
+    (in_tmp / "epochs.yaml").write_text("epochs: 1\nlr: 0.01\n")
+    for files in (["system.yaml", "epochs.yaml"], ["epochs.yaml", "system.yaml"]):
+        first, second = files
+        assert run("--config", first, "--epochs", "2", f"--config={second}", "--latent-dim", "3", "--print_config") == 0
+        config = yaml.safe_load(capsys.readouterr().out)
+        assert (config["epochs"], config["seed"], config["lr"], config["latent_dim"]) == (2, 4, 0.01, 3)
+        assert config["system"] == "two-layer-vae"
+        assert run("--config", first, "--config", second, "--print_config") == 0
+        assert yaml.safe_load(capsys.readouterr().out)["epochs"] == (1 if second == "epochs.yaml" else 3)
+
+
 def test_print_config_can_be_read_back(in_tmp, capsys):
     assert run("--print_config", "--lr", "0.01") == 0
     text = capsys.readouterr().out
@@ -407,6 +420,10 @@ BAD_INPUT = {
     "a file that is no Python": (
         lambda f: ["--model", f"{text(f, 'wrong.py', 'def f(:')}:f"],
         "--model wrong.py:f: SyntaxError.*wrong.py, line 1",
+    ),
+    "an option for missing entries beside a model": (
+        lambda f: [*own_model(f, "make"), "--missing-indicators"],
+        "--missing-indicators would be ignored",
     ),
     "options of parts beside a model": (
         lambda f: [*own_model(f, "make"), "--encoder.hidden_dims", "[3]"],

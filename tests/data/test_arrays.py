@@ -306,3 +306,51 @@ def test_labels_that_are_not_whole_numbers(tmp_path, labels):
 def test_rows_in_the_place_of_a_file_are_refused():
     with pytest.raises(ValueError, match="load_data takes a name or the path of a file, not ndarray: save the rows by"):
         load_data(np.zeros((10, 3)))
+
+
+@pytest.mark.parametrize("start", [20_230_101, 2**53 + 1])
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_categories_have_all_digits_of_whole_numbers(tmp_path, start, kind):
+    numbers = start + np.arange(150) % 4
+    array = np.stack([numbers, np.arange(150)], axis=1)
+    path = save(tmp_path, array) if kind == "npy" else savez(tmp_path, data=array)
+    splits = load_data(path, columns=["categorical", "real"])
+    assert splits.categories == {"1": tuple(str(start + number) for number in range(4))}
+    assert splits.column_kinds == ("categorical(4)", "real")
+    order = splits.train[:, 1].long()
+    assert torch.equal(splits.train[:, 0], (order % 4).float())
+
+
+TOLD_APART = {
+    "dates in seconds": 1.7e9 + np.arange(150),
+    "whole numbers above 2^24": 2**24 + np.arange(100),
+    "shares near one": 1 - 1e-6 * np.linspace(0, 1, 50),
+}
+
+
+@pytest.mark.parametrize("column", TOLD_APART.values(), ids=TOLD_APART)
+def test_numbers_that_float32_does_not_tell_apart_are_refused(tmp_path, column):
+    array = np.stack([RANDOM.normal(size=len(column)), column], axis=1)
+    np.savetxt(tmp_path / "table.csv", array, delimiter=",", fmt="%.17g", header="a,b", comments="")
+    paths = [save(tmp_path, array), tmp_path / "table.csv"]
+    for path, options in ((paths[0], {}), (paths[1], {}), (paths[0], {"stream": True})):
+        with pytest.raises(
+            ValueError, match=r"at position \(1,\), counted from 0, which float32 rounds to multiples of"
+        ):
+            load_data(path, **options)
+    assert len(np.unique(load_data(save(tmp_path, array - array.mean(0))).train[:, 1])) > 0.7 * len(column)
+
+
+FINE = {
+    "exact in float32": 1e7 + np.arange(50),
+    "constant up to rounding": 0.3 + 1e-16 * np.arange(50),
+    "far from zero, and spread": 5e6 + 1e3 * RANDOM.normal(size=50),
+    "some missing": np.where(np.arange(50) % 3, RANDOM.normal(size=50), np.nan),
+    "none there": np.full(50, np.nan),
+}
+
+
+@pytest.mark.parametrize("column", FINE.values(), ids=FINE)
+def test_numbers_that_float32_tells_apart_are_taken(tmp_path, column):
+    path = save(tmp_path, np.stack([RANDOM.normal(size=50), column], axis=1))
+    assert load_data(path, missing="keep").data_shape == (2,)

@@ -138,3 +138,12 @@ def test_images_beside_class_folders(tmp_path):
 def test_too_few_images(tmp_path):
     with pytest.raises(ValueError, match=r"2 rows cannot be split .*at least 3 rows"):
         load_data(write(tmp_path, GREY[:2]))
+
+
+def test_hidden_folders_are_no_classes(tmp_path):
+    write(tmp_path / "faces", GREY)
+    write(tmp_path / ".thumbnails", GREY)
+    rows = read(tmp_path)
+    assert len(rows.values) == 6
+    assert rows.labels is not None
+    assert set(rows.labels.tolist()) == {0}

@@ -170,7 +170,7 @@ def test_arrays_with_kinds_count_levels_over_all_splits(tmp_path):
 
 def test_kinds_are_for_tables(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((5, 4, 4)))
-    with pytest.raises(ValueError, match=r"columns is for tables, but .*images.npy holds rows of shape \(1, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"columns is for tables, but .*images.npy holds rows of shape \(4, 4\)"):
         load_data(tmp_path / "images.npy", columns=["real"])
     with pytest.raises(ValueError, match="columns is for tables, and digits holds images"):
         load_data("digits", columns=["real"])

@@ -7,7 +7,8 @@ import scipy.stats
 import torch
 
 from pyrovae import likelihoods, networks
-from pyrovae.distributions import LowRankMultivariateNormal, NegativeBinomial, Poisson
+from pyrovae.distributions import Beta, ContinuousBernoulli, LowRankMultivariateNormal, NegativeBinomial, Poisson
+from pyrovae.distributions.constraints import EquallySpaced
 
 
 @pytest.mark.parametrize("count", [0.0, 3.0, 1e3, 1e5, 1.1e5, 1e6])
@@ -49,3 +50,37 @@ def test_a_low_rank_covariance_with_a_small_diagonal(scale):
         for seen, row in zip(observed, z, strict=True)
     ]
     torch.testing.assert_close(law.marginal_log_prob(z, observed).double(), torch.stack(marginal), rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("concentration", [3.0, 1e3, 1e4, 1e5])
+def test_narrow_beta_densities(concentration):
+    torch.manual_seed(0)
+    mean = torch.rand(50, 784) * 0.8 + 0.1
+    law = Beta(concentration * mean, concentration * (1 - mean))
+    exact = dist.Beta(law.concentration1.double(), law.concentration0.double())
+    x = law.sample()
+    torch.testing.assert_close(law.log_prob(x).double(), exact.log_prob(x.double()), rtol=1e-6, atol=1e-6)
+    assert law.log_prob(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("logits", [-1e6, -1e4, -30.0, -0.1, 0.1, 30.0, 1e4, 1e6])
+def test_steep_continuous_bernoulli_densities(logits):
+    """By differences of large numbers 0.002 nats were lost at log-odds of a million."""
+    steep = torch.tensor(logits)
+    near_the_end = torch.tensor([0.0, 1e-6, 1e-4, 0.01, 0.3])
+    x = near_the_end if logits < 0 else 1 - near_the_end
+    distance = (x.double() if logits < 0 else 1 - x.double()) * abs(steep.double())
+    exact = steep.double().abs().log() - distance - torch.log(-torch.expm1(-steep.double().abs()))
+    torch.testing.assert_close(ContinuousBernoulli(steep).log_prob(x).double(), exact, rtol=3e-7, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "num_levels"),
+    [(0.0, 1.0, 65536), (0.0, 1.0, 20_000), (0.0, 255.0, 32_768), (100.0, 101.0, 256), (100.0, 101.0, 10_000)],
+)
+def test_levels_are_known_in_float32_and_in_float64(low, high, num_levels):
+    support = EquallySpaced(low, high, num_levels)
+    levels = support.values().float()
+    assert support.check(levels).all()
+    assert support.check(levels.double()).all()
+    assert not support.check((support.values() + 0.4 * support.width)[:-1]).any()

@@ -1,6 +1,8 @@
 """The ArviZ object, with whichever ArviZ is installed."""
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
@@ -109,3 +111,21 @@ def test_a_comparison_of_bounds_exports_its_numbers():
     assert stats.dims == ("chain", "draw", "row")
     np.testing.assert_array_equal(stats.to_numpy()[0], weights)
     assert kept.to_frame().equals(bounds.to_frame())
+
+
+def test_a_latent_called_x():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.sample("rows", dist.Normal(z.unsqueeze(-1), torch.ones(2)).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(x.mean(1), 0.5))
+
+    x = torch.randn(4, 2)
+    result = to_arviz(model, guide, x, num_draws=5)
+    assert result["posterior"]["x"].shape == (1, 5, 4)
+    assert result["posterior_predictive"]["x_observed"].shape == (1, 5, 4, 2)
+    assert result["log_likelihood"]["x_observed"].shape == (1, 5, 4)
+    np.testing.assert_array_equal(result["observed_data"]["x_observed"], x)

@@ -189,3 +189,77 @@ def test_bad_numbers(option):
     vae = small_vae()
     with pytest.raises(ValueError, match=f"{option} is 0; expected a positive"):
         inference_gap(vae.model, vae.guide, bits(3), **{option: 0})
+
+
+def prior_and_start(family, prior, start):
+    """x says nothing of z, so that the posterior is the prior, a member of the family of the guide."""
+
+    def law(x, parameters):
+        return getattr(dist, family)(
+            **{
+                name: torch.tensor(value).expand(len(x), *torch.tensor(value).shape) if name != "temperature" else value
+                for name, value in parameters.items()
+            }
+        )
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", law(x, prior))
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", law(x, start))
+
+    return model, guide
+
+
+TEMPERATURE = torch.tensor(0.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "prior", "start"),
+    [
+        ("Gamma", {"concentration": 3.0, "rate": 2.0}, {"concentration": 2.0, "rate": 1.0}),
+        ("LogNormal", {"loc": 1.0, "scale": 0.3}, {"loc": 0.0, "scale": 1.0}),
+        ("Weibull", {"scale": 2.0, "concentration": 3.0}, {"scale": 1.0, "concentration": 1.0}),
+        ("Gumbel", {"loc": 1.0, "scale": 2.0}, {"loc": 0.0, "scale": 1.0}),
+        ("HalfNormal", {"scale": 2.0}, {"scale": 1.0}),
+        ("HalfCauchy", {"scale": 2.0}, {"scale": 1.0}),
+        ("InverseGamma", {"concentration": 3.0, "rate": 2.0}, {"concentration": 2.0, "rate": 1.0}),
+        (
+            "RelaxedOneHotCategorical",
+            {"temperature": TEMPERATURE, "logits": [1.0, 0.0, -1.0]},
+            {"temperature": TEMPERATURE, "logits": [0.0, 0.0, 0.0]},
+        ),
+    ],
+)
+def test_all_parameters_of_a_family_are_moved(family, prior, start):
+    x = torch.tensor([-1.0, 0.3])
+    gap = inference_gap(*prior_and_start(family, prior, start), x, steps=800)
+    torch.testing.assert_close(gap.best_elbo.float(), dist.Normal(0.0, 1.0).log_prob(x), rtol=0, atol=1e-5)
+    assert (gap.amortisation > 0.1).all()
+
+
+def test_covariances_that_were_asked_for_are_no_parameters():
+    law = dist.MultivariateNormal(torch.zeros(3, 2), scale_tril=torch.eye(2).expand(3, 2, 2))
+    assert law.covariance_matrix.shape == (3, 2, 2)
+    local = LocalGuide(lambda x: None, ("z",), 3)
+    torch.testing.assert_close(local.moved(law, "z").scale_tril, law.scale_tril)
+    assert set(local.offsets) == {"z.loc", "z.scale_tril"}
+
+
+def test_families_that_cannot_be_moved_are_refused():
+    ends = {"low": 0.0, "high": 1.0}
+    with pytest.raises(ValueError, match="the Uniform of latent 'z' in the guide has no parameters that can be moved"):
+        inference_gap(*prior_and_start("Uniform", ends, ends), torch.tensor([0.3]), steps=1)
+
+
+def test_no_verdict_on_numbers_that_are_none():
+    vae, x = small_vae(), bits(3)
+    assert inference_gap(vae.model, vae.guide, x, num_samples=1, steps=1).verdict() == (
+        "Which part is larger cannot be told: one draw says nothing of its error; num_samples=2 or more."
+    )
+    gap = inference_gap(vae.model, vae.guide, x, num_samples=10, steps=1)
+    gap.approximation[1] = torch.nan
+    assert gap.verdict() == "Which part is larger cannot be told: they are not finite in row 1."

@@ -200,3 +200,13 @@ def test_what_is_refused(make, x, options, message):
 
 def exact_like(likelihood):
     return VAE(priors.StandardNormal(LATENT), likelihood, gaussian_vae().posterior)
+
+
+def test_a_row_that_no_proposal_explains_is_named():
+    vae = gaussian_vae()
+    x = incomplete(exact_vae()[0], 5, seed=3).float()
+    x[3, ~x[3].isnan()] = 1e20
+    with pytest.raises(
+        ValueError, match=r"proposals of 1 rows are all zero, infinite or NaN, the first is row 3: look"
+    ):
+        impute(vae.model, vae.guide, x, num_samples=3, num_proposals=50)

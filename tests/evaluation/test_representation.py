@@ -501,3 +501,17 @@ def test_nothing_is_moved():
     assert not torch.equal(
         first.kl_to_aggregate, latent_summary(vae.model, vae.guide, bits(20), seed=1).kl_to_aggregate
     )
+
+
+def test_one_draw_of_a_drawn_mean_says_nothing_of_activity():
+    torch.manual_seed(0)
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 4)),
+        posteriors.Flow(2, posteriors.DiagonalNormal(networks.MLP(4, 4)), hidden_dims=(8,)),
+    )
+    summary = latent_summary(vae.model, vae.guide, torch.randn(20, 4), num_samples=1)
+    assert summary.sites["z"].active is None
+    assert summary.sites["z"].activity is None
+    assert "cannot be counted: of latent 'z', its posterior mean is drawn, and one draw" in summary.verdict()
+    assert "are active" in latent_summary(vae.model, vae.guide, torch.randn(20, 4), num_samples=2).verdict()

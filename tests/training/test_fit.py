@@ -403,3 +403,37 @@ def test_still_improving_means_that_the_best_epoch_is_among_the_last_tenth(best_
     objective = MeanField(beta=Linear(0, 1, settled) if settled else 1.0)
     result = FitResult([], best_epoch, False, {}, {})
     assert still_improving(result, epochs, objective) is expected
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (
+            lambda rows: torch.cat([rows, rows]),
+            r"gave rows of shape \(10, 1, 8, 8\) for a batch of shape \(5, 1, 8, 8\)",
+        ),
+        (lambda rows: rows[::2], "gave rows of shape"),
+        (lambda rows: None, "gave a NoneType"),
+    ],
+)
+def test_a_transform_that_changes_the_number_of_rows_is_refused(transform, said):
+    with pytest.raises(ValueError, match=f"train_transform {said}.*; it has to return a tensor of as many rows"):
+        fit(small_vae(), bits(60), train_transform=transform)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (pyro.optim.Adam({"lr": 1e-3}), "optimizer made a NoneType, as those of pyro.optim do"),
+        (torch.optim.LBFGS, "optimizer made an LBFGS, whose steps need the loss of one batch several times"),
+    ],
+)
+def test_optimisers_of_another_kind_are_refused(optimizer, said):
+    with pytest.raises(ValueError, match=f"{said}.*expected a maker of a torch optimiser"):
+        fit(small_vae(), bits(60), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("option", ["lr", "clip_norm"])
+def test_texts_are_no_numbers(option):
+    with pytest.raises(ValueError, match=f"{option} is '1e-3'; expected a positive n"):
+        fit(small_vae(), bits(60), **{option: "1e-3"})
