@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "fault_injection.py"
-FEW, MANY = {"killed": 2, "damaged": 1, "full": 1}, {"killed": 120, "damaged": 40, "full": 40}
+FEW, MANY = {"killed": 1, "damaged": 1, "full": 1}, {"killed": 120, "damaged": 40, "full": 40}
 
 
 def inject(kind, count, folder):

@@ -74,9 +74,8 @@ def test_a_terminal_shows_one_bar_with_the_terms_and_the_time_left(wide):
     assert "steps" in lines[0]
 
 
-@pytest.mark.parametrize(
-    ("options", "bars"), [([], {"fitting", "scoring"}), pytest.param(["--quiet"], set(), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "bars"), [([], {"fitting", "scoring"}), (["--quiet"], set())])
 def test_one_flag_makes_the_command_quiet(options, bars, tmp_path):
     command = ["-m", "pyrovae.fit", "--epochs", "2", "--no-report", "--output-dir", str(tmp_path / "run"), *options]
     lines = run_on_a_terminal(command, 100)

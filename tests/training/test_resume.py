@@ -89,11 +89,9 @@ def assert_same(ours, theirs, our_result, their_result):
         assert getattr(our_result, name) == getattr(their_result, name), name
 
 
-# Seven batches an epoch: within the first, before and at and after its end, in the last.
-@pytest.mark.parametrize("batches", [1, 6, 7, 8, 20, 27])
-@pytest.mark.parametrize(
-    "options",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         {},
         {"validation": None},
         {"step": "recorded"},
@@ -105,9 +103,16 @@ def assert_same(ours, theirs, our_result, their_result):
     ],
     ids=lambda options: next(iter(options), "as it is"),
 )
-def test_cut_off_anywhere(tmp_path, options, batches):
+def in_one_go(request):
+    """Options, and the fit by them that is not cut off."""
     whole = batch_norm_vae()
-    expected = fit(whole, **options)
+    return request.param, whole, fit(whole, **request.param)
+
+
+# Seven batches an epoch: within the first, before and at and after its end, in the last.
+@pytest.mark.parametrize("batches", [1, 6, 7, 8, 20, 27])
+def test_cut_off_anywhere(tmp_path, in_one_go, batches):
+    options, whole, expected = in_one_go
     cut_off(batch_norm_vae, batches, tmp_path, **options)
     torch.rand(3)
     ours = batch_norm_vae(seed=7)
