@@ -46,6 +46,7 @@ from pyrovae.runs import (
     check_system,
     describe_objective,
     describe_parts,
+    factory_takes,
     in_options,
     model_rows,
     start_from,
@@ -177,6 +178,8 @@ def _check(config: dict[str, Any]) -> None:
     if config["model"] is not None:
         ignored = ("system", "corruption", "missing_indicators", *PARTS)
         given = [as_option(option) for option in ignored if config[option] != defaults[option]]
+        if config["latent_dim"] != defaults["latent_dim"] and not factory_takes(config["model"], "latent_dim"):
+            given.append("--latent-dim")
         if given:
             raise ValueError(
                 f"--model brings a complete pair of programs, and {', '.join(given)} would be ignored: drop one"

@@ -6,7 +6,7 @@ from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
-from pyrovae.runs.parts import build_pair, describe_parts
+from pyrovae.runs.parts import build_pair, describe_parts, factory_takes
 from pyrovae.runs.storage import Run, load, refuse_without_density, save, start_from, stored_data, write_summary
 from pyrovae.runs.stored_config import says_nothing
 from pyrovae.runs.stored_files import (
@@ -55,6 +55,7 @@ __all__ = [
     "describe_objective",
     "describe_parts",
     "described_error",
+    "factory_takes",
     "find_class",
     "in_options",
     "load",

@@ -57,10 +57,25 @@ def _described(part: Mapping[str, Any]) -> str:
     return class_name(part["class_path"]) + (f"({arguments})" if arguments else "")
 
 
-def _pair_from_factory(path: str, known: Mapping[str, Any]) -> tuple[Program, Program]:
+def factory_takes(path: str, argument: str) -> bool:
+    """Whether a ``--model`` factory has an argument of this name.
+
+    Raises:
+        ValueError: there is no such factory.
+    """
+    with users_errors(f"--model {path}"):
+        return argument in accepted(find(*_place_and_name(path)), {argument: None})
+
+
+def _place_and_name(path: str) -> tuple[str, str]:
     place, separator, name = path.rpartition(":")
     if not separator:
         raise ValueError(f"--model is {path!r}; expected file.py:factory or module:factory")
+    return place, name
+
+
+def _pair_from_factory(path: str, known: Mapping[str, Any]) -> tuple[Program, Program]:
+    place, name = _place_and_name(path)
     with users_errors(f"--model {path}"):
         factory = find(place, name, again=True)
         pair = factory(**accepted(factory, known))

@@ -425,6 +425,10 @@ BAD_INPUT = {
         lambda f: [*own_model(f, "make"), "--missing-indicators"],
         "--missing-indicators would be ignored",
     ),
+    "a latent size beside a model that has its own": (
+        lambda f: [*own_model(f, "broken"), "--latent-dim", "20"],
+        "--latent-dim would be ignored",
+    ),
     "options of parts beside a model": (
         lambda f: [*own_model(f, "make"), "--encoder.hidden_dims", "[3]"],
         "--encoder would be ignored",
