@@ -163,3 +163,31 @@ def test_the_repair_of_an_event_shape_repairs_it(there):
     with pytest.raises(ValueError, match=r"add \.to_event\(\d\)") as refused:
         fit(there)
     fit(there + int(re.search(r"to_event\((\d)\)", str(refused.value))[1]))
+
+
+def test_looking_at_a_model_in_training_mode_changes_nothing():
+    """A fit leaves modules in the mode that they were in, for a new VAE that of training."""
+    torch.manual_seed(0)
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 5, (8,), normalization="batch")),
+        posteriors.DiagonalNormal(networks.MLP(5, 4, (8,), normalization="batch")),
+    )
+    x = torch.randn(60, 5)
+    fit_svi(vae.model, vae.guide, x, epochs=2, batch_size=20, progress=False)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    looks = {
+        "reconstruct": lambda: vae.reconstruct(x[:3]),
+        "interpolate": lambda: vae.interpolate(x[:2], x[2:4]),
+        "traverse": lambda: vae.traverse(x[0]),
+        "manifold": lambda: vae.manifold(3),
+    }
+    found = {name: look() for name, look in looks.items()}
+    vae.sample(3), vae.variants(x[:2], 3), vae.sample_like(x[:2], 3)
+    assert vae.training
+    assert vae.likelihood.decoder.training
+    for name, value in vae.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    vae.eval()
+    for name, look in looks.items():
+        assert torch.equal(look(), found[name]), name

@@ -1,6 +1,7 @@
 """Checks of the numbers that parts are built from, and positive parameters."""
 
 from math import expm1, log
+from numbers import Integral
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +13,7 @@ SCALE_FLOOR = 1e-6
 def check_counts(part: str, **counts: int) -> None:
     """Refuse what is no positive integer, by the names of the part and of the argument."""
     for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{part}: {name} is {value!r}; expected a positive integer")
 
 

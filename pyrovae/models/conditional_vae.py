@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows, rows_in_memory
-from pyrovae.programs import Program, initialize_modules
+from pyrovae.programs import Program, evaluating, initialize_modules
 
 
 class ConditionalVAE(nn.Module):
@@ -99,6 +99,8 @@ class ConditionalVAE(nn.Module):
         covariates = self._covariates(c)
         if len(covariates) != len(x):
             raise ValueError(f"c is of {len(covariates)} rows, and x has {len(x)}; expected one c for each row")
+        # Counts and bits may be whole numbers; covariates may not become such.
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         return torch.cat([x.flatten(1), covariates.to(x)], -1)
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,13 +126,13 @@ class ConditionalVAE(nn.Module):
         with pyro.plate("data", len(rows), dim=-1):
             return pyro.sample("z", self.posterior(rows))
 
-    @torch.no_grad()
+    @evaluating
     def reconstruct(self, x: Tensor, c: Tensor) -> Tensor:
         """The mean of p(x|z, c) at the mean of q(z|x, c), ``(rows, *data_shape)``."""
         rows = self.join(x, c)
         return self.likelihood(_append(self.posterior(rows).mean, self.split(rows)[1])).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def variants(self, x: Tensor, c: Tensor, new: Tensor) -> Tensor:
         """The rows with another c: the mean of p(x|z, new) at the mean of q(z|x, c).
 
@@ -145,7 +147,7 @@ class ConditionalVAE(nn.Module):
         z = self.posterior(self.join(x, c)).mean
         return self.likelihood(_append(z, self._covariates(new).to(z))).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def sample(self, c: Tensor, *, mean: bool = False) -> Tensor:
         """New rows, one for each c: z from the prior, then a draw from p(x|z, c), or its mean.
 

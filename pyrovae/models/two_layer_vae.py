@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
-from pyrovae.programs import initialize_modules
+from pyrovae.programs import evaluating, evaluation_mode, initialize_modules, isolated_rng
 
 
 class TwoLayerVAE(nn.Module):
@@ -64,7 +64,8 @@ class TwoLayerVAE(nn.Module):
         super().__init__()
         self.prior, self.transition, self.likelihood = prior, transition, likelihood
         self.posterior, self.upper_posterior = posterior, upper_posterior
-        with torch.no_grad():
+        example = next(self.parameters(), torch.empty(0))
+        with torch.no_grad(), evaluation_mode(self.model, self.guide), isolated_rng(0, example.device):
             upper_shape = prior().event_shape
             guide_shape = upper_posterior(transition(prior().sample((2,))).sample()).event_shape
         if guide_shape != upper_shape:
@@ -97,12 +98,12 @@ class TwoLayerVAE(nn.Module):
             z1 = pyro.sample("z1", self.posterior(x))
             return pyro.sample("z2", self.upper_posterior(z1))
 
-    @torch.no_grad()
+    @evaluating
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x|z1) at the mean of q(z1|x), ``(rows, *data_shape)``."""
         return self.likelihood(self.posterior(x).mean).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:
         """New rows of data, drawn from the top down; with ``mean`` the mean of p(x|z1) at the end.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
 from pyrovae.models.looking import TRAVERSED, check_scale, moved, plane, quantiles
-from pyrovae.programs import check_positive, initialize_modules
+from pyrovae.programs import check_positive, evaluating, initialize_modules
 
 
 class VAE(nn.Module):
@@ -119,7 +119,7 @@ class VAE(nn.Module):
         """p(x|z), one distribution for each z ``(*batch, latent_dim)``."""
         return _of_pyro(self.likelihood(z), "likelihood(z)")
 
-    @torch.no_grad()
+    @evaluating
     def reconstruct(self, x: Tensor, num_samples: int | None = None) -> Tensor:
         """The mean of p(x|z), at the mean of q(z|x) or at draws from it.
 
@@ -147,7 +147,7 @@ class VAE(nn.Module):
                 f"the posterior, a {type(self.posterior).__name__}, has no mean in closed form: {otherwise}"
             ) from error
 
-    @torch.no_grad()
+    @evaluating
     def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
         """The mean of p(x|z) on the straight line between the posterior means of two batches of rows.
 
@@ -165,7 +165,7 @@ class VAE(nn.Module):
         first, last = (self._posterior_mean(x, "decode a line between draws from it") for x in (start, end))
         return self.decode(line(first, last, num_steps)).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:
         """New rows of data: z from the prior, then a draw from p(x|z), or its mean.
 
@@ -196,7 +196,7 @@ class VAE(nn.Module):
         """
         return quantiles(self.prior(), probabilities.to(next(self.parameters()).device)).detach()
 
-    @torch.no_grad()
+    @evaluating
     def traverse(
         self, x: Tensor | None = None, dims: Sequence[int] | None = None, values: Tensor | None = None
     ) -> Tensor:
@@ -235,7 +235,7 @@ class VAE(nn.Module):
             values = values.expand(len(chosen), -1)
         return self.decode(moved(start, chosen, values)).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def manifold(self, size: int = 20) -> Tensor:
         """The mean of p(x|z) on a grid over two latent dimensions (Kingma and Welling, 2014, figure 4).
 
@@ -259,7 +259,7 @@ class VAE(nn.Module):
             )
         return self.decode(plane(self.prior_quantiles((torch.arange(size) + 0.5) / size))).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def variants(self, x: Tensor, num_variants: int = 10, *, scale: float = 1.0) -> Tensor:
         r"""Rows like each given one: the mean of p(x|z) at draws of z around the posterior mean.
 
@@ -286,7 +286,7 @@ class VAE(nn.Module):
             z = torch.lerp(self._posterior_mean(x, "use scale=1").expand_as(z), z, float(scale))
         return self.decode(z).mean.detach()
 
-    @torch.no_grad()
+    @evaluating
     def sample_like(self, x: Tensor, num_samples: int, *, mean: bool = False) -> Tensor:
         r"""New rows like a group of rows: z from the group's aggregated posterior, then a draw from p(x|z).
 

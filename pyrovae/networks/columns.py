@@ -72,8 +72,10 @@ class ColumnEncoder(nn.Module):
         count = (~values.isnan()).sum(0).clamp(min=1)
         mean = values.nansum(0) / count
         spread = ((values - mean).square().nansum(0) / count).sqrt()
+        # A constant column has a spread of its own, by rounding of the mean.
+        varies = values.nan_to_num(nan=torch.inf).amin(0) < values.nan_to_num(nan=-torch.inf).amax(0)
         self.center.copy_(mean)
-        self.unit.copy_(torch.where(spread > 0, spread, 1.0))
+        self.unit.copy_(torch.where(varies & (spread > 0), spread, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """The output for each row."""

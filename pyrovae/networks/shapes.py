@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +11,11 @@ from torch import Tensor, nn
 
 def as_shape(value: int | Sequence[int], argument: str) -> tuple[int, ...]:
     """A shape as a tuple; ``n`` stands for ``(n,)``."""
-    shape = (value,) if isinstance(value, int) else tuple(value)
-    if not shape or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in shape):
+    sizes: Any = value
+    shape = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+    if not shape or any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in shape):
         raise ValueError(f"{argument} is {value!r}; expected a positive integer or a sequence of them")
-    return shape
+    return tuple(map(int, shape))
 
 
 def split_batch(x: Tensor, event_shape: tuple[int, ...], network: str) -> tuple[int, ...]:

@@ -4,10 +4,12 @@ from pyrovae.programs.checks import check_any_rows, check_positive, check_rows, 
 from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
+    evaluating,
     evaluation_mode,
     initialize_modules,
     owned_module,
     owned_modules,
+    owners_of,
     training_mode,
 )
 from pyrovae.programs.parameter_use import named_parameters, used_by_programs
@@ -35,6 +37,7 @@ __all__ = [
     "check_positive",
     "check_rows",
     "check_support",
+    "evaluating",
     "evaluation_mode",
     "generator_states",
     "initialize_modules",
@@ -48,6 +51,7 @@ __all__ = [
     "observing_site",
     "owned_module",
     "owned_modules",
+    "owners_of",
     "param_values",
     "precision_of_layers",
     "private_param_store",

@@ -1,6 +1,7 @@
 """Checks of numbers and of rows that every entry point shares."""
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ def check_positive(**numbers: int | None) -> None:
         ValueError: the number, by its name.
     """
     for name, value in numbers.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
             raise ValueError(f"{name} is {value!r}; expected a positive integer")
 
 

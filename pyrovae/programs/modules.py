@@ -4,12 +4,16 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.data import AnyRows, rows_in_memory
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Program = Callable[[Tensor], Any]
 """A Pyro program over a batch of rows: a model or a guide."""
@@ -17,10 +21,19 @@ Program = Callable[[Tensor], Any]
 
 def owned_module(program: Program) -> nn.Module | None:
     """The module whose parameters a program trains without saying so, if there is one."""
+    owner = _owner(program)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def owners_of(model: Program, guide: Program) -> list[Any]:
+    """The objects that the two programs are, or are methods of, each once."""
+    return list({id(owner): owner for owner in map(_owner, (model, guide))}.values())
+
+
+def _owner(program: Program) -> Any:
     while isinstance(program, functools.partial):
         program = program.func
-    owner = getattr(program, "__self__", program)
-    return owner if isinstance(owner, nn.Module) else None
+    return getattr(program, "__self__", program)
 
 
 def owned_modules(model: Program, guide: Program) -> list[nn.Module]:
@@ -95,3 +108,15 @@ def training_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for part in was_evaluating:
             part.training = False
+
+
+def evaluating(method: Callable[P, R]) -> Callable[P, R]:
+    """A method of a module with ``model`` and ``guide``, run in evaluation mode and without gradients."""
+
+    @functools.wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        module: Any = args[0]
+        with torch.no_grad(), evaluation_mode(module.model, module.guide):
+            return method(*args, **kwargs)
+
+    return run

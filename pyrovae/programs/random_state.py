@@ -1,5 +1,6 @@
 """Random numbers that leave the caller's generators alone."""
 
+import operator
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     Pyro draws from torch's global generators and takes no other, so they are borrowed: torch's (the CPU's and that of
     ``device``), NumPy's and Python's. Threads that borrow them take turns.
     """
+    seed = operator.index(seed)
     with TURN, _borrowed(device):
         random.seed(seed)
         np.random.seed(seed % 2**32)

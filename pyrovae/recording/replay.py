@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.programs import RandomState, generator_states, set_generator_states
 from pyrovae.recording.agreement import SINGLE, agree
+from pyrovae.recording.attributes import Attributes
 from pyrovae.recording.function import CannotRecordError, TensorFunction
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Replay:
         calls: how many calls are to come.
         recordable: the same function where the first cannot be recorded; None is ``function``.
         rounding: how far recorded values may be off, as a part of themselves.
+        owners: modules, and other objects, that the function may keep numbers and texts in: where it changes one its
+            operations are not all that it does.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -58,9 +61,10 @@ class Replay:
         calls: int,
         recordable: TensorFunction | None = None,
         rounding: float = SINGLE,
+        owners: Sequence[Any] = (),
     ) -> None:
         self.function, self.recordable, self.rounding = function, recordable or function, rounding
-        self.weights, self.stepping, self.calls_left = weights, stepping, calls
+        self.weights, self.stepping, self.calls_left, self.owners = weights, stepping, calls, owners
         self.reason = ""
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
@@ -152,7 +156,7 @@ class Replay:
         from pyrovae.recording.record import record
 
         state, weights = RandomState.now(inputs[0].device), list(self.weights())
-        before = _copies(weights)
+        before, attributes = _copies(weights), Attributes(self.owners)
         try:
             self._recorded = record(self.recordable, tuple(_copies(inputs)), weights)
             self._checks = _CHECKS
@@ -171,6 +175,9 @@ class Replay:
             state.put_back()
         if _differ(now, weights):
             self._give_up("it puts new tensors in place of its weights")
+        if attributes.changed():
+            attributes.put_back()
+            self._give_up("it changes attributes that are no tensors: make them buffers")
 
     def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:
         from torch.utils.flop_counter import FlopCounterMode

@@ -1,5 +1,6 @@
 """What the semi-supervised models share: the interface of a scikit-learn classifier."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
         known = labels >= 0
         if not bool(known.any()):
             raise ValueError(f"none of the {len(labels)} rows has a label; expected some to compare predictions with")
+        if sample_weight is not None and np.shape(sample_weight) != (len(rows),):
+            raise ValueError(
+                f"sample_weight has shape {np.shape(sample_weight)}; expected one weight for each row, ({len(rows)},)"
+            )
         right = self.predict(rows[known.to(rows.device)]) == labels[known].numpy()
         return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[known]))
 
@@ -72,7 +77,7 @@ def check_schedule(rows: int, epochs: int, batch_size: int, lr: float, **counts:
         ValueError: the number, by its name.
     """
     check_positive(epochs=epochs, batch_size=batch_size, **counts)
-    if not 0 < lr < float("inf"):
+    if not isinstance(lr, Real) or not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number")
     if batch_size > rows:
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} training rows: give at most {rows}")

@@ -1,5 +1,6 @@
 """What the labels of rows have to be."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def check_labels(y: Any, num_rows: int, num_classes: int | None = None) -> tuple
         >>> check_labels([0, -1, 1, 0, -1], num_rows=5)
         (tensor([ 0, -1,  1,  0, -1]), 2)
     """
-    if num_classes is not None and (isinstance(num_classes, bool) or not isinstance(num_classes, int)):
+    if num_classes is not None and (isinstance(num_classes, bool) or not isinstance(num_classes, Integral)):
         raise ValueError(f"num_classes is {num_classes!r}; expected an integer, 2 or more, or None to count them")
     labels = as_labels(y, num_rows, num_classes)
     known = labels[labels != UNLABELLED]

@@ -13,7 +13,7 @@ from pyrovae.progress import Progress
 from pyrovae.recording import Stepping
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.gradient_step import GradientStep
-from pyrovae.training.optimizers import adam
+from pyrovae.training.optimizers import adam, moved_parameters
 from pyrovae.training.progress_terms import loss_in_words
 from pyrovae.training.transform import transformed
 
@@ -87,7 +87,7 @@ class LabelledLoop:
 
     def run(self, schedule: Schedule) -> None:
         """Train, epoch after epoch, and put the best weights back."""
-        parameters = list(self.programs.parameters())
+        parameters = moved_parameters(self.programs)
         optimizer = adam(parameters, schedule.lr)
         batches = _Batches(self, schedule)
         self.gradient_step = GradientStep(
@@ -112,18 +112,20 @@ class LabelledLoop:
     def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: Progress) -> None:
         start = time.perf_counter()
         totals = torch.zeros((), dtype=torch.float64, device=self.x.device)
+        rows = 0
         self.programs.train()
         for number, batch in enumerate(batches, start=1):
             values = self._values(epoch, number, batch)
             optimizer.step()
-            totals = totals + values
+            seen = len(batch.unlabelled) or len(batch.labelled)
+            totals, rows = totals + seen * values, rows + seen
             bar.advance()
         self.programs.eval()
         # The last step's weights have been through no loss yet.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):
             raise self._non_finite(epoch, number, batch)
         terms_of_epoch: EpochTerms = {"epoch": epoch}
-        means = zip(self.gradient_step.names, (totals / len(batches)).tolist(), strict=True)
+        means = zip(self.gradient_step.names, (totals / rows).tolist(), strict=True)
         terms_of_epoch |= {f"train_{name}": mean for name, mean in means}
         if self.validate is not None:
             terms_of_epoch |= self.validate()
@@ -162,10 +164,11 @@ class _Batches:
     """The batches of an epoch: all unlabelled rows once, beside them labelled ones from a permutation without end."""
 
     def __init__(self, loop: LabelledLoop, schedule: Schedule) -> None:
-        self.loop, self.size, self.transform = loop, schedule.batch_size, schedule.transform
+        self.loop, self.size, self.transform = loop, int(schedule.batch_size), schedule.transform
         # Generators of their own: the order of rows is the same whatever the programs draw.
-        self.shuffler = torch.Generator().manual_seed(schedule.seed)
-        self.labelled_rows = self._without_end(loop.labelled, torch.Generator().manual_seed(schedule.seed + 1))
+        seed = int(schedule.seed)
+        self.shuffler = torch.Generator().manual_seed(seed)
+        self.labelled_rows = self._without_end(loop.labelled, torch.Generator().manual_seed(seed + 1))
 
     def __len__(self) -> int:
         rows = self.loop.unlabelled if len(self.loop.unlabelled) else self.loop.labelled

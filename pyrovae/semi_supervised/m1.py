@@ -128,17 +128,19 @@ class M1(SemiSupervisedClassifier):
         judge = None if validation is None else as_rows(validation[0], "validation x", missing=True)
         if judge is not None:
             check_shape(judge, tuple(rows.shape[1:]))
-        self.data_shape_, self.classes_ = tuple(rows.shape[1:]), np.arange(num_classes)
         device = device_of(self.device, rows)
+        # What is refused leaves an earlier fit as it was.
         with isolated_rng(self.seed, device):
-            self.vae_ = self._build(self.data_shape_).to(device).eval()
-            like = next(self.vae_.parameters())
-            self._fit_vae(rows.to(like), None if judge is None else judge.to(like))
+            vae = self._build(tuple(rows.shape[1:])).to(device).eval()
+            like = next(vae.parameters())
+            history, best_epoch = self._fit_vae(vae, rows.to(like), None if judge is None else judge.to(like))
             known = labels >= 0
-            latents, targets = self._training_latents(rows[known.to(rows.device)]), labels[known].numpy()
+            latents, targets = self._training_latents(vae, rows[known.to(rows.device)]), labels[known].numpy()
             default = LogisticRegression(C=0.1, max_iter=1000)
-            self.classifier_ = default if self.classifier is None else clone(self.classifier)
-            self.classifier_.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
+            classifier = default if self.classifier is None else clone(self.classifier)
+            classifier.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
+        self.vae_, self.classifier_, self.history_, self.best_epoch_ = vae, classifier, history, best_epoch
+        self.data_shape_, self.classes_ = tuple(rows.shape[1:]), np.arange(num_classes)
         return self
 
     def predict(self, x: Any) -> Array:
@@ -205,14 +207,13 @@ class M1(SemiSupervisedClassifier):
             )
         )
 
-    def _fit_vae(self, rows: Tensor, validation: Tensor | None) -> None:
-        self.history_, self.best_epoch_ = [], 0
+    def _fit_vae(self, vae: VAE, rows: Tensor, validation: Tensor | None) -> tuple[list[EpochTerms], int]:
         if self.epochs == 0:
-            return
-        self.vae_.initialize(rows)
+            return [], 0
+        vae.initialize(rows)
         result = fit_svi(
-            self.vae_.model,
-            self.vae_.guide,
+            vae.model,
+            vae.guide,
             rows,
             validation=validation,
             train_transform=self.train_transform,
@@ -224,14 +225,14 @@ class M1(SemiSupervisedClassifier):
             seed=self.seed,
             progress=self.progress,
         )
-        self.history_, self.best_epoch_ = result.history, result.best_epoch
+        return result.history, result.best_epoch
 
     def _latents(self, rows: Tensor) -> Array:
         return posterior_latents(self.vae_, rows, self.embedding, self.num_draws, self.seed).cpu().double().numpy()
 
-    def _training_latents(self, rows: Tensor) -> Array:
+    def _training_latents(self, vae: VAE, rows: Tensor) -> Array:
         latents = posterior_latents(
-            self.vae_, rows, self.embedding, self.num_draws, self.seed, transform=self.train_transform
+            vae, rows, self.embedding, self.num_draws, self.seed, transform=self.train_transform
         )
         return latents.cpu().double().numpy()
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Any, get_args
 
 import numpy as np
@@ -173,7 +174,7 @@ class M1M2(SemiSupervisedClassifier):
     def _check_numbers(self) -> None:
         check_positive(num_draws=self.num_draws)
         epochs = self.fine_tune_epochs
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+        if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
             raise ValueError(
                 f"fine_tune_epochs is {epochs!r}; expected passes over the rows, a positive integer, or 0 for none"
             )

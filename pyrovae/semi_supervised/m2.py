@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from pyrovae import priors
@@ -163,6 +164,7 @@ class M2(TrainedTogether):
             ValueError: no such class, no positive number of rows.
         """
         check_positive(num_samples=num_samples)
+        check_is_fitted(self)
         programs, device = self.programs_, self.programs_.class_probs.device
         labels = as_labels([y], 1, len(self.classes_))
         if int(labels) < 0:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyrovae.programs import check_support, initialize_modules, isolated_rng, private_param_store
+from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop, Schedule
@@ -21,7 +22,7 @@ class TrainedTogether(SemiSupervisedClassifier):
     """A model whose programs, the generative and the classifying one, are trained at once.
 
     A subclass stores in its constructor ``num_classes``, ``train_transform``, ``epochs``, ``batch_size``, ``lr``,
-    ``seed``, ``progress`` and ``device``.
+    ``step``, ``seed``, ``progress`` and ``device``.
     """
 
     num_classes: int | None
@@ -29,6 +30,7 @@ class TrainedTogether(SemiSupervisedClassifier):
     epochs: int
     batch_size: int
     lr: float
+    step: Stepping
     seed: int
     progress: bool
     device: str | torch.device | None
@@ -58,6 +60,8 @@ class TrainedTogether(SemiSupervisedClassifier):
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
         check_schedule(len(rows), self.epochs, self.batch_size, self.lr)
         self._check_arguments(num_classes)
+        if self.step not in get_args(Stepping):
+            raise ValueError(f"step is {self.step!r}; expected one of {', '.join(get_args(Stepping))}")
         device = device_of(self.device, rows)
         with ExitStack() as stack:
             stack.enter_context(isolated_rng(self.seed, device))

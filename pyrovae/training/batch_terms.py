@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
 from pyrovae.processes import Processes, draws_of_all_rows
-from pyrovae.programs import Precision, Sampler, precision_of_layers
+from pyrovae.programs import Precision, Sampler, owners_of, precision_of_layers
 from pyrovae.recording import BFLOAT16, SINGLE, Stepping
 from pyrovae.training.gradient_step import GradientStep
 
@@ -51,6 +51,7 @@ class BatchTerms:
             recordable=self.terms.given_weights,
             # A compiler leaves out roundings to bfloat16 that the layers do one by one.
             rounding=SINGLE if precision == "32" else BFLOAT16,
+            owners=[*owners_of(sampler.model, sampler.guide), *sampler.structure.modules],
         )
 
     def __call__(self, x: Tensor, progress: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class GradientStep:
         calls: how many batches are to come.
         recordable: as ``terms``, where that cannot be recorded; None is the same.
         rounding: how far recorded terms and gradients may be off.
+        owners: modules and other objects of the programs.
 
     Attributes:
         names: of the terms, in the order of their values; known after the first call.
@@ -38,6 +40,7 @@ class GradientStep:
         calls: int,
         recordable: LossTerms | None = None,
         rounding: float = SINGLE,
+        owners: Sequence[Any] = (),
     ) -> None:
         self.parameters, self.names = list(parameters), list[str]()
         outputs = partial(_outputs, self.parameters, self.names)
@@ -48,6 +51,7 @@ class GradientStep:
             calls,
             recordable=partial(_composed, outputs, recordable or terms),
             rounding=rounding,
+            owners=owners,
         )
 
     def __call__(self, *batch: Tensor) -> Tensor:

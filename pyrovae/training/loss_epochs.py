@@ -11,7 +11,7 @@ from pyrovae.checkpoints import Keeper, State
 from pyrovae.processes import AveragedGradients, ProcessEndedError, Processes, draws_of_all_rows, processes_now
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
-from pyrovae.training.optimizers import adam
+from pyrovae.training.optimizers import adam, moved_parameters
 
 Losses = Callable[..., Tensor]
 """A function from the tensors of a batch to the loss of each row."""
@@ -35,7 +35,7 @@ class LossEpochs:
     ) -> None:
         self.module, self.losses, self.train = module, losses, train
         self.batch_size, self.seed = batch_size, seed
-        moved = list(module.parameters() if parameters is None else parameters)
+        moved = moved_parameters(module) if parameters is None else list(parameters)
         self.processes = processes_now()
         self.gradients = AveragedGradients(self.processes, moved, list(module.buffers()))
         self.optimizer = adam(moved, lr)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
@@ -11,6 +11,18 @@ def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     parameters = list(parameters)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     return torch.optim.Adam(parameters, lr=lr, fused=fused)
+
+
+def moved_parameters(module: nn.Module) -> list[Tensor]:
+    """The parameters of a module that are not held.
+
+    Raises:
+        ValueError: all are.
+    """
+    moved = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not moved:
+        raise ValueError("no parameter requires a gradient, so nothing can be trained: requires_grad_() lets them move")
+    return list(moved)
 
 
 def made_optimizer(

@@ -1,5 +1,6 @@
 """Fitting a pair of Pyro programs by stochastic variational inference."""
 
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -157,6 +158,7 @@ def fit_svi(
     if step not in get_args(Stepping):
         raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
     check_skipping(clip_norm, max_skipped_steps)
+    seed = operator.index(seed)
     maximized = as_objective(objective, num_particles, beta)
     device = _parameter_device(model, guide, default=train.device)
     _check_dtype(model, guide, train)

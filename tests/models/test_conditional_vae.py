@@ -113,3 +113,16 @@ def test_joining_is_undone_by_splitting_and_bad_input_is_refused():
             vae.join(rows, known)
     with pytest.raises(ValueError, match=r"rows have shape \(4, 4\); expected \(rows, 7\), as join"):
         vae.model(x.flatten(1))
+
+
+def test_covariates_beside_whole_numbers_stay_as_they_are():
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2 + 1, 6)),
+        posteriors.DiagonalNormal(networks.MLP(6 + 1, 2 * 2)),
+        data_shape=(6,),
+        covariate_dim=1,
+    )
+    c = torch.rand(4, 1)
+    for dtype in (torch.uint8, torch.int64, torch.bool):
+        assert torch.equal(vae.join(torch.ones(4, 6, dtype=dtype), c)[:, -1:], c)

@@ -72,3 +72,18 @@ def test_the_mean_field_estimator_is_refused_and_sizes_are_checked():
             posteriors.DiagonalNormal(networks.MLP(5, 6, ())),
             posteriors.DiagonalNormal(networks.MLP(3, 2, ())),
         )
+
+
+def test_making_one_draws_nothing_and_counts_nothing():
+    parts = (
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2, 3, (8,), normalization="batch")),
+        likelihoods.Normal(networks.MLP(3, 5)),
+        posteriors.DiagonalNormal(networks.MLP(5, 6)),
+        posteriors.DiagonalNormal(networks.MLP(3, 4)),
+    )
+    state = torch.get_rng_state()
+    vae = TwoLayerVAE(*parts)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [value.item() for name, value in vae.named_buffers() if name.endswith("num_batches_tracked")] == [0]
+    assert vae.transition.training

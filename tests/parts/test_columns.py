@@ -241,3 +241,12 @@ def test_bad_arguments(make, message):
 class Correlated(nn.Module):
     def forward(self, z):
         return dist.MultivariateNormal(torch.zeros(*z.shape[:-1], 3), torch.eye(3))
+
+
+@pytest.mark.parametrize("value", [0.1, 3.3, -1e4])
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_an_encoder_takes_constant_columns_as_they_are(value, rows):
+    """The mean of a constant is rounded, and so differs from it."""
+    encoder = networks.ColumnEncoder(["real", "real"], 4, (8,))
+    encoder.initialize(torch.stack([torch.full((rows,), value), torch.randn(rows)], 1))
+    assert encoder.unit[0] == 1

@@ -252,3 +252,66 @@ def test_dropout_before_the_last_layer_of_convolutions():
         torch.testing.assert_close(outputs, last(kept))
     assert bool(((kept == 0) | (kept == 2 * inputs)).all())
     assert 0.4 < float((kept[inputs > 0] == 0).double().mean()) < 0.6
+
+
+def test_a_refit_that_is_refused_leaves_the_fit_as_it_was():
+    model = MAKERS["M1"]().fit(X, Y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="Bernoulli"):
+        model.set_params(seed=1).fit(X + 0.5, Y)
+    np.testing.assert_array_equal(model.set_params(seed=0).predict_proba(X), before)
+
+
+@pytest.mark.parametrize("name", ["M1", "M2", "PCVAE"])
+def test_a_part_with_held_weights_stays_as_it_is(name):
+    posterior = posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 6, (8,))).requires_grad_(False)
+    before = [parameter.clone() for parameter in posterior.parameters()]
+    model = {"M1": M1, "M2": M2, "PCVAE": PCVAE}[name]
+    if name == "M2":
+        model(**SMALL, classifier=networks.MLP((1, 8, 8), 3, (8,)).requires_grad_(False)).fit(X, Y)
+    else:
+        model(**SMALL, posterior=posterior).fit(X, Y)
+        assert all(map(torch.equal, posterior.parameters(), before))
+
+
+@pytest.mark.parametrize("name", ["M1", "M2", "PCVAE"])
+def test_numbers_of_numpy_are_numbers(name):
+    numbers = {"latent_dim": np.int64(3), "seed": np.int64(4), "epochs": np.int64(1), "lr": np.float32(1e-3)}
+    model = {"M1": M1, "M2": M2, "PCVAE": PCVAE}[name]
+    plain = {"latent_dim": 3, "seed": 4, "epochs": 1, "lr": float(np.float32(1e-3))}
+    first, second = (model(**{**SMALL, **options}).fit(X, Y).predict_proba(X) for options in (numbers, plain))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["M1", "M2", "PCVAE"])
+def test_ways_of_stepping_that_do_not_exist_are_refused(name):
+    with pytest.raises(ValueError, match="step is 'fast'; expected one of auto, plain, recorded, compiled"):
+        {"M1": M1, "M2": M2, "PCVAE": PCVAE}[name](**SMALL, step="fast").fit(X, Y)
+
+
+def test_what_is_not_fitted_or_does_not_fit_is_said():
+    with pytest.raises(NotFittedError):
+        M2().sample(0, 3)
+    with pytest.raises(
+        ValueError, match=r"sample_weight has shape \(10,\); expected one weight for each row, \(100,\)"
+    ):
+        MAKERS["M1"]().fit(X, Y).score(X, TRUTH, sample_weight=np.ones(10))
+
+
+def test_the_history_has_means_over_rows():
+    """The last batch has one row, and that is unlike all others."""
+    torch.manual_seed(0)
+    x, y = torch.zeros(22, 3), np.full(22, -1)
+    x[:2], x[21], y[:2] = torch.randn(2, 3), 100.0, [0, 1]
+    model = M2(
+        latent_dim=2,
+        hidden_dims=(4,),
+        epochs=1,
+        batch_size=19,
+        lr=1e-12,
+        progress=False,
+        likelihood=lambda inputs, shape: likelihoods.Normal(networks.MLP(inputs, shape, (8,)), scale=1.0),
+    ).fit(x, y)
+    whole = model.unlabelled_bounds(x[2:], 2000).mean().item()
+    # Means of batches would be half of it; of one draw for each row it is within a tenth with ten seeds.
+    assert model.history_[0]["train_unlabelled_elbo"] == pytest.approx(whole, rel=0.3)

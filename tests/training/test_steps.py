@@ -231,3 +231,39 @@ def test_semi_supervised_models(make, monkeypatch):
     for ours, theirs in zip(recorded.history_, plain.history_, strict=True):
         for name in set(theirs) - {"seconds"}:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-6), name
+
+
+class Counting(nn.Module):
+    """Lowers a temperature by a count of its own, every so often."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(3, 2)
+        self.count = 0
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True), 1.0).expand([len(x), 3]).to_event(1), obs=x)
+
+    def guide(self, x):
+        self.count += self.training
+        with pyro.plate("data", len(x)):
+            scale = 1.0 if self.count < 150 else 0.5
+            pyro.sample("z", dist.Normal(self.encoder(x), scale).to_event(1))
+
+
+def test_a_program_that_counts_in_python_runs_plainly():
+    """Its recorded operations would keep the count, and agree with it at each check, as it stands still."""
+    x, results = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), []
+    for step in ("auto", "plain"):
+        torch.manual_seed(0)
+        module = Counting()
+        result = fit_svi(
+            module.model, module.guide, x, epochs=100, batch_size=5, objective="Trace_ELBO", step=step, progress=False
+        )
+        results.append([terms["train_elbo"] for terms in result.history])
+        assert module.count >= 400
+        reason = ": it changes attributes that are no tensors: make them buffers" if step == "auto" else ""
+        assert result.stepping == f"plain{reason}"
+    assert results[0] == results[1]
