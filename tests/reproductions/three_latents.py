@@ -7,7 +7,6 @@ encoder of so small a VAE misses the posterior of some rows by far, so that draw
     python tests/reproductions/three_latents.py
 """
 
-import argparse
 import math
 import time
 from functools import partial
@@ -50,21 +49,6 @@ def mixture_guide(vae: VAE, x: Tensor) -> None:
         pyro.sample("z", dist.MixtureSameFamily(halves, dist.Normal(loc, scale).to_event(1)))
 
 
-def annealed_log_px(vae: VAE, x: Tensor, given: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
-    """By annealing from the prior: log p(x) and its error, and which rows were annealed again.
-
-    Where chains end in several modes their mean is too low, and its error says where: there it takes more of them.
-    """
-    anneal = partial(ais, vae.model, vae.guide, num_temperatures=given.num_temperatures, seed=given.seed, progress=True)
-    first = anneal(x, num_chains=given.num_chains)
-    again = first.standard_error > given.largest_error
-    log_px, error = first.log_px.clone(), first.standard_error.clone()
-    if again.any():
-        second = anneal(x[again], num_chains=given.num_chains * given.times_chains)
-        log_px[again], error[again] = second.log_px, second.standard_error
-    return log_px, error, again
-
-
 def main() -> None:
     """Fit, compare with the grid, and write the result."""
     parser = options(__doc__)
@@ -74,8 +58,6 @@ def main() -> None:
     parser.add_argument("--mixture-samples", type=int, default=500_000, help="those from the mixture")
     parser.add_argument("--num-temperatures", type=int, default=500)
     parser.add_argument("--num-chains", type=int, default=64)
-    parser.add_argument("--largest-error", type=float, default=0.05, help="of a row; above it is annealed again")
-    parser.add_argument("--times-chains", type=int, default=8, help="how many times the chains a row has then")
     parser.set_defaults(test_rows=100)
     given = parser.parse_args()
     name = f"three_latents_{given.epochs}_epochs_seed_{given.seed}"
@@ -90,10 +72,18 @@ def main() -> None:
     draws = partial(compare_bounds, vae.model, x=x, seed=given.seed, progress=True)
     bounds = draws(vae.guide, num_samples=given.num_samples)
     mixture = draws(partial(mixture_guide, vae), num_samples=given.mixture_samples)
-    annealed, annealing_error, again = annealed_log_px(vae, x, given)
+    annealed = ais(
+        vae.model,
+        vae.guide,
+        x,
+        num_temperatures=given.num_temperatures,
+        num_chains=given.num_chains,
+        seed=given.seed,
+        progress=True,
+    )
     trusted = bounds.reliable
     differences = {
-        "annealing from the prior": annealed - exact,
+        "annealing from the prior": annealed.log_px - exact,
         f"{given.mixture_samples:,} draws from the mixture": mixture.log_px - exact,
         f"{given.num_samples:,} draws from q, rows with k-hat in its limit": (bounds.log_px - exact)[trusted],
         f"{given.num_samples:,} draws from q, other rows": (bounds.log_px - exact)[~trusted],
@@ -118,12 +108,8 @@ def main() -> None:
             },
             "rows": len(x),
             "rows whose k-hat is above its limit": int((~trusted).sum()),
-            "annealing from the prior: error of the mean by its chains": annealing_error.square().sum().sqrt().item()
-            / len(x),
             "temperatures": given.num_temperatures,
             "chains": given.num_chains,
-            "rows that were annealed again": int(again.sum()),
-            "chains of these": given.num_chains * given.times_chains,
         },
         epochs=given.epochs,
         epochs_of_the_protocol=EPOCHS,
