@@ -11,7 +11,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.estimates import estimates
-from pyrovae.evaluation.importance import block_log_weights
+from pyrovae.evaluation.importance import block_log_weights, number_of_blocks
 from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
@@ -141,7 +141,7 @@ def inference_gap(
     check_positive(num_samples=num_samples, steps=steps, num_particles=num_particles)
     if not 0 < lr < math.inf:
         raise ValueError(f"lr is {lr!r}; expected a positive number")
-    parts, num_blocks = [], math.ceil(len(x) / ROWS_PER_BLOCK)
+    parts, num_blocks = [], number_of_blocks(x)
     with (
         open_sampler(model, guide, x, seed=seed) as sampler,
         Progress("splitting gaps", num_blocks * steps, "step", shown=progress) as bar,

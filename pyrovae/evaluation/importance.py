@@ -11,7 +11,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.chunks import MEMORY_GIB, LogJoint
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, check_positive, isolated_rng
+from pyrovae.programs import Program, check_are_rows, check_positive, isolated_rng
 
 
 def log_weights(
@@ -68,6 +68,7 @@ def log_weights(
 
 def number_of_blocks(x: AnyRows) -> int:
     """How many blocks the rows are taken in."""
+    check_are_rows(x, "x")
     return math.ceil(len(x) / ROWS_PER_BLOCK)
 
 

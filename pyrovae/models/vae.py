@@ -61,7 +61,16 @@ class VAE(nn.Module):
         self.prior = prior
         self.likelihood = likelihood
         self.posterior = posterior
-        p_z = _of_pyro(prior(), "prior()")
+        for slot, part in (("prior", prior), ("likelihood", likelihood), ("posterior", posterior)):
+            if isinstance(part, type):
+                raise ValueError(f"the {slot} is the class {part.__name__}; expected a module, made by calling it")
+        try:
+            p_z = _of_pyro(prior(), "prior()")
+        except TypeError as error:
+            raise ValueError(
+                f"the prior {_name(prior)} cannot be called without arguments ({error}): the order is "
+                "VAE(prior, likelihood, posterior)"
+            ) from error
         if p_z.batch_shape or len(p_z.event_shape) != 1:
             raise ValueError(
                 f"the prior {_name(prior)} has batch shape {tuple(p_z.batch_shape)} and event shape "

@@ -66,7 +66,7 @@ class MLP(ShapedNetwork):
 
     def forward(self, x: Tensor | tuple[Tensor, ...]) -> Tensor:
         """The output for each input."""
-        if isinstance(x, Tensor):
+        if not isinstance(x, tuple):
             return super().forward(x)
         widths, first = [vectors.shape[-1] for vectors in x], self.layers[0]
         if (sum(widths),) != self.input_shape:

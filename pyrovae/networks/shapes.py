@@ -20,6 +20,8 @@ def as_shape(value: int | Sequence[int], argument: str) -> tuple[int, ...]:
 
 def split_batch(x: Tensor, event_shape: tuple[int, ...], network: str) -> tuple[int, ...]:
     """The leading shape of ``x``, whose trailing shape has to be ``event_shape``."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{network} got a {type(x).__name__}; expected a tensor: use torch.as_tensor")
     event_dim = len(event_shape)
     if x.shape[max(x.dim() - event_dim, 0) :] != event_shape:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
-from pyrovae.programs.checks import check_any_rows, check_positive, check_rows, which_rows
-from pyrovae.programs.contract import PairStructure, Site, inspect_pair, sample_sites, trace_pair
+from pyrovae.programs.checks import check_any_rows, check_are_rows, check_positive, check_rows, which_rows
+from pyrovae.programs.contract import PairStructure, inspect_pair, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
     evaluating,
@@ -12,12 +12,13 @@ from pyrovae.programs.modules import (
     owners_of,
     training_mode,
 )
-from pyrovae.programs.parameter_use import named_parameters, used_by_programs
+from pyrovae.programs.parameter_use import check_known, named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
+from pyrovae.programs.site_checks import Site
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "VectorizedSampler",
     "Weights",
     "check_any_rows",
+    "check_are_rows",
+    "check_known",
     "check_missing",
     "check_positive",
     "check_rows",

@@ -44,16 +44,29 @@ def check_any_rows(x: AnyRows, argument: str) -> None:
         ValueError: no tensor of numbers, no rows, infinite values.
         OSError: rows that cannot be read.
     """
-    if not isinstance(x, Tensor | StreamedRows):
-        raise ValueError(
-            f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor, or "
-            "load_data(...) and its .train"
-        )
+    check_are_rows(x, argument)
     if not x.shape or x.shape.numel() == 0:
         raise ValueError(f"{argument} has shape {tuple(x.shape)}; expected (rows, *data_shape) with rows in it")
     infinite = rows_where(x, torch.isinf)
     if bool(infinite.any()):
         raise ValueError(f"{argument} has NaN or infinite values in {which_rows(infinite)}: remove or fill them")
+
+
+def check_are_rows(x: AnyRows, argument: str) -> None:
+    """Refuse what is no tensor, and no streamed rows.
+
+    Args:
+        x: rows of data ``(rows, *data_shape)``.
+        argument: its name in the caller's signature.
+
+    Raises:
+        ValueError: what it is, with the repair.
+    """
+    if not isinstance(x, Tensor | StreamedRows):
+        raise ValueError(
+            f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor, or "
+            "load_data(...) and its .train"
+        )
 
 
 def rows_where(x: AnyRows, holds: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,24 +1,23 @@
 """What a pair of Pyro programs owes, checked before any number is taken from it."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pyrovae.programs.modules import Program, called_modules, owned_modules
+from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, kind_of
 
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 _PROBE_ROWS = (3, 5)
 
-Site = dict[str, Any]
-"""A sample site of a trace."""
+_OF_SHAPES = re.compile("shape|size|channels|dimension")
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
 
     A pair owes: one argument, the rows ``x``; one data plate at dim -1 over ``len(x)`` rows, which may be a subsample
     of a larger plate; every latent and every observed site inside it, with no dimension that is neither a plate nor
-    part of the event; the same latent sites in model and guide; no scale but the plate's on any site; a density
-    for every latent. Then each row has a log weight of its own, and log p(x) of a row can be estimated. The
-    plate's scale is taken out of every number.
+    part of the event; the same latent sites in model and guide, on the same support and under the same mask; no scale
+    but the plate's on any site; a density for every latent. Then each row has a log weight of its own, and log p(x) of
+    a row can be estimated. The plate's scale is taken out of every number.
 
     Args:
         model: Pyro program of the rows, observing them.
@@ -117,10 +116,10 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
         _check_names(latents, model_latents, observed)
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
             for name, site in sites.items():
-                _check_site(program, name, site, num_rows)
-                _check_parameters(f"{_kind(name, site)} of the {program}", site["fn"])
+                check_site(program, name, site, num_rows)
+                check_parameters(f"{kind_of(name, site)} of the {program}", site["fn"])
         for name in latents:
-            _check_density(name, guide_sites[name]["fn"], model_sites[name]["fn"])
+            check_latent(name, model_sites[name], guide_sites[name])
     return PairStructure(
         latent_event_dims={name: guide_sites[name]["fn"].event_dim for name in latents},
         latent_supports={name: guide_sites[name]["fn"].support for name in latents},
@@ -144,27 +143,45 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
     with warnings.catch_warnings(), pyro.validation_enabled(False):
         warnings.simplefilter("ignore")
         try:
-            traces = trace_pair(model, guide, rows)
+            with called_modules() as modules:
+                traces = trace_pair(model, guide, rows)
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            message = _one_line(error)
-            if "Shape mismatch inside plate" not in message:
-                raise ValueError(message) from error
-            raise ValueError(
-                f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
-                "distribution, n being the number of data dimensions (3 for images)"
-            ) from error
+            raise ValueError(_explained(_one_line(error), len(rows))) from error
         except RuntimeError as error:
-            kinds = {parameter.dtype for module in owned_modules(model, guide) for parameter in module.parameters()}
-            if rows.dtype in kinds or not kinds:
+            reason = str(error).splitlines()[0]
+            parts = [*owned_modules(model, guide), *modules]
+            kinds = {parameter.dtype for module in parts for parameter in module.parameters()}
+            if kinds and rows.dtype not in kinds:
+                needed = sorted(map(str, kinds))[0]
+                raise ValueError(
+                    f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
+                    f"({reason}): give x.to({needed})"
+                ) from error
+            if not _OF_SHAPES.search(reason):
                 raise
-            needed = sorted(map(str, kinds))[0]
             raise ValueError(
-                f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
-                f"({str(error).splitlines()[0]}): give x.to({needed})"
+                f"the programs fail on {len(rows)} rows of shape {tuple(rows.shape[1:])} ({reason}): build the "
+                "networks for rows of this shape, and give rows as (rows, *data_shape)"
             ) from error
     return traces
+
+
+def _explained(message: str, num_rows: int) -> str:
+    """What Pyro says of a plate, with the repair."""
+    found = re.search(r"Shape mismatch inside plate\('(.*)'\) at site .* dim -1, (\d+) vs (\d+)", message)
+    if found and int(found[2]) != num_rows:
+        return (
+            f"plate {found[1]!r} has size {found[2]} for {num_rows} rows: the data plate has to be "
+            f"pyro.plate({found[1]!r}, len(x), dim=-1), or to have subsample=x"
+        )
+    if "Shape mismatch inside plate" in message:
+        return (
+            f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
+            "distribution, n being the number of data dimensions (3 for images)"
+        )
+    return message
 
 
 def _param_names(trace: poutine.Trace) -> frozenset[str]:
@@ -188,73 +205,3 @@ def _check_names(guide_latents: list[str], model_latents: list[str], observed: l
         raise ValueError("the guide draws no latent site; expected at least one pyro.sample without obs")
     if not observed:
         raise ValueError("the model observes nothing; expected pyro.sample(..., obs=x) on the rows of data")
-
-
-def _check_site(program: str, name: str, site: Site, num_rows: int) -> None:
-    kind = f"{_kind(name, site)} of the {program}"
-    plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
-    if -1 not in plates:
-        raise ValueError(
-            f"{kind} is outside the data plate, so it belongs to no row and log p(x) of a row is not defined: move it "
-            "inside `with pyro.plate('data', len(x), dim=-1):`, or make it a parameter with pyro.param"
-        )
-    if plates[-1].size != num_rows:
-        raise ValueError(
-            f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): the "
-            "data plate has to be pyro.plate('data', len(x), dim=-1), and other plates left of it"
-        )
-    for frame in plates.values():
-        if frame.dim != -1 and frame.size != frame.full_size:
-            raise ValueError(
-                f"plate {frame.name!r} takes {frame.size} of its {frame.full_size} entries ({kind}), so the "
-                "log-densities of a row would be estimates: only the data plate at dim -1 may be larger than its batch"
-            )
-    # A data plate larger than the batch multiplies by their ratio, which is no part of a row's log-density.
-    scale = torch.as_tensor(site["scale"]) * (plates[-1].size / plates[-1].full_size)
-    if not bool(((scale - 1).abs() < 1e-6).all()):
-        raise ValueError(
-            f"{kind} has a scale of {scale.flatten()[0].item():g}, so its numbers would not be log-densities of the "
-            "rows: use no poutine.scale; a weight of the KL term is the argument beta of fit_svi"
-        )
-    shape = site["log_prob"].shape
-    for dim in range(-1, -len(shape) - 1, -1):
-        if shape[dim] != (plates[dim].size if dim in plates else 1):
-            raise ValueError(
-                f"{kind} has log-densities of shape {tuple(shape)} for {num_rows} rows, and their dim {dim} is no "
-                "plate: add .to_event(n) to the distribution, n being the number of dimensions of one value (3 for "
-                "images), and check that the shapes of the distribution and of the observed rows agree"
-            )
-
-
-def _kind(name: str, site: Site) -> str:
-    return f"{'observed site' if site['is_observed'] else 'latent'} {name!r}"
-
-
-def _check_parameters(kind: str, fn: Any) -> None:
-    """Refuse a scale that is not positive and its like; what is not finite is left to those who know why."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    for name, constraint in fn.arg_constraints.items():
-        value = vars(fn).get(name)
-        if not isinstance(value, Tensor) or constraints.is_dependent(constraint) or constraint.event_dim:
-            continue
-        outside = value[~constraint.check(value) & value.isfinite()]
-        if outside.numel():
-            raise ValueError(
-                f"{kind} has a {type(fn).__name__} with {name} {outside[0].item():g}, outside {constraint}: bring it "
-                "there in the part that makes it, for example by softplus or exp where it has to be positive"
-            )
-
-
-def _check_density(name: str, guide_fn: Any, model_fn: Any) -> None:
-    if _is_point_mass(guide_fn) and not _is_point_mass(model_fn):
-        raise ValueError(
-            f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
-            "is defined for it; use a distribution with a density, such as Normal"
-        )
-
-
-def _is_point_mass(fn: Any) -> bool:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)

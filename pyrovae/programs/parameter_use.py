@@ -1,5 +1,7 @@
 """Which of the parameters the guide uses, and which the model."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,14 +27,56 @@ def named_parameters(weights: Weights) -> dict[str, Tensor]:
     return dict(named.values())
 
 
+def check_known(sampler: Sampler, x: Tensor, weights: Weights) -> None:
+    """Refuse a parameter that the programs use and that an optimiser would not move.
+
+    Args:
+        sampler: of the pair.
+        x: rows of data ``(rows, *data_shape)``; a few.
+        weights: what is known of the pair.
+
+    Raises:
+        ValueError: it belongs to no module and to no param statement of the programs.
+    """
+    of_guide, of_model = _outputs(sampler, x)
+    known = {id(tensor) for tensor in (*weights.tensors.values(), x)}
+    for leaf in _leaves([*of_guide, *of_model]):
+        if id(leaf) not in known:
+            raise ValueError(
+                f"the programs use a parameter of shape {tuple(leaf.shape)} that is in none of their modules, and "
+                "would not be trained: make it an attribute of the nn.Module whose methods they are, or pyro.param it "
+                "in the program; or detach it, to leave it as it is"
+            )
+
+
 def used_by_programs(sampler: Sampler, x: Tensor, parameters: dict[str, Tensor]) -> tuple[set[str], set[str]]:
     """Names of the parameters behind the guide's densities and draws, and behind the model's densities."""
+    of_guide, of_model = _outputs(sampler, x)
+    return _behind(of_guide, parameters), _behind(of_model, parameters)
+
+
+def _outputs(sampler: Sampler, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Densities and draws of the guide, and densities of the model at such draws."""
     trace = sampler.trace_guide(x, 1)
     guide_sites = sample_sites(trace).values()
     fixed = {name: value.detach() for name, value in sampler.latents_of(trace, 1).items()}
     model_sites = sample_sites(sampler.trace_model(x, fixed)).values()
     of_guide = [site[kind] for site in guide_sites for kind in ("log_prob", "value")]
-    return _behind(of_guide, parameters), _behind([site["log_prob"] for site in model_sites], parameters)
+    return of_guide, [site["log_prob"] for site in model_sites]
+
+
+def _leaves(outputs: list[Tensor]) -> list[Tensor]:
+    """The tensors that gradients of the outputs end at."""
+    waiting: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen, leaves = set(waiting), list[Tensor]()
+    while waiting:
+        function = waiting.pop()
+        if hasattr(function, "variable"):
+            leaves.append(function.variable)
+        new = {following for following, _ in function.next_functions if following is not None} - seen
+        seen |= new
+        waiting += new
+    return leaves
 
 
 def _behind(outputs: list[Tensor], parameters: dict[str, Tensor]) -> set[str]:

@@ -10,10 +10,11 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from pyrovae.programs.contract import PairStructure, Site, sample_sites
+from pyrovae.programs.contract import PairStructure, sample_sites
 from pyrovae.programs.leaving import leave_after
 from pyrovae.programs.modules import Program
 from pyrovae.programs.scales import SiteScales
+from pyrovae.programs.site_checks import Site
 
 Latents = dict[str, Tensor]
 """Values of the latent sites by name, each with a leading dimension of draws."""

@@ -12,10 +12,11 @@ from torch.distributions import TransformedDistribution, constraints
 from pyrovae.data import AnyRows, blocks_of, rows_at_once
 from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
 from pyrovae.programs.checks import rows_where, which_rows
-from pyrovae.programs.contract import Site, probe_rows, sample_sites, trace_pair
+from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program, evaluation_mode
 from pyrovae.programs.parameters import private_param_store
 from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.site_checks import Site
 
 # They have a base distribution, and a name of their own.
 _NAMED = (TransformedDistribution, ZeroInflatedDistribution)

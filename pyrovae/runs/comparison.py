@@ -122,6 +122,8 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     """
     import pandas as pd
 
+    if isinstance(folders, str | Path):
+        raise ValueError(f"one run given, {folders}; a comparison needs a list of two or more run folders")
     if len(folders) < 2:
         raise ValueError(f"{len(folders)} run given; a comparison needs two or more run folders")
     if len({Path(folder).resolve() for folder in folders}) < len(folders):

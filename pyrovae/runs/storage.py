@@ -108,7 +108,15 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
         run: the pair and its configuration.
         folder: where to; it is made if it is not there.
         summary: what else to say, as plain values.
+
+    Raises:
+        ValueError: no run.
     """
+    if not isinstance(run, Run):
+        raise ValueError(
+            f"run is a {type(run).__name__}; expected a Run, of model, guide and configuration, as load gives it; "
+            "weights alone are stored by torch.save(vae.state_dict(), path)"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG_FILE, yaml.safe_dump(dict(run.config), sort_keys=False).encode())

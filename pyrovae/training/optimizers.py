@@ -37,10 +37,12 @@ def made_optimizer(
     Raises:
         ValueError: it made something else, or one whose steps need the loss again.
     """
-    made = make(parameters)
     expected = (
         "expected a maker of a torch optimiser from the parameters, lambda p: torch.optim.SGD(p, lr=0.1) for example"
     )
+    if not callable(make):
+        raise ValueError(f"optimizer is a {type(make).__name__}, made of parameters already; {expected}")
+    made = make(parameters)
     if not isinstance(made, torch.optim.Optimizer):
         raise ValueError(f"optimizer made a {type(made).__name__}, as those of pyro.optim do at this point; {expected}")
     if isinstance(made, torch.optim.LBFGS):

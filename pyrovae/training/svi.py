@@ -22,6 +22,7 @@ from pyrovae.programs import (
     Sampler,
     Weights,
     check_any_rows,
+    check_known,
     check_missing,
     check_positive,
     check_support,
@@ -217,6 +218,8 @@ def fit_svi(
             clip_norm,
             max_skipped_steps,
         )
+        with evaluation_mode(model, guide), isolated_rng(seed, device):
+            check_known(sampler, first_rows, loop.weights)
         rates = lr if isinstance(lr, Schedule) else None
         make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))
         try:

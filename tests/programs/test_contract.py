@@ -6,8 +6,10 @@ import pytest
 import torch
 from problems import bits, small_vae
 from pyro import poutine
+from torch import nn
 
 from pyrovae import compare_bounds, fit_svi
+from pyrovae.programs import inspect_pair
 
 X = torch.randn(6, 4)
 
@@ -224,3 +226,115 @@ def test_rows_observed_in_another_shape_are_checked_too(shape):
     assert compare_bounds(model, guide, x, num_samples=50).log_px.shape == (6,)
     with pytest.raises(ValueError, match="binarise the grey values"):
         compare_bounds(model, guide, 0.5 * x, num_samples=5)
+
+
+def pair_of(prior, posterior, likelihood=None):
+    """z from the prior, x a normal around it."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior(x))
+            pyro.sample("x", likelihood(x, z) if likelihood else dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", posterior(x))
+
+    return model, guide
+
+
+def standard_normal(x):
+    return dist.Normal(torch.zeros(len(x), 4), 1.0).to_event(1)
+
+
+def test_values_that_would_be_repeated_are_refused():
+    """A density over three channels of one channel counts it three times."""
+    three = pair_of(
+        standard_normal, standard_normal, lambda x, z: dist.Normal(torch.zeros(len(x), 3, 4), 1.0).to_event(2)
+    )
+    with pytest.raises(
+        ValueError, match=r"'x' of the model has a distribution over values of shape \(3, 4\), and a value"
+    ):
+        inspect_pair(*three, torch.randn(10, 1, 4))
+    wide = pair_of(standard_normal, lambda x: dist.Normal(torch.zeros(len(x), 1), 1.0).to_event(1))
+    with pytest.raises(ValueError, match=r"latent 'z' of the model has a distribution over values of shape \(4,\)"):
+        inspect_pair(*wide, torch.randn(10, 4))
+
+
+@pytest.mark.parametrize(
+    "posterior",
+    [
+        lambda x: dist.LogNormal(torch.zeros(len(x), 4), 1.0).to_event(1),
+        lambda x: dist.Uniform(-torch.ones(len(x), 4), 1.0).to_event(1),
+    ],
+)
+def test_other_supports_are_refused(posterior):
+    for programs in (pair_of(standard_normal, posterior), pair_of(posterior, standard_normal)):
+        with pytest.raises(
+            ValueError, match=r"latent 'z' has values from .* to .* in the model and from .* to .* in the guide"
+        ):
+            inspect_pair(*programs, torch.randn(10, 4))
+
+
+def test_the_same_support_in_other_words_is_taken():
+    positive = pair_of(
+        lambda x: dist.Gamma(torch.ones(len(x), 4), 1.0).to_event(1),
+        lambda x: dist.LogNormal(torch.zeros(len(x), 4), 1.0).to_event(1),
+    )
+    inspect_pair(*positive, torch.randn(10, 4))
+    shares = pair_of(
+        lambda x: dist.Uniform(torch.zeros(len(x), 4), 1.0).to_event(1),
+        lambda x: dist.Beta(torch.ones(len(x), 4), 1.0).to_event(1),
+    )
+    inspect_pair(*shares, torch.randn(10, 4))
+
+
+def test_masks_have_to_be_the_same():
+    def first_rows(x):
+        return torch.arange(len(x)) < 2
+
+    def masked(x):
+        return standard_normal(x).mask(first_rows(x))
+
+    inspect_pair(*pair_of(masked, masked), torch.randn(10, 4))
+    for programs in (pair_of(masked, standard_normal), pair_of(standard_normal, masked)):
+        with pytest.raises(ValueError, match="latent 'z' is masked in one program and not in the other"):
+            inspect_pair(*programs, torch.randn(10, 4))
+
+    def model(x):
+        with pyro.plate("data", len(x)), poutine.mask(mask=first_rows(x)):
+            z = pyro.sample("z", standard_normal(x))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    with pytest.raises(ValueError, match="latent 'z' is masked"):
+        inspect_pair(model, pair_of(standard_normal, standard_normal)[1], torch.randn(10, 4))
+    inspect_pair(model, pair_of(standard_normal, masked)[1], torch.randn(10, 4))
+
+
+def test_a_plate_of_another_size_is_named():
+    def model(x):
+        with pyro.plate("rows", 200):
+            z = pyro.sample("z", standard_normal(x))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    _, guide = pair_of(standard_normal, standard_normal)
+    with pytest.raises(
+        ValueError, match=r"plate 'rows' has size 200 for 3 rows: the data plate has to be pyro.plate\('rows', len"
+    ):
+        inspect_pair(model, guide, torch.randn(200, 4))
+
+
+def test_networks_for_other_rows_are_named():
+    encoder = nn.Linear(4, 4)
+
+    def posterior(x):
+        pyro.module("encoder", encoder)
+        return dist.Normal(encoder(x), 1.0).to_event(1)
+
+    programs = pair_of(standard_normal, posterior)
+    with pytest.raises(ValueError, match=r"the rows are of type torch.float64 and the parameters of torch.float32"):
+        inspect_pair(*programs, torch.randn(10, 4, dtype=torch.float64))
+    with pytest.raises(
+        ValueError, match=r"the programs fail on 3 rows of shape \(5,\) \(.*mat1 and mat2 shapes.*build the networks"
+    ):
+        inspect_pair(*programs, torch.randn(10, 5))

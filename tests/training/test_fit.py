@@ -437,3 +437,25 @@ def test_optimisers_of_another_kind_are_refused(optimizer, said):
 def test_texts_are_no_numbers(option):
     with pytest.raises(ValueError, match=f"{option} is '1e-3'; expected a positive n"):
         fit(small_vae(), bits(60), **{option: "1e-3"})
+
+
+def test_parameters_that_nothing_would_train_are_refused():
+    weight = nn.Parameter(torch.ones(4))
+    encoder = nn.Linear(4, 4)
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z * weight, 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.module("encoder", encoder)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(encoder(x), 1.0).to_event(1))
+
+    with pytest.raises(
+        ValueError, match=r"parameter of shape \(4,\) that is in none of their modules, and would not be"
+    ):
+        fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)
+    weight.requires_grad_(False)
+    fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)

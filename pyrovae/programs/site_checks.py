@@ -1,0 +1,146 @@
+"""What every random site of a pair owes, and every latent in both programs."""
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+Site = dict[str, Any]
+"""A sample site of a trace."""
+
+
+def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
+    """Refuse a random site whose log-densities are not those of the rows.
+
+    Args:
+        program: model or guide.
+        name: of the site.
+        site: as traced with so many rows.
+        num_rows: of the trace.
+
+    Raises:
+        ValueError: a wrong plate, scale or shape, with the repair.
+    """
+    kind = f"{kind_of(name, site)} of the {program}"
+    plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
+    if -1 not in plates:
+        raise ValueError(
+            f"{kind} is outside the data plate, so it belongs to no row and log p(x) of a row is not defined: move it "
+            "inside `with pyro.plate('data', len(x), dim=-1):`, or make it a parameter with pyro.param"
+        )
+    if plates[-1].size != num_rows:
+        raise ValueError(
+            f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): the "
+            "data plate has to be pyro.plate('data', len(x), dim=-1), and other plates left of it"
+        )
+    for frame in plates.values():
+        if frame.dim != -1 and frame.size != frame.full_size:
+            raise ValueError(
+                f"plate {frame.name!r} takes {frame.size} of its {frame.full_size} entries ({kind}), so the "
+                "log-densities of a row would be estimates: only the data plate at dim -1 may be larger than its batch"
+            )
+    # A data plate larger than the batch multiplies by their ratio, which is no part of a row's log-density.
+    scale = torch.as_tensor(site["scale"]) * (plates[-1].size / plates[-1].full_size)
+    if not bool(((scale - 1).abs() < 1e-6).all()):
+        raise ValueError(
+            f"{kind} has a scale of {scale.flatten()[0].item():g}, so its numbers would not be log-densities of the "
+            "rows: use no poutine.scale; a weight of the KL term is the argument beta of fit_svi"
+        )
+    shape = site["log_prob"].shape
+    for dim in range(-1, -len(shape) - 1, -1):
+        if shape[dim] != (plates[dim].size if dim in plates else 1):
+            raise ValueError(
+                f"{kind} has log-densities of shape {tuple(shape)} for {num_rows} rows, and their dim {dim} is no "
+                "plate: add .to_event(n) to the distribution, n being the number of dimensions of one value (3 for "
+                "images), and check that the shapes of the distribution and of the observed rows agree"
+            )
+    event, value = tuple(site["fn"].event_shape), tuple(site["value"].shape)
+    if value[len(value) - len(event) :] != event:
+        raise ValueError(
+            f"{kind} has a distribution over values of shape {event}, and a value of shape {value}, which would be "
+            "repeated and scored several times: build the network for the shape of the value"
+        )
+
+
+def kind_of(name: str, site: Site) -> str:
+    """What a site is, with its name."""
+    return f"{'observed site' if site['is_observed'] else 'latent'} {name!r}"
+
+
+def check_parameters(kind: str, fn: Any) -> None:
+    """Refuse a scale that is not positive and its like; what is not finite is left to those who know why."""
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    for name, constraint in fn.arg_constraints.items():
+        value = vars(fn).get(name)
+        if not isinstance(value, Tensor) or constraints.is_dependent(constraint) or constraint.event_dim:
+            continue
+        outside = value[~constraint.check(value) & value.isfinite()]
+        if outside.numel():
+            raise ValueError(
+                f"{kind} has a {type(fn).__name__} with {name} {outside[0].item():g}, outside {constraint}: bring it "
+                "there in the part that makes it, for example by softplus or exp where it has to be positive"
+            )
+
+
+def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
+    """Refuse a latent whose density in the guide is none for that in the model.
+
+    Args:
+        name: of the latent.
+        model_site: its site in the model.
+        guide_site: its site in the guide.
+
+    Raises:
+        ValueError: a point mass, other values, or other entries that count.
+    """
+    if _is_point_mass(guide_site["fn"]) and not _is_point_mass(model_site["fn"]):
+        raise ValueError(
+            f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
+            "is defined for it; use a distribution with a density, such as Normal"
+        )
+    bounds = [_bounds(site["fn"].support) for site in (model_site, guide_site)]
+    if all(bounds) and not all(bool(torch.isclose(*ends).all()) for ends in zip(*bounds, strict=True)):
+        ours, theirs = (" to ".join(f"{end.flatten()[0].item():g}" for end in ends) for ends in bounds)
+        raise ValueError(
+            f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
+            "reach all values of the model and no others: give both the same support"
+        )
+    masks = [torch.broadcast_to(mask, guide_site["log_prob"].shape) for mask in map(_mask, (model_site, guide_site))]
+    if not torch.equal(*masks):
+        raise ValueError(
+            f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "
+            "in the guide is none for what the model counts: mask it in both in the same way"
+        )
+
+
+def _bounds(support: Any) -> tuple[Tensor, ...]:
+    """Between which numbers the values of a support are; empty where it is of another kind."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    if getattr(support, "is_discrete", False):
+        return ()
+    if support is constraints.real:
+        return torch.tensor(-torch.inf), torch.tensor(torch.inf)
+    if not hasattr(support, "lower_bound") and not hasattr(support, "upper_bound"):
+        return ()
+    ends = getattr(support, "lower_bound", -torch.inf), getattr(support, "upper_bound", torch.inf)
+    return tuple(torch.as_tensor(end) for end in ends)
+
+
+def _mask(site: Site) -> Tensor:
+    """Which log-densities count, by poutine.mask and by masked distributions."""
+    mask, fn = torch.as_tensor(True if site["mask"] is None else site["mask"]), site["fn"]
+    while hasattr(fn, "base_dist"):
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = mask & torch.as_tensor(fn._mask).to(mask.device)
+        fn = fn.base_dist
+    return mask.to(site["log_prob"].device)
+
+
+def _is_point_mass(fn: Any) -> bool:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Delta)
