@@ -102,7 +102,7 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             "is defined for it; use a distribution with a density, such as Normal"
         )
     bounds = [_bounds(site["fn"].support) for site in (model_site, guide_site)]
-    if all(bounds) and not all(bool(torch.isclose(*ends).all()) for ends in zip(*bounds, strict=True)):
+    if all(bounds) and not _reaches(*bounds):
         ours, theirs = (" to ".join(f"{end.flatten()[0].item():g}" for end in ends) for ends in bounds)
         raise ValueError(
             f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
@@ -114,6 +114,13 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "
             "in the guide is none for what the model counts: mask it in both in the same way"
         )
+
+
+def _reaches(model: tuple[Tensor, ...], guide: tuple[Tensor, ...]) -> bool:
+    """Whether draws of the guide are values of the model and go as far; bounds that parameters move may lie inside."""
+    (low, high), (least, most) = model, guide
+    alike = (low.isfinite() == least.isfinite()).all() and (high.isfinite() == most.isfinite()).all()
+    return bool(alike and (least >= low - 1e-6).all() and (most <= high + 1e-6).all())
 
 
 def _bounds(support: Any) -> tuple[Tensor, ...]:

@@ -126,9 +126,9 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
         raise ValueError(f"one run given, {folders}; a comparison needs a list of two or more run folders")
     if len(folders) < 2:
         raise ValueError(f"{len(folders)} run given; a comparison needs two or more run folders")
+    tables = {str(folder): scored_rows(Path(folder)) for folder in folders}
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise ValueError("a run is named twice; give each run folder once")
-    tables = {str(folder): scored_rows(Path(folder)) for folder in folders}
     (first, reference), *others = tables.items()
     for name, table in others:
         for column, meaning in _SAME.items():
