@@ -159,7 +159,8 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
                     f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
                     f"({reason}): give x.to({needed})"
                 ) from error
-            if not _OF_SHAPES.search(reason):
+            # A module's own error says more, to those who know its parts.
+            if owned_modules(model, guide) or not _OF_SHAPES.search(reason):
                 raise
             raise ValueError(
                 f"the programs fail on {len(rows)} rows of shape {tuple(rows.shape[1:])} ({reason}): build the "
