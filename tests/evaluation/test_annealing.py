@@ -426,7 +426,7 @@ def regressing_model(x):
         (
             (gamma_model, real_guide),
             {"start": "guide"},
-            "latent 'rate' has values from 0 to inf in the model and from -inf to inf in the guide",
+            "latent 'rate' has the support .* start from the prior",
         ),
     ],
 )

@@ -268,12 +268,13 @@ def test_values_that_would_be_repeated_are_refused():
         lambda x: dist.Uniform(-torch.ones(len(x), 4), 1.0).to_event(1),
     ],
 )
-def test_other_supports_are_refused(posterior):
-    for programs in (pair_of(standard_normal, posterior), pair_of(posterior, standard_normal)):
-        with pytest.raises(
-            ValueError, match=r"latent 'z' has values from .* to .* in the model and from .* to .* in the guide"
-        ):
-            inspect_pair(*programs, torch.randn(10, 4))
+def test_draws_that_do_not_reach_all_values_are_refused(posterior):
+    """The weights of those that are reached say nothing of the others: more draws would agree on a wrong number."""
+    with pytest.raises(
+        ValueError, match=r"latent 'z' has values from -inf to inf in the model and from .* in the guide"
+    ):
+        inspect_pair(*pair_of(standard_normal, posterior), torch.randn(10, 4))
+    inspect_pair(*pair_of(posterior, standard_normal), torch.randn(10, 4))
 
 
 def test_the_same_support_in_other_words_is_taken():
