@@ -91,7 +91,12 @@ class LabelledLoop:
         optimizer = adam(parameters, schedule.lr)
         batches = _Batches(self, schedule)
         self.gradient_step = GradientStep(
-            self._terms_of, parameters, self._tensors, schedule.step, schedule.epochs * len(batches)
+            self._terms_of,
+            parameters,
+            self._tensors,
+            schedule.step,
+            schedule.epochs * len(batches),
+            owners=[self.programs],
         )
         with (
             warnings.catch_warnings(),

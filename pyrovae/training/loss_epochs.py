@@ -45,6 +45,7 @@ class LossEpochs:
             lambda: list(module.state_dict(keep_vars=True).values()),
             "auto",
             epochs * -(-len(train[0]) // batch_size),
+            owners=[module],
         )
         self.shuffler = torch.Generator().manual_seed(seed)
         self.shuffler_state = self.shuffler.get_state()
