@@ -106,8 +106,6 @@ def _fit(config: dict[str, Any]) -> int:
             stored["binarize"] = "dynamic" if bits else "none"
             if bits:
                 rows = _load(config, "dynamic")
-        if run.module is not None:
-            run.system.check_rows(run.module, rows)
     if config["init_from"] is not None:
         start_from(run, config["init_from"], device)
     unclaim = list[Callable[[], None]]()

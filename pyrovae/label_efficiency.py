@@ -22,6 +22,7 @@ from pyrovae.command_line import (
 from pyrovae.data import BINARIZED, load_data
 from pyrovae.semi_supervised.comparison import Comparison, Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
+from pyrovae.semi_supervised.labels import UNLABELLED
 from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, score_table, write_results
 from pyrovae.training import NonFiniteLossError
 
@@ -221,8 +222,9 @@ def _compare(config: dict[str, Any]) -> int:
             plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE, dpi=plots.FILE_DPI)
         else:
             undo()
+    num_scored = int((comparison.test_labels != UNLABELLED).sum())
     print(f"\n{score_table(mean_scores(results))}")
-    print(f"mean over {config['seeds']} draws of the labels (standard error), {len(data.test):,} test rows")
+    print(f"mean over {config['seeds']} draws of the labels (standard error), {num_scored:,} test rows")
     print(f"folder: {folder}")
     return 0
 

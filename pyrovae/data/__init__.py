@@ -1,6 +1,6 @@
 """Data sets, split into training, validation and test rows."""
 
-from pyrovae.data.columns import check_column_kinds, columns_by_kind, num_categories
+from pyrovae.data.columns import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.data.covariates import Covariates, column_covariates, label_covariates
 from pyrovae.data.facts import value_range
@@ -33,6 +33,7 @@ __all__ = [
     "blocks_of",
     "check_column_kinds",
     "column_covariates",
+    "column_moments",
     "columns_by_kind",
     "label_covariates",
     "load_data",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 PLAIN_KINDS = ("real", "count", "binary")
 
 _CATEGORICAL = re.compile(r"categorical\(([1-9]\d*)\)")
@@ -40,6 +43,16 @@ def num_categories(kind: str) -> int | None:
     """The number of categories of a kind; None for one without categories."""
     match = _CATEGORICAL.fullmatch(kind) if isinstance(kind, str) else None
     return int(match[1]) if match else None
+
+
+def column_moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the observed entries of columns; 0 where they are all equal, or there are none."""
+    count = (~values.isnan()).sum(0).clamp(min=1)
+    mean = values.nansum(0) / count
+    spread = ((values - mean).square().nansum(0) / count).sqrt()
+    # A constant column has a spread of its own, by rounding of the mean.
+    varies = values.nan_to_num(nan=torch.inf).amin(0) < values.nan_to_num(nan=-torch.inf).amax(0)
+    return mean, torch.where(varies, spread, 0.0)
 
 
 def columns_by_kind(column_kinds: Sequence[str]) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -113,9 +114,10 @@ class Translation(Corruption):
     """
 
     def __init__(self, max_shift: int, value: float = 0.0) -> None:
-        if isinstance(max_shift, bool) or not isinstance(max_shift, int) or max_shift < 1:
+        if isinstance(max_shift, bool) or not isinstance(max_shift, int | Integral) or max_shift < 1:
             raise ValueError(f"Translation: max_shift is {max_shift!r}; expected a positive whole number of pixels")
-        self.max_shift, self.value = max_shift, value
+        self.max_shift = int(max_shift)
+        self.value = value
 
     def __call__(self, x: Tensor) -> Tensor:
         """The images ``(*batch, channels, height, width)``, each moved by its own shift."""

@@ -1,7 +1,8 @@
 """Checks of the numbers that parts are built from, and positive parameters."""
 
-from math import expm1, log
-from numbers import Integral
+from math import expm1, isfinite, log
+from numbers import Integral, Real
+from typing import TypeGuard
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +16,16 @@ def check_counts(part: str, **counts: int) -> None:
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{part}: {name} is {value!r}; expected a positive integer")
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, one of NumPy too, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number, one of NumPy too, no truth value, and neither NaN nor infinite."""
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(float(value))
 
 
 def positive_scale(raw: Tensor, floor: float = SCALE_FLOOR) -> Tensor:

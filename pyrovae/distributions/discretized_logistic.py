@@ -1,5 +1,6 @@
 """A logistic distribution rounded to equally spaced levels."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyro.distributions as dist
@@ -93,24 +94,32 @@ class DiscretizedLogistic(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Mean of the level."""
-        return self._levels.level(self._index_moments()[0])
+        return self._levels.level(self._mean_index().to(self.loc))
 
     @property
     def variance(self) -> Tensor:
         """Variance of the level."""
-        first, second = self._index_moments()
-        return (second - first.square()) * self._levels.width**2
+        mean = self._mean_index()
+        # About a level near the mean, as squares of numbers up to that of levels would cost the digits.
+        centre = mean.round()
+        square = torch.zeros_like(mean)
+        for index, odds in self._edges():
+            above, below = torch.sigmoid(odds), torch.sigmoid(-odds)
+            square = square + torch.where(
+                index > centre, (2 * (index - centre) - 1) * above, (2 * (centre - index) + 1) * below
+            )
+        return ((square - (mean - centre).square()).clamp(min=0) * self._levels.width**2).to(self.loc)
 
     def _in_levels(self) -> tuple[Tensor, Tensor]:
         """Loc and scale where levels are 0, 1, 2 ...: the edges of the bins are then exact also in float32."""
         return (self.loc - self._levels.low) / self._levels.width, self.scale / self._levels.width
 
-    def _index_moments(self) -> tuple[Tensor, Tensor]:
-        """First and second moment of the level's number, as sums of P(number >= k); one level after the other."""
-        loc, scale = self._in_levels()
-        first, second = torch.zeros_like(loc), torch.zeros_like(loc)
+    def _edges(self) -> Iterator[tuple[int, Tensor]]:
+        """Each level's number but the first, and the log-odds that a draw is that level or a higher one."""
+        loc, scale = (value.double() for value in self._in_levels())
         for index in range(1, self._levels.num_levels):
-            at_least = torch.sigmoid((loc - index + 0.5) / scale)
-            first = first + at_least
-            second = second + (2 * index - 1) * at_least
-        return first, second
+            yield index, (loc - index + 0.5) / scale
+
+    def _mean_index(self) -> Tensor:
+        """Mean of the level's number, the sum of P(number >= k); one level after the other."""
+        return sum((torch.sigmoid(odds) for _, odds in self._edges()), torch.zeros_like(self.loc, dtype=torch.float64))

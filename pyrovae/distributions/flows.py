@@ -88,6 +88,8 @@ class FlowLayers(nn.Module):
 
 def check_hidden_dims(hidden_dims: Sequence[int], part: str) -> None:
     """Refuse widths that are not positive, and no hidden layer at all."""
+    if not isinstance(hidden_dims, Sequence):
+        raise ValueError(f"{part}: hidden_dims is {hidden_dims!r}; expected a list of widths, as [64] for one layer")
     if not hidden_dims:
         raise ValueError(f"{part}: hidden_dims is empty; its networks need one hidden layer at least")
     for width in hidden_dims:

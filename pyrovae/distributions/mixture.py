@@ -17,6 +17,8 @@ from torch.distributions import (
     constraints,
 )
 
+from pyrovae.distributions.multivariate_normal import exact_covariance
+
 
 class SharedMixture(dist.TorchDistribution):
     r"""A mixture whose components are the same for all of its batch.
@@ -72,10 +74,12 @@ class SharedMixture(dist.TorchDistribution):
         """Draws from the mixture."""
         shape = self._extended_shape(Size(sample_shape))
         count = shape[: len(shape) - len(self.event_shape)].numel()
+        if not count:
+            return self.mean.new_empty(shape)
         which = Categorical(logits=self.logits).sample((count,))
         # Each component is drawn as often as the one that is chosen most.
         turn = F.one_hot(which, len(self.logits)).cumsum(0).gather(1, which[:, None])[:, 0] - 1
-        draws = self.components.sample((int(turn.max()) + 1 if count else 0,))
+        draws = self.components.sample((int(turn.max()) + 1,))
         return draws[turn, which].reshape(shape)
 
     @property
@@ -114,7 +118,7 @@ def _gaussian_log_probs(components: Any, value: Tensor) -> Tensor | None:
         if isinstance(components, MultivariateNormal):
             scale_tril = components.scale_tril.double()
         else:
-            scale_tril = torch.linalg.cholesky(components.covariance_matrix.double())
+            scale_tril = torch.linalg.cholesky(exact_covariance(components))
         inverse = torch.cholesky_inverse(scale_tril)
         log_scale = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         shift = (inverse @ loc.unsqueeze(-1)).squeeze(-1)

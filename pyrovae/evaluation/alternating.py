@@ -41,7 +41,8 @@ def fit_alternating(
         num_samples: importance draws for each of these, always from the same seed.
         seed: of all draws.
         progress: show a progress bar.
-        **options: ``batch_size``, ``lr``, ``objective`` and others of ``fit_svi``, for every step.
+        **options: ``batch_size``, ``lr``, ``objective`` and others of ``fit_svi``, for every step; not ``epochs``,
+            ``trained``, ``checkpoints`` and ``resume``.
 
     Returns:
         The bound and the importance-weighted estimate of log p(x) after each half step, in nats per row.
@@ -65,6 +66,13 @@ def fit_alternating(
         True
     """
     check_positive(rounds=rounds, epochs_per_step=epochs_per_step, num_rows=num_rows, num_samples=num_samples)
+    repairs = {
+        "epochs": "give epochs_per_step",
+        "trained": "each half step has its own",
+        **dict.fromkeys(("checkpoints", "resume"), "the half steps are fits of their own, which are not kept"),
+    }
+    for name in repairs.keys() & options.keys():
+        raise ValueError(f"{name} is no option of fit_alternating: {repairs[name]}")
     steps: list[EMStep] = []
     halves: tuple[tuple[Literal["E", "M"], Literal["guide", "model"]], ...] = (("E", "guide"), ("M", "model"))
     with Progress("alternating", 2 * rounds, "half step", shown=progress) as bar:

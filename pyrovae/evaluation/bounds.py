@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
 from pyrovae.evaluation.chunks import MEMORY_GIB
 from pyrovae.evaluation.estimates import estimates
@@ -266,6 +267,6 @@ def compare_bounds(
 def _checked_sweep(sweep: Sequence[int] | None, num_samples: int) -> tuple[int, ...]:
     if sweep is None:
         return tuple(sorted({k for k in _SWEEP if k <= num_samples} | {num_samples}))
-    if not len(sweep) or any(not isinstance(k, int) or not 1 <= k <= num_samples for k in sweep):
+    if not len(sweep) or any(not is_whole_number(k) or not 1 <= k <= num_samples for k in sweep):
         raise ValueError(f"sweep is {sweep!r}; expected numbers of draws between 1 and num_samples, {num_samples}")
-    return tuple(sorted(set(sweep)))
+    return tuple(sorted(set(map(int, sweep))))

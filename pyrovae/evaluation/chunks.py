@@ -48,7 +48,10 @@ class LogJoint:
         if self._replay is None:
             chunks = math.ceil(self.num_draws / step)
             function, weights = partial(_of_chunk, self.sampler), partial(_tensors, self.sampler)
-            self._replay = Replay(function, weights, "auto", chunks, rounding=_ROUNDING)
+            owners = (self.sampler.model, self.sampler.guide)
+            self._replay = Replay(function, weights, "auto", chunks, rounding=_ROUNDING, owners=owners)
+        # What the guide has kept for the model is of these rows now.
+        self._replay.check_next()
         parts = []
         for start in range(0, num_draws, step):
             log_joint = self._replay(rows, *(value[start : start + step] for value in latents.values()))[0]
@@ -72,7 +75,7 @@ def _of_chunk(sampler: Sampler, rows: Tensor, *values: Tensor) -> tuple[Tensor]:
 def _tensors(sampler: Sampler) -> list[Tensor]:
     """All that a density depends on beside its arguments."""
     modules = (*owned_modules(sampler.model, sampler.guide), *sampler.structure.modules)
-    of_modules = [tensor for module in modules for tensor in module.state_dict(keep_vars=True).values()]
+    of_modules = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     return of_modules + [value for _, value in pyro.get_param_store().named_parameters()]
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     import pandas as pd
 
+# Why a latent has no KL of its own.
+OTHER_ORDER = "model and guide draw their latents in different orders, so that the term of one is no KL"
 # Above this part of log N the mutual information says only that the rows are told apart.
 _NEAR_CEILING = 0.95
 
@@ -20,7 +22,8 @@ class SiteSummary:
     All tensors are float64; KL is in nats. ``dims`` are the numbers that the site has for one row.
 
     Attributes:
-        kl: ``(rows,)``, KL of the site's posterior from its prior, given the sites before it.
+        kl: ``(rows,)``, KL of the site's posterior from its prior, given the sites before it. Where model and guide
+            draw their latents in different orders it is the site's term of the sum, and no KL: it may be negative.
         kl_standard_error: ``(rows,)``, its Monte Carlo standard error; zero in closed form.
         kl_method: ``"closed form"``, ``"closed form given draws of the earlier sites"`` or ``"Monte Carlo"``.
         kl_per_dim: ``(rows, dims)``, the parts of ``kl``; None where posterior or prior do not factorise.
@@ -163,7 +166,8 @@ def error_of_mean(errors: Tensor) -> Tensor:
 
 def _site_line(name: str, site: SiteSummary) -> str:
     active = "activity unknown" if site.active is None else f"{int(site.active.sum())} of {len(site.active)} active"
-    line = f"latent {name!r}: KL {site.kl.mean().item():.3f} ({site.kl_method}), {active}"
+    term = "term of the KL" if site.kl_per_dim_missing == OTHER_ORDER else "KL"
+    line = f"latent {name!r}: {term} {site.kl.mean().item():.3f} ({site.kl_method}), {active}"
     if site.kl_per_dim is None:
         return f"{line}; no KL per dimension: {site.kl_per_dim_missing}"
     per_dim = site.kl_per_dim.mean(0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyrovae.distributions.divergence import closed_form_kl, elementwise
+from pyrovae.evaluation.latent_results import OTHER_ORDER
 
 CLOSED_FORM = "closed form"
 GIVEN_DRAWS = "closed form given draws of the earlier sites"
@@ -108,6 +109,7 @@ def site_terms(name: str, q_site: Any, p_site: Any, num_draws: int, *, first: bo
         return terms.reshape(-1, num_rows).sum(0).unflatten(0, (num_draws, -1))
 
     missing = _why_not_factorised(q if q_factors is None else p) if q_factors is None or p_factors is None else None
+    missing = missing if chain else OTHER_ORDER
     per_dim, kl = None, None
     if chain and q_site["mask"] is None and p_site["mask"] is None:
         if missing is None:
@@ -120,7 +122,7 @@ def site_terms(name: str, q_site: Any, p_site: Any, num_draws: int, *, first: bo
     method = (CLOSED_FORM if first else GIVEN_DRAWS) if kl is not None else MONTE_CARLO
     if kl is None:
         kl = row_sums(log_prob(q_site) - log_prob(p_site))
-        if q_factors is not None and p_factors is not None:
+        if missing is None and q_factors is not None and p_factors is not None:
             if q_site["mask"] is None and p_site["mask"] is None:
                 per_dim = numbers(q_factors.log_prob(value) - p_factors.log_prob(value))
             else:

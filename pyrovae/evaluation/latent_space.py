@@ -80,14 +80,26 @@ class LatentSpace:
 def _supports(program_name: str, program: Any, probe: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
     with torch.no_grad():
         sites = sample_sites(poutine.trace(program).get_trace(probe))
+    for name in names:
+        if _is_angle(sites[name]["fn"]):
+            raise ValueError(
+                f"latent {name!r} of the {program_name} is an angle, which goes round where steps in real numbers go "
+                "on: use compare_bounds or prior_log_px"
+            )
     return {name: _fixed_support(program_name, name, sites[name]["fn"].support) for name in names}
+
+
+def _is_angle(fn: Any) -> bool:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, torch.distributions.VonMises)
 
 
 def _fixed_support(program: str, name: str, support: Any) -> Any:
     """The support with plain numbers as bounds."""
     if hasattr(support, "base_constraint"):
         base = _fixed_support(program, name, support.base_constraint)
-        return constraints.independent(base, support.reinterpreted_batch_ndims)
+        return constraints.independent(base, support.event_dim - support.base_constraint.event_dim)
     if support.is_discrete:
         raise ValueError(
             f"latent {name!r} of the {program} is discrete ({support}), and Hamiltonian transitions need a gradient: "

@@ -9,6 +9,7 @@ from pyrovae.data import AnyRows
 from pyrovae.programs import (
     Program,
     Sampler,
+    buffers_put_back,
     check_any_rows,
     check_missing,
     check_support,
@@ -16,6 +17,7 @@ from pyrovae.programs import (
     inspect_pair,
     isolated_rng,
     make_sampler,
+    owned_modules,
     private_param_store,
 )
 
@@ -25,7 +27,7 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
     """A sampler for a pair, with everything borrowed that it needs and put back afterwards.
 
     Inside, the programs run in evaluation mode, without gradients, in a param store of their own, and on seeded
-    random generators.
+    random generators; what they change in buffers is put back.
     """
     check_any_rows(x, "x")
     check_missing(model, guide, x, "x")
@@ -34,7 +36,9 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
         isolated_rng(seed, x.device),
         evaluation_mode(model, guide),
         torch.no_grad(),
+        buffers_put_back(owned_modules(model, guide)),
     ):
         structure = inspect_pair(model, guide, x[:5])
-        check_support(model, guide, x)
-        yield make_sampler(model, guide, x[:5], structure)
+        with buffers_put_back(structure.modules):
+            check_support(model, guide, x)
+            yield make_sampler(model, guide, x[:5], structure)

@@ -11,7 +11,7 @@ from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_of_mean
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, Sampler, check_positive, check_rows, sample_sites, trace_pair
+from pyrovae.programs import Program, Sampler, SiteScales, check_positive, check_rows, sample_sites, trace_pair
 from pyrovae.progress import Progress
 
 _UNKNOWN_ERROR = "its posterior mean is drawn, and one draw says nothing of its error: num_samples=2 or more"
@@ -123,9 +123,10 @@ class _Block:
         step = draws_at_once(rows)
         for start in range(0, num_samples, step):
             draws = min(step, num_samples - start)
-            model_trace, guide_trace = trace_pair(
-                sampler.model, sampler.guide, rows.repeat(draws, *(1 for _ in rows.shape[1:]))
-            )
+            with SiteScales():
+                model_trace, guide_trace = trace_pair(
+                    sampler.model, sampler.guide, rows.repeat(draws, *(1 for _ in rows.shape[1:]))
+                )
             p, q = sample_sites(model_trace), sample_sites(guide_trace)
             for position, name in enumerate(latents):
                 terms = site_terms(name, q[name], p[name], draws, first=not position, chain=chain)

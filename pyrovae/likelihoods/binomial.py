@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import Binomial as BinomialDistribution
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, probability
 
@@ -32,12 +33,12 @@ class Binomial(nn.Module):
 
     def __init__(self, decoder: nn.Module, total_count: int) -> None:
         super().__init__()
-        if isinstance(total_count, bool) or not isinstance(total_count, int) or total_count < 1:
+        if not is_whole_number(total_count) or total_count < 1:
             raise ValueError(
                 f"{type(self).__name__}: total_count is {total_count!r}; the number of trials has to "
                 "be a positive whole number"
             )
-        self.decoder, self.total_count = decoder, total_count
+        self.decoder, self.total_count = decoder, int(total_count)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""

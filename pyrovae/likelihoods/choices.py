@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import isfinite
 from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pyrovae.distributions.arguments import is_finite_number
+from pyrovae.likelihoods.shapes import as_data_shape
 
 Source = Literal["shared", "per_dimension", "predicted"]
 """A parameter that is learned: one for all entries, one for each, or given by the decoder."""
@@ -50,7 +52,7 @@ class Choice(ABC):
             )
         self.number = None if isinstance(chosen, str) else float(chosen)
         self.source = chosen if isinstance(chosen, str) else "fixed"
-        self.shape = tuple(data_shape or ()) if chosen == "per_dimension" else ()
+        self.shape = as_data_shape(() if data_shape is None else data_shape) if chosen == "per_dimension" else ()
         # The unbounded number at the initial value.
         self.start = self.unbounded(torch.tensor(initial, dtype=torch.float64)).item() if self.number is None else 0.0
 
@@ -106,15 +108,18 @@ class Positive(Choice):
         meaning: str = "a standard deviation",
         unit: float = 1.0,
     ) -> None:
-        self.floor = floor * unit
         if not isinstance(chosen, str):
-            if not (chosen > 0 and isfinite(chosen)):
-                raise ValueError(f"{type(part).__name__}: {name} is {chosen}; {meaning} has to be positive and finite")
-        elif chosen in sources and not (0 < floor < initial and isfinite(initial)):
+            if not is_finite_number(chosen) or not chosen > 0:
+                raise ValueError(
+                    f"{type(part).__name__}: {name} is {chosen!r}; {meaning} has to be positive and finite"
+                )
+        elif chosen in sources and not (all(map(is_finite_number, (floor, initial))) and 0 < floor < initial):
             raise ValueError(
                 f"{type(part).__name__}: {name}_floor is {floor} and initial_{name} {initial}; expected "
                 f"0 < {name}_floor < initial_{name}"
             )
+        # Needed for the start; a fixed value has neither.
+        self.floor = floor * unit
         super().__init__(part, name, chosen, initial * unit, data_shape, sources)
 
     def bounded(self, raw: Tensor) -> Tensor:
@@ -144,7 +149,8 @@ class LogOdds(Choice):
         self, part: nn.Module, name: str, chosen: float | str, initial: float, data_shape: Sequence[int] | None
     ) -> None:
         for what, number in ((name, chosen), (f"initial_{name}", initial)):
-            if not isinstance(number, str) and not 0 < number < 1:
+            of_choice = what == name and isinstance(number, str)
+            if not of_choice and not (is_finite_number(number) and 0 < number < 1):
                 raise ValueError(
                     f"{type(part).__name__}: {what} is {number}; expected a probability, more than 0 and less than 1"
                 )

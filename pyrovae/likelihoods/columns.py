@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrovae.data import check_column_kinds, columns_by_kind, num_categories
+from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial
+from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
 Scale = Literal["per_column", "predicted"]
@@ -106,15 +107,15 @@ class Columns(nn.Module):
             values = rows[:, positions]
             count = (~values.isnan()).sum(0)
             if kind == "real":
-                mean, scale = _moments(values)
+                mean, scale = column_moments(values)
                 self.center[: self.num_real] = mean
                 self.unit[: self.num_real] = torch.where(scale > 0, scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
                 if self.scale_kind == "per_column":
                     self.raw_scale.fill_(_inverse_softplus(1.0 - self.scale_floor))
             elif kind == "count":
-                mean, scale = _moments(values)
-                log_scale = _moments(values.log1p())[1]
+                mean, scale = column_moments(values)
+                log_scale = column_moments(values.log1p())[1]
                 self.center[self.num_real :] = ((values.nansum(0) + 0.5) / (count + 1)).log()
                 self.unit[self.num_real :] = torch.where(log_scale > 0, log_scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
@@ -151,7 +152,9 @@ class Columns(nn.Module):
                 groups[kind] = dist.Normal(center[0] + unit[0] * part, scale)
             elif kind == "count":
                 total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
-                groups[kind] = NegativeBinomial(total_count, logits=center[1] + unit[1] * part - total_count.log())
+                groups[kind] = NegativeBinomial(
+                    total_count, logits=bounded_log_rate(center[1] + unit[1] * part) - total_count.log()
+                )
             elif kind == "binary":
                 groups[kind] = dist.Bernoulli(logits=part)
             else:
@@ -173,13 +176,6 @@ def _sizes(column_kinds: Sequence[str], scale: Scale) -> dict[str, int]:
     positions = columns_by_kind(column_kinds)
     sizes = {kind: len(columns) * (num_categories(kind) or 1) for kind, columns in positions.items()}
     return {**sizes, "scale": sizes["real"]} if scale == "predicted" and "real" in sizes else sizes
-
-
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the observed entries of columns; zeros where there is none."""
-    count = (~values.isnan()).sum(0).clamp(min=1)
-    mean = values.nansum(0) / count
-    return mean, ((values - mean).square().nansum(0) / count).sqrt()
 
 
 def _inverse_softplus(value: float) -> float:

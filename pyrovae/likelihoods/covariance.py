@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions import Reshaped
 from pyrovae.likelihoods.choices import Positive
-from pyrovae.likelihoods.shapes import data_dims, split_params, start_decoder
+from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
 
 Covariance = Literal["shared", "predicted"]
@@ -37,7 +37,7 @@ class CovarianceNormal(nn.Module):
         super().__init__()
         if covariance not in get_args(Covariance):
             raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
-        self.decoder, self.data_shape = decoder, tuple(data_shape)
+        self.decoder, self.data_shape = decoder, as_data_shape(data_shape)
         self.covariance, self.numbers = covariance, numbers
         self.scales = Positive(self, "scale", "shared", initial_scale, scale_floor, None)
         shared = covariance == "shared"

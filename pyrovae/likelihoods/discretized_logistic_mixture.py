@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import DiscretizedLogistic
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.likelihoods.choices import Positive
 from pyrovae.likelihoods.levels import check_num_levels, check_range
 from pyrovae.likelihoods.shapes import split_params, start_decoder
@@ -54,12 +55,12 @@ class DiscretizedLogisticMixture(nn.Module):
         scale_floor: float = 1e-3,
     ) -> None:
         super().__init__()
-        if isinstance(num_components, bool) or not isinstance(num_components, int) or num_components < 1:
+        if not is_whole_number(num_components) or num_components < 1:
             raise ValueError(
                 f"{type(self).__name__}: num_components is {num_components!r}; expected a positive whole number"
             )
         check_range(low, high, self)
-        self.decoder, self.num_components = decoder, num_components
+        self.decoder, self.num_components = decoder, int(num_components)
         self.scales = Positive(self, "scale", "predicted", initial_scale, scale_floor, None, unit=high - low)
         self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 

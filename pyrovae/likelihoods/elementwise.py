@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.likelihoods.choices import Choice, Source
-from pyrovae.likelihoods.shapes import data_dims, split_params, start_decoder
+from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_variance
 
 
 def params_shape(data_shape: Sequence[int], num_params: int) -> tuple[int, ...]:
     """Output shape of a decoder that gives so many numbers for each entry."""
-    return tuple(data_shape) if num_params == 1 else (num_params, *data_shape)
+    shape = as_data_shape(data_shape)
+    return shape if num_params == 1 else (num_params, *shape)
 
 
 class Elementwise(nn.Module):
@@ -21,7 +22,7 @@ class Elementwise(nn.Module):
     def __init__(self, decoder: nn.Module, data_shape: Sequence[int] | None, *choices: Choice) -> None:
         super().__init__()
         self.decoder = decoder
-        self.data_shape = None if data_shape is None else tuple(data_shape)
+        self.data_shape = None if data_shape is None else as_data_shape(data_shape)
         self.choices = {choice.name: choice for choice in choices}
         for choice in choices:
             self.register_parameter(f"raw_{choice.name}", choice.new_parameter())

@@ -4,12 +4,14 @@ from math import isfinite
 
 from torch import nn
 
+from pyrovae.distributions.arguments import is_whole_number
+
 
 def check_num_levels(num_levels: int, part: nn.Module) -> int:
     """The number of levels, if it is one."""
-    if isinstance(num_levels, bool) or not isinstance(num_levels, int) or num_levels < 2:
+    if not is_whole_number(num_levels) or num_levels < 2:
         raise ValueError(f"{type(part).__name__}: num_levels is {num_levels!r}; expected a whole number, at least 2")
-    return num_levels
+    return int(num_levels)
 
 
 def check_range(low: float, high: float, part: nn.Module) -> None:

@@ -55,5 +55,6 @@ class LogNormal(LocScale):
     def initialize(self, rows: Tensor) -> None:
         """Start at mean and standard deviation of each entry's logarithm."""
         # What is not positive is refused when fitting starts; here it only must not become infinite.
+        rows = rows if rows.is_floating_point() else rows.to(torch.get_default_dtype())
         logarithms = rows.clamp(min=torch.finfo(rows.dtype).tiny).log()
         self.start_at(entry_mean(logarithms), scale=self.spread(logarithms, "scale"))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import LowRankMultivariateNormal
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.likelihoods.covariance import Covariance, CovarianceNormal
 
 
@@ -48,8 +49,9 @@ class LowRankNormal(CovarianceNormal):
         initial_scale: float = 1.0,
         scale_floor: float = 1e-3,
     ) -> None:
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        if not is_whole_number(rank) or rank < 1:
             raise ValueError(f"{type(self).__name__}: rank is {rank!r}; expected a positive whole number")
+        rank = int(rank)
         super().__init__(decoder, data_shape, covariance, 1 + rank, initial_scale, scale_floor)
         if self.raw is not None:
             # At F = 0 its gradient is 0 too.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
-from pyrovae.programs import initialize_modules
+from pyrovae.programs import evaluating, initialize_modules
 
 ReconstructionLoss = Literal["squared_error", "cross_entropy"]
 
@@ -59,7 +59,11 @@ class Autoencoder(nn.Module):
         initialize_modules(self, rows)
 
     def losses(self, x: Tensor) -> Tensor:
-        """The loss of each row ``(rows,)``: summed squared error, or cross-entropy in nats."""
+        """The loss of each row ``(rows,)``, summed squared error or cross-entropy in nats.
+
+        In training mode it is that of rows that went through the corruption, in evaluation mode that of the rows as
+        they are.
+        """
         damaged = self.corruption(x) if self.corruption is not None and self.training else x
         output = self.decoder(self.encoder(damaged))
         if output.shape != x.shape:
@@ -73,12 +77,12 @@ class Autoencoder(nn.Module):
             losses = F.binary_cross_entropy_with_logits(output, x, reduction="none")
         return losses.flatten(1).sum(1)
 
-    @torch.no_grad()
+    @evaluating
     def encode(self, x: Tensor) -> Tensor:
         """The code of each row ``(rows, latent_dim)``."""
         return self.encoder(x)
 
-    @torch.no_grad()
+    @evaluating
     def decode(self, z: Tensor) -> Tensor:
         """The row of each code ``(rows, *data_shape)``."""
         output = self.decoder(z)

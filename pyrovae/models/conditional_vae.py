@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows, rows_in_memory
-from pyrovae.programs import Program, evaluating, initialize_modules
+from pyrovae.models.looking import mean_of
+from pyrovae.programs import check_positive, evaluating, initialize_modules
 
 
 class ConditionalVAE(nn.Module):
@@ -28,7 +29,7 @@ class ConditionalVAE(nn.Module):
         covariate_dim: numbers in c; for a class, the number of classes.
 
     Raises:
-        ValueError: rows that were not joined.
+        ValueError: rows that were not joined, a covariate_dim that is no positive number.
 
     Example:
         >>> from pyrovae import likelihoods, networks, posteriors, priors
@@ -55,6 +56,7 @@ class ConditionalVAE(nn.Module):
         covariate_dim: int,
     ) -> None:
         super().__init__()
+        check_positive(covariate_dim=covariate_dim)
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         self.data_shape, self.covariate_dim = tuple(data_shape), covariate_dim
 
@@ -69,17 +71,6 @@ class ConditionalVAE(nn.Module):
         initialize_modules(nn.ModuleList([self.likelihood]), self.split(rows)[0])
         initialize_modules(nn.ModuleList([self.prior, self.posterior]), rows)
 
-    def given(self, c: Tensor) -> tuple[Program, Program]:
-        """The programs of rows x alone, with c fixed: as many rows as c has, or its first ones.
-
-        Args:
-            c: what is known of the rows, as in ``join``.
-        """
-        return (
-            lambda x: self.model(self.join(x, c[: len(x)])),
-            lambda x: self.guide(self.join(x, c[: len(x)])),
-        )
-
     def join(self, x: Tensor, c: Tensor) -> Tensor:
         """Rows with what is known of them behind each.
 
@@ -92,8 +83,11 @@ class ConditionalVAE(nn.Module):
             ``(rows, data numbers + covariate_dim)``.
 
         Raises:
-            ValueError: rows or covariates of another shape, class numbers out of range.
+            ValueError: no tensors, rows or covariates of another shape, class numbers out of range.
         """
+        for name, given in (("x", x), ("c", c)):
+            if not isinstance(given, Tensor):
+                raise ValueError(f"{name} is a {type(given).__name__}; expected a tensor: give torch.as_tensor({name})")
         if tuple(x.shape[1:]) != self.data_shape:
             raise ValueError(f"x has rows of shape {tuple(x.shape[1:])}; expected data_shape, {self.data_shape}")
         covariates = self._covariates(c)
@@ -127,24 +121,46 @@ class ConditionalVAE(nn.Module):
             return pyro.sample("z", self.posterior(rows))
 
     @evaluating
-    def reconstruct(self, x: Tensor, c: Tensor) -> Tensor:
-        """The mean of p(x|z, c) at the mean of q(z|x, c), ``(rows, *data_shape)``."""
-        rows = self.join(x, c)
-        return self.likelihood(_append(self.posterior(rows).mean, self.split(rows)[1])).mean.detach()
+    def reconstruct(self, x: Tensor, c: Tensor, num_samples: int | None = None) -> Tensor:
+        """The mean of p(x|z, c), at the mean of q(z|x, c) or at draws from it.
+
+        Args:
+            x: rows ``(rows, *data_shape)``.
+            c: what is known of them, as in ``join``.
+            num_samples: None decodes the posterior mean; a number decodes that many draws of z.
+
+        Returns:
+            ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
+
+        Raises:
+            ValueError: the mean of q(z|x, c) is not known, as that of a flow; rows and c that ``join`` refuses.
+        """
+        return self.variants(x, c, c, num_samples)
 
     @evaluating
-    def variants(self, x: Tensor, c: Tensor, new: Tensor) -> Tensor:
-        """The rows with another c: the mean of p(x|z, new) at the mean of q(z|x, c).
+    def variants(self, x: Tensor, c: Tensor, new: Tensor, num_samples: int | None = None) -> Tensor:
+        """The rows with another c: the mean of p(x|z, new), at the mean of q(z|x, c) or at draws from it.
 
         Args:
             x: rows ``(rows, *data_shape)``.
             c: what is known of them, as in ``join``.
             new: what is to be known of them instead, of the same form.
+            num_samples: None decodes the posterior mean; a number decodes that many draws of z.
 
         Returns:
-            ``(rows, *data_shape)``.
+            ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
+
+        Raises:
+            ValueError: the mean of q(z|x, c) is not known, as that of a flow; rows and c that ``join`` refuses.
         """
-        z = self.posterior(self.join(x, c)).mean
+        check_positive(num_samples=num_samples)
+        q_z = self.posterior(self.join(x, c))
+        if len(new) != len(x):
+            raise ValueError(f"new is of {len(new)} rows, and x has {len(x)}; expected one c for each row")
+        if num_samples is None:
+            z = mean_of(q_z, self.posterior, "decode draws from it with num_samples=...")
+        else:
+            z = q_z.sample((num_samples,))
         return self.likelihood(_append(z, self._covariates(new).to(z))).mean.detach()
 
     @evaluating

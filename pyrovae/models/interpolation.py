@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_whole_number
+
 
 def line(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
     """Equal steps from ``start`` to ``end``, both included, ``(num_steps, *shape)``.
@@ -10,7 +12,7 @@ def line(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
     Raises:
         ValueError: fewer than two steps, ends of different shapes.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 2:
+    if not is_whole_number(num_steps) or num_steps < 2:
         raise ValueError(f"num_steps is {num_steps!r}; expected a whole number from 2, the two ends among them")
     if start.shape != end.shape:
         raise ValueError(f"start and end have shapes {tuple(start.shape)} and {tuple(end.shape)}; expected equal ones")

@@ -1,12 +1,12 @@
 """Points of the latent space that are worth a look."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 from pyrovae.distributions.divergence import elementwise
 from pyrovae.programs import isolated_rng
 
@@ -14,6 +14,25 @@ from pyrovae.programs import isolated_rng
 _DRAWS = 10_000
 # Where a traversal stops on its way: of a standard normal, -2, -1.5, ..., 2.
 TRAVERSED = torch.special.ndtr(torch.linspace(-2, 2, 9))
+
+
+def mean_of(q_z: Any, posterior: nn.Module, otherwise: str) -> Tensor:
+    """The mean of q(z|x).
+
+    Args:
+        q_z: distribution.
+        posterior: the module that gave it.
+        otherwise: what to do where it has none.
+
+    Raises:
+        ValueError: the mean is not known in closed form, as that of a flow.
+    """
+    try:
+        return q_z.mean
+    except NotImplementedError as error:
+        raise ValueError(
+            f"the posterior, a {type(posterior).__name__}, has no mean in closed form: {otherwise}"
+        ) from error
 
 
 def quantiles(prior: Any, probabilities: Tensor) -> Tensor:
@@ -31,11 +50,16 @@ def quantiles(prior: Any, probabilities: Tensor) -> Tensor:
     Returns:
         v ``(latent_dim, num_values)``.
 
+    Raises:
+        ValueError: probabilities of another shape, or that are not between 0 and 1.
+
     Example:
         >>> import pyro.distributions as dist
         >>> quantiles(dist.Normal(torch.zeros(1), 1.0).to_event(1), torch.tensor([0.025, 0.5, 0.975]))
         tensor([[-1.9600,  0.0000,  1.9600]])
     """
+    if probabilities.dim() != 1 or not bool(((probabilities > 0) & (probabilities < 1)).all()):
+        raise ValueError(f"probabilities are {probabilities.tolist()}; expected a list of numbers between 0 and 1")
     independent = elementwise(prior)
     if independent is not None:
         try:
@@ -62,7 +86,7 @@ def moved(start: Tensor, dims: Sequence[int], values: Tensor) -> Tensor:
         ValueError: no such dimension, or values of another shape.
     """
     size = len(start)
-    if not dims or any(isinstance(dim, bool) or not isinstance(dim, int) or not 0 <= dim < size for dim in dims):
+    if not dims or any(not is_whole_number(dim) or not 0 <= dim < size for dim in dims):
         raise ValueError(f"dims is {list(dims)}; expected whole numbers from 0 to {size - 1}, the latent dimensions")
     if values.shape[:-1] != (len(dims),):
         raise ValueError(
@@ -93,5 +117,5 @@ def check_scale(scale: float) -> None:
     Raises:
         ValueError: what it is instead.
     """
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < math.inf:
+    if not is_finite_number(scale) or not scale > 0:
         raise ValueError(f"scale is {scale!r}; expected a positive number, 1 for draws from q(z|x) itself")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.distributions.gaussian import gaussian_entropy
 from pyrovae.models.probabilistic_pca import EMStep, ProbabilisticPCA, rows_of_vectors
-from pyrovae.programs import check_positive
+from pyrovae.programs import check_not_negative, check_positive, check_seed
 
 # Of the mean variance of the rows: with less noise a component's density is lost in rounding, on its way to infinity.
 _LEAST_NOISE = 1e-12
@@ -67,6 +67,8 @@ class MixtureOfProbabilisticPCA:
                 components, a component without noise.
         """
         check_positive(num_components=num_components, max_steps=max_steps)
+        check_not_negative(tolerance=tolerance)
+        check_seed(seed)
         x = rows_of_vectors(x, latent_dim)
         if num_components > len(x):
             raise ValueError(f"num_components is {num_components} for {len(x)} rows; expected at most as many")
@@ -95,7 +97,7 @@ class MixtureOfProbabilisticPCA:
         # Here, because the package is light to import without it.
         from sklearn.cluster import kmeans_plusplus
 
-        centres, _ = kmeans_plusplus(x.cpu().numpy(), num_components, random_state=seed)
+        centres, _ = kmeans_plusplus(x.cpu().numpy(), num_components, random_state=seed % 2**32)
         generator = torch.Generator().manual_seed(seed)
         spread = x.var(0).mean().sqrt()
         components = []

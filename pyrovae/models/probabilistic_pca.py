@@ -12,7 +12,7 @@ from pyrovae.likelihoods import Normal
 from pyrovae.models.vae import VAE
 from pyrovae.networks import MLP
 from pyrovae.priors import StandardNormal
-from pyrovae.programs import check_positive, check_rows
+from pyrovae.programs import check_not_negative, check_positive, check_rows, check_seed
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class ProbabilisticPCA:
         _check_noise(eigenvalues, latent_dim)
         eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
         variance = eigenvalues[latent_dim:].mean()
-        weight = eigenvectors[:, :latent_dim] * (eigenvalues[:latent_dim] - variance).sqrt()
+        # Of equal eigenvalues rounding may put the mean above the others.
+        weight = eigenvectors[:, :latent_dim] * (eigenvalues[:latent_dim] - variance).clamp(min=0).sqrt()
         return cls(weight, mean, variance.sqrt().item())
 
     @classmethod
@@ -111,6 +112,8 @@ class ProbabilisticPCA:
                 outside the latents.
         """
         check_positive(max_steps=max_steps)
+        check_not_negative(tolerance=tolerance)
+        check_seed(seed)
         mean, covariance = _moments(x, latent_dim)
         _check_noise(torch.linalg.eigvalsh(covariance), latent_dim)
         generator = torch.Generator().manual_seed(seed)

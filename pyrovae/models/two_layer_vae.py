@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
-from pyrovae.programs import evaluating, evaluation_mode, initialize_modules, isolated_rng
+from pyrovae.models.looking import mean_of
+from pyrovae.programs import check_positive, evaluating, evaluation_mode, initialize_modules, isolated_rng
 
 
 class TwoLayerVAE(nn.Module):
@@ -66,12 +67,19 @@ class TwoLayerVAE(nn.Module):
         self.posterior, self.upper_posterior = posterior, upper_posterior
         example = next(self.parameters(), torch.empty(0))
         with torch.no_grad(), evaluation_mode(self.model, self.guide), isolated_rng(0, example.device):
-            upper_shape = prior().event_shape
-            guide_shape = upper_posterior(transition(prior().sample((2,))).sample()).event_shape
-        if guide_shape != upper_shape:
+            z2 = prior().sample((2,))
+            z1 = transition(z2).sample()
+            upper_shape = upper_posterior(z1).event_shape
+            lower_shape = posterior(likelihood(z1).sample()).event_shape
+        if upper_shape != z2.shape[1:]:
             raise ValueError(
-                f"upper_posterior is over {tuple(guide_shape)}, the prior over {tuple(upper_shape)}: give both the "
+                f"upper_posterior is over {tuple(upper_shape)}, the prior over {tuple(z2.shape[1:])}: give both the "
                 "same size of z2"
+            )
+        if lower_shape != z1.shape[1:]:
+            raise ValueError(
+                f"posterior is over {tuple(lower_shape)}, the transition over {tuple(z1.shape[1:])}: give both the "
+                "same size of z1"
             )
 
     @torch.no_grad()
@@ -99,9 +107,26 @@ class TwoLayerVAE(nn.Module):
             return pyro.sample("z2", self.upper_posterior(z1))
 
     @evaluating
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z1) at the mean of q(z1|x), ``(rows, *data_shape)``."""
-        return self.likelihood(self.posterior(x).mean).mean.detach()
+    def reconstruct(self, x: Tensor, num_samples: int | None = None) -> Tensor:
+        """The mean of p(x|z1), at the mean of q(z1|x) or at draws from it.
+
+        Args:
+            x: rows ``(rows, *data_shape)``.
+            num_samples: None decodes the posterior mean; a number decodes that many draws of z1.
+
+        Returns:
+            ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
+
+        Raises:
+            ValueError: the mean of q(z1|x) is not known, as that of a flow; ``num_samples`` is no positive integer.
+        """
+        check_positive(num_samples=num_samples)
+        q_z = self.posterior(x)
+        if num_samples is None:
+            z1 = mean_of(q_z, self.posterior, "decode draws from it with num_samples=...")
+        else:
+            z1 = q_z.sample((num_samples,))
+        return self.likelihood(z1).mean.detach()
 
     @evaluating
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:

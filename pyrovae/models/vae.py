@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
-from pyrovae.models.looking import TRAVERSED, check_scale, moved, plane, quantiles
-from pyrovae.programs import check_positive, evaluating, initialize_modules
+from pyrovae.models.looking import TRAVERSED, check_scale, mean_of, moved, plane, quantiles
+from pyrovae.programs import check_positive, check_rows, evaluating, initialize_modules
 
 
 class VAE(nn.Module):
@@ -140,8 +140,9 @@ class VAE(nn.Module):
             ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
 
         Raises:
-            ValueError: the mean of q(z|x) is not known, as that of a flow.
+            ValueError: the mean of q(z|x) is not known, as that of a flow; ``num_samples`` is no positive integer.
         """
+        check_positive(num_samples=num_samples)
         # Some means are computed once and kept, with a gradient even where none is asked for.
         if num_samples is not None:
             return self.decode(self.encode(x).sample((num_samples,))).mean.detach()
@@ -149,12 +150,7 @@ class VAE(nn.Module):
         return self.decode(z).mean.detach()
 
     def _posterior_mean(self, x: Tensor, otherwise: str) -> Tensor:
-        try:
-            return self.encode(x).mean
-        except NotImplementedError as error:
-            raise ValueError(
-                f"the posterior, a {type(self.posterior).__name__}, has no mean in closed form: {otherwise}"
-            ) from error
+        return mean_of(self.encode(x), self.posterior, otherwise)
 
     @evaluating
     def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
@@ -186,7 +182,11 @@ class VAE(nn.Module):
 
         Returns:
             ``(num_samples, *data_shape)``.
+
+        Raises:
+            ValueError: ``num_samples`` is no positive integer.
         """
+        check_positive(num_samples=num_samples)
         p_x = self.decode(self.prior().sample((num_samples,)))
         return p_x.mean.detach() if mean else p_x.sample()
 
@@ -202,6 +202,9 @@ class VAE(nn.Module):
 
         Returns:
             ``(latent_dim, num_values)``.
+
+        Raises:
+            ValueError: probabilities of another shape, or that are not between 0 and 1.
         """
         return quantiles(self.prior(), probabilities.to(next(self.parameters()).device)).detach()
 
@@ -236,7 +239,11 @@ class VAE(nn.Module):
             torch.Size([2, 9, 1, 8, 8])
         """
         median = self.prior_quantiles(torch.tensor([0.5]))[:, 0]
-        start = median if x is None else self._posterior_mean(x[None], "leave x out")[0]
+        start = median
+        if x is not None:
+            start = self._posterior_mean(x[None], "leave x out")[0]
+            if start.dim() != 1:
+                raise ValueError(f"x has shape {tuple(x.shape)}, which is that of several rows; expected one, x[0]")
         chosen = list(range(self.latent_dim)) if dims is None else list(dims)
         if values is None:
             values = self.prior_quantiles(TRAVERSED)[[dim for dim in chosen if 0 <= dim < self.latent_dim]]
@@ -311,8 +318,12 @@ class VAE(nn.Module):
 
         Returns:
             ``(num_samples, *data_shape)``.
+
+        Raises:
+            ValueError: ``num_samples`` is no positive integer, or a group without rows.
         """
         check_positive(num_samples=num_samples)
+        check_rows(x, "x")
         chosen = torch.randint(len(x), (num_samples,)).to(x.device)
         p_x = self.decode(self.encode(x[chosen]).sample())
         return p_x.mean.detach() if mean else p_x.sample()

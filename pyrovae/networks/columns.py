@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyrovae.data import check_column_kinds, columns_by_kind, num_categories
+from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.networks.activations import Activation
 from pyrovae.networks.mlp import MLP
 from pyrovae.networks.normalization import Normalization
@@ -68,14 +68,9 @@ class ColumnEncoder(nn.Module):
     @torch.no_grad()
     def initialize(self, rows: Tensor) -> None:
         """Take means and standard deviations of real columns and counts from these rows."""
-        values = self._to_scale(rows)
-        count = (~values.isnan()).sum(0).clamp(min=1)
-        mean = values.nansum(0) / count
-        spread = ((values - mean).square().nansum(0) / count).sqrt()
-        # A constant column has a spread of its own, by rounding of the mean.
-        varies = values.nan_to_num(nan=torch.inf).amin(0) < values.nan_to_num(nan=-torch.inf).amax(0)
+        mean, spread = column_moments(self._to_scale(rows))
         self.center.copy_(mean)
-        self.unit.copy_(torch.where(varies & (spread > 0), spread, 1.0))
+        self.unit.copy_(torch.where(spread > 0, spread, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """The output for each row."""

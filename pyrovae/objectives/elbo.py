@@ -7,6 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.objectives.kl_forms import KlForm, forms_of_latents
 from pyrovae.objectives.kl_groups import KlGroups
 from pyrovae.objectives.kl_terms import total_kl
@@ -83,9 +84,7 @@ class Trace_ELBO(Objective):  # noqa: N801
             if free_bits:
                 raise ValueError("free_bits and capacity both bend the KL term, and only one can: drop one")
         if num_reconstructions is not None and (
-            isinstance(num_reconstructions, bool)
-            or not isinstance(num_reconstructions, int)
-            or not 1 <= num_reconstructions <= num_particles
+            not is_whole_number(num_reconstructions) or not 1 <= num_reconstructions <= num_particles
         ):
             raise ValueError(
                 f"num_reconstructions is {num_reconstructions!r}; expected a whole number from 1 to num_particles, "
@@ -93,7 +92,7 @@ class Trace_ELBO(Objective):  # noqa: N801
             )
         self.groups = KlGroups(free_bits_per)
         self.free_bits, self.capacity = free_bits, capacity
-        self.num_reconstructions = num_reconstructions or num_particles
+        self.num_reconstructions = int(num_reconstructions or num_particles)
 
     def weights(self) -> Any:
         """The weights that may move over the run."""

@@ -3,12 +3,11 @@
 import statistics
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import pyro.infer
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrovae.objectives.gradient_comparison import GradientComparison, ObjectiveGradients
 from pyrovae.objectives.gradient_moments import Moments
@@ -19,6 +18,7 @@ from pyrovae.programs import (
     Program,
     Sampler,
     Weights,
+    buffers_put_back,
     check_missing,
     check_positive,
     check_rows,
@@ -109,12 +109,12 @@ def compare_gradients(
     ):
         # A gradient that is not finite raises an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        with evaluation_mode(model, guide):
+        with evaluation_mode(model, guide), buffers_put_back(owned_modules(model, guide)):
             structure = inspect_pair(model, guide, x)
             check_support(model, guide, x)
             sampler = make_sampler(model, guide, x, structure)
         modules = [*owned_modules(model, guide), *structure.modules]
-        with _same_buffers(modules), training_mode(modules):
+        with buffers_put_back(modules), training_mode(modules):
             # A program may differ in training, by a scale of its own for example.
             inspect_pair(model, guide, x)
             left_out = _undefined(chosen, sampler, x)
@@ -203,19 +203,3 @@ def _measure(
             part.add(gradient)
         bar.advance()
     return ObjectiveGradients(moments[0].noise(), moments[1].noise(), statistics.median(seconds))
-
-
-@contextmanager
-def _same_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put the buffers of modules back at the end, the values and the tensors."""
-    parts = {id(part): part for module in modules for part in module.modules()}.values()
-    saved = [
-        (part, name, buffer, buffer.clone()) for part in parts for name, buffer in part.named_buffers(recurse=False)
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for part, name, buffer, value in saved:
-                buffer.copy_(value)
-                setattr(part, name, buffer)

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.objectives.objective import Objective, check_reparameterized
-from pyrovae.objectives.schedules import Schedule, is_finite_number
+from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler
 

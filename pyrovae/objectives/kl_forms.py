@@ -8,11 +8,13 @@ from torch import Tensor
 from pyrovae.distributions.divergence import closed_form_kl
 from pyrovae.programs import (
     Program,
+    buffers_put_back,
     check_missing,
     check_rows,
     evaluation_mode,
     inspect_pair,
     isolated_rng,
+    owned_modules,
     private_param_store,
     sample_sites,
     trace_pair,
@@ -57,6 +59,7 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
         private_param_store(model, guide),
         isolated_rng(0, x.device),
         evaluation_mode(model, guide),
+        buffers_put_back(owned_modules(model, guide)),
         torch.no_grad(),
     ):
         return forms_of_latents(model, guide, x, inspect_pair(model, guide, x).latents)

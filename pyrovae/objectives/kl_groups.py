@@ -6,6 +6,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.objectives.kl_terms import kl_per_dimension, kl_per_site
 from pyrovae.programs import Sampler, sample_sites
 
@@ -18,11 +19,11 @@ class KlGroups:
     """
 
     def __init__(self, per: Literal["dimension", "site"] | int) -> None:
-        if per not in ("dimension", "site") and (isinstance(per, bool) or not isinstance(per, int) or per < 1):
+        if per not in ("dimension", "site") and (not is_whole_number(per) or per < 1):
             raise ValueError(
                 f"free_bits_per is {per!r}; expected 'dimension', 'site', or a positive number of dimensions"
             )
-        self.per = per
+        self.per = int(per) if is_whole_number(per) else per
 
     def kl(
         self,

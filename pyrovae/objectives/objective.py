@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.objectives.kl_forms import KlForm
 from pyrovae.objectives.schedules import Schedule, check_schedule, settled_at, value_at
 from pyrovae.objectives.terms import ObjectiveTerms
-from pyrovae.programs import PairStructure, Sampler, sample_sites
+from pyrovae.programs import PairStructure, Sampler, bounds_of, sample_sites
 
 
 class Objective(ABC):
@@ -27,10 +28,10 @@ class Objective(ABC):
     """
 
     def __init__(self, num_particles: int = 1, beta: float | Schedule = 1.0) -> None:
-        if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
+        if not is_whole_number(num_particles) or num_particles < 1:
             raise ValueError(f"num_particles is {num_particles!r}; expected a positive integer")
         check_schedule("beta", beta)
-        self.num_particles, self.beta = num_particles, beta
+        self.num_particles, self.beta = int(num_particles), beta
 
     @abstractmethod
     def terms(self, sampler: Sampler, x: Tensor, progress: float) -> ObjectiveTerms:
@@ -97,10 +98,7 @@ def check_fixed_bounds(objective: str, sampler: Sampler, x: Tensor) -> None:
     with torch.enable_grad():
         sites = sample_sites(sampler.trace_guide(x, 1))
     for name, site in sites.items():
-        support = site["fn"].support
-        while hasattr(support, "base_constraint"):
-            support = support.base_constraint
-        if any(isinstance(bound, Tensor) and bound.requires_grad for bound in vars(support).values()):
+        if any(bound.requires_grad and bool(bound.isfinite().any()) for bound in bounds_of(site["fn"])):
             raise ValueError(
                 f"{objective} takes gradients of log-densities at fixed draws, which are wrong for latent {name!r} of "
                 "the guide, whose bounds move with its parameters: use a distribution with fixed bounds, or "

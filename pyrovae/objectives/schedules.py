@@ -5,7 +5,8 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeGuard
+
+from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 
 
 class Schedule(ABC):
@@ -154,11 +155,11 @@ class Cyclical(Schedule):
         self, start: float = 0.0, end: float = 1.0, length: float = 1.0, cycles: int = 4, rise: float = 0.5
     ) -> None:
         super().__init__(start, end, length)
-        if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1:
+        if not is_whole_number(cycles) or cycles < 1:
             raise ValueError(f"Cyclical: cycles is {cycles!r}; expected a positive integer")
         if not is_finite_number(rise) or not 0 < rise <= 1:
             raise ValueError(f"Cyclical: rise is {rise!r}; expected a fraction of a cycle in (0, 1]")
-        self.cycles, self.rise = cycles, rise
+        self.cycles, self.rise = int(cycles), float(rise)
 
     def shape(self, progress: float) -> float:
         """A rise and a rest in each cycle."""
@@ -218,11 +219,6 @@ class Stages(Schedule):
 
     def __repr__(self) -> str:
         return f"Stages({list(self.values)}, {list(self.lengths)})"
-
-
-def is_finite_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a number, and neither NaN nor infinite."""
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def check_weight(name: str, value: object, otherwise: str = "") -> None:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
 from pyrovae.objectives.objective import Objective, check_fixed_bounds
-from pyrovae.objectives.schedules import is_finite_number
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler, observes, sample_sites, trace_pair
 
@@ -73,6 +73,5 @@ class ReweightedWakeSleep(Objective):
     def _dreamt(self, sampler: Sampler, x: Tensor) -> Tensor:
         """Log q of the latents behind as many rows of the model's own, which lack the entries that ``x`` lacks."""
         with torch.no_grad():
-            latents, _, _ = sampler.draw_prior(x, 1)
-            dreams = sampler.draw_observed(x, latents, sampler.structure.observed[0]).reshape(x.shape).to(x)
-        return sampler.log_guide(torch.where(x.isnan(), x, dreams), latents).sum()
+            latents, dreams = sampler.dream(x, sampler.structure.observed[0])
+        return sampler.log_guide(torch.where(x.isnan(), x, dreams.reshape(x.shape).to(x)), latents).sum()

@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.networks.shapes import as_shape
+
 
 class PartlyObserved(nn.Module):
     r"""Another posterior, for rows whose missing entries are NaN: the encoder sees a fill value there.
@@ -40,7 +42,7 @@ class PartlyObserved(nn.Module):
         super().__init__()
         self.posterior = posterior
         self.append_mask = append_mask
-        self.register_buffer("fill", torch.zeros(tuple(data_shape)))
+        self.register_buffer("fill", torch.zeros(as_shape(data_shape, "data_shape")))
 
     @torch.no_grad()
     def initialize(self, rows: Tensor) -> None:

@@ -1,12 +1,11 @@
 """A prior with heavy tails."""
 
-from math import isfinite
-
 import pyro.distributions as dist
 import torch
 from torch import nn
 
-from pyrovae.distributions.arguments import check_counts
+from pyrovae.distributions import StudentT as StudentTDistribution
+from pyrovae.distributions.arguments import check_counts, is_finite_number
 
 
 class StudentT(nn.Module):
@@ -34,9 +33,9 @@ class StudentT(nn.Module):
     def __init__(self, latent_dim: int, degrees_of_freedom: float = 5.0) -> None:
         super().__init__()
         check_counts(type(self).__name__, latent_dim=latent_dim)
-        if not (degrees_of_freedom > 0 and isfinite(degrees_of_freedom)):
+        if not is_finite_number(degrees_of_freedom) or not degrees_of_freedom > 0:
             raise ValueError(
-                f"StudentT: degrees_of_freedom is {degrees_of_freedom}; expected a positive, finite number"
+                f"StudentT: degrees_of_freedom is {degrees_of_freedom!r}; expected a positive, finite number"
             )
         self.degrees_of_freedom = float(degrees_of_freedom)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
@@ -44,7 +43,7 @@ class StudentT(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         """p(z): batch (), event ``(latent_dim,)``."""
         df = torch.full_like(self.loc, self.degrees_of_freedom)
-        return dist.StudentT(df, self.loc, torch.ones_like(self.loc)).to_event(1)
+        return StudentTDistribution(df, self.loc, torch.ones_like(self.loc)).to_event(1)
 
     def extra_repr(self) -> str:
         """What the printed module says of itself."""

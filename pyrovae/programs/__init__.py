@@ -1,24 +1,33 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
-from pyrovae.programs.checks import check_any_rows, check_are_rows, check_positive, check_rows, which_rows
+from pyrovae.programs.checks import (
+    check_any_rows,
+    check_are_rows,
+    check_not_negative,
+    check_positive,
+    check_rows,
+    check_seed,
+    which_rows,
+)
 from pyrovae.programs.contract import PairStructure, inspect_pair, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
+    buffers_put_back,
     evaluating,
     evaluation_mode,
     initialize_modules,
     owned_module,
     owned_modules,
-    owners_of,
     training_mode,
 )
 from pyrovae.programs.parameter_use import check_known, named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
+from pyrovae.programs.reachable import plain_values, reachable
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
-from pyrovae.programs.site_checks import Site
+from pyrovae.programs.site_checks import Site, bounds_of
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [
@@ -33,12 +42,16 @@ __all__ = [
     "SiteScales",
     "VectorizedSampler",
     "Weights",
+    "bounds_of",
+    "buffers_put_back",
     "check_any_rows",
     "check_are_rows",
     "check_known",
     "check_missing",
+    "check_not_negative",
     "check_positive",
     "check_rows",
+    "check_seed",
     "check_support",
     "evaluating",
     "evaluation_mode",
@@ -54,10 +67,11 @@ __all__ = [
     "observing_site",
     "owned_module",
     "owned_modules",
-    "owners_of",
     "param_values",
+    "plain_values",
     "precision_of_layers",
     "private_param_store",
+    "reachable",
     "sample_sites",
     "set_generator_states",
     "trace_pair",

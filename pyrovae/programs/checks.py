@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows, StreamedRows, all_in_memory, rows_at_once
+from pyrovae.distributions.arguments import is_finite_number
 
 
 def check_positive(**numbers: int | None) -> None:
@@ -18,6 +20,27 @@ def check_positive(**numbers: int | None) -> None:
     for name, value in numbers.items():
         if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
             raise ValueError(f"{name} is {value!r}; expected a positive integer")
+
+
+def check_not_negative(**numbers: object) -> None:
+    """Refuse what is no number, zero or positive.
+
+    Raises:
+        ValueError: the number, by its name.
+    """
+    for name, value in numbers.items():
+        if not is_finite_number(value) or value < 0:
+            raise ValueError(f"{name} is {value!r}; expected a number, zero or positive")
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is no whole number.
+
+    Raises:
+        ValueError: what it is instead.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ValueError(f"seed is {seed!r}; expected a whole number")
 
 
 def check_rows(x: Tensor, argument: str) -> None:

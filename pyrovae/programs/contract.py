@@ -15,7 +15,7 @@ from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, kind_of
 
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
-_PROBE_ROWS = (3, 5)
+PROBE_ROWS = (3, 5)
 
 _OF_SHAPES = re.compile("shape|size|channels|dimension")
 
@@ -105,7 +105,10 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     Raises:
         ValueError: what breaks the contract, with the name of the site and the repair.
     """
-    for num_rows in _PROBE_ROWS:
+    for program, given in (("model", model), ("guide", guide)):
+        if not callable(given):
+            raise ValueError(f"the {program} is a {type(given).__name__}; expected a Pyro program over a batch of rows")
+    for num_rows in PROBE_ROWS:
         rows = probe_rows(x, num_rows)
         with called_modules() as modules:
             model_trace, guide_trace = _traces_of_few_rows(model, guide, rows)
@@ -113,6 +116,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
         latents = [name for name, site in guide_sites.items() if not site["is_observed"]]
         model_latents = [name for name, site in model_sites.items() if not site["is_observed"]]
         observed = [name for name, site in model_sites.items() if site["is_observed"]]
+        _check_guide(guide_sites)
         _check_names(latents, model_latents, observed)
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
             for name, site in sites.items():
@@ -189,8 +193,25 @@ def _param_names(trace: poutine.Trace) -> frozenset[str]:
     return frozenset(name for name, site in trace.nodes.items() if site["type"] == "param")
 
 
+def _check_guide(sites: dict[str, Site]) -> None:
+    for name, site in sites.items():
+        if site["is_observed"]:
+            what = "has a factor" if isinstance(site["fn"], pyro.distributions.Unit) else "observes"
+            raise ValueError(
+                f"the guide {what} {name!r}, which would count as a part of q(z|x): observe in the model alone, and "
+                "put other losses into an objective of one's own"
+            )
+
+
 def _check_names(guide_latents: list[str], model_latents: list[str], observed: list[str]) -> None:
+    of_autoguide = [name for name in guide_latents if name.endswith(("_unconstrained", "_latent"))]
     only_guide = [name for name in guide_latents if name not in model_latents]
+    if only_guide and only_guide == of_autoguide[: len(only_guide)]:
+        raise ValueError(
+            f"the guide draws {', '.join(map(repr, only_guide))}, as Pyro's autoguides do, which learn numbers for the "
+            "rows that they know: write a guide with an encoder, q(z|x), over the model's own latents "
+            f"({', '.join(map(repr, model_latents))})"
+        )
     only_model = [name for name in model_latents if name not in guide_latents]
     if only_guide or only_model:
         parts = [

@@ -9,8 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 
 from pyrovae.data import AnyRows, rows_in_memory
+from pyrovae.programs.reachable import reachable, unwrapped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,14 +27,8 @@ def owned_module(program: Program) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
-def owners_of(model: Program, guide: Program) -> list[Any]:
-    """The objects that the two programs are, or are methods of, each once."""
-    return list({id(owner): owner for owner in map(_owner, (model, guide))}.values())
-
-
 def _owner(program: Program) -> Any:
-    while isinstance(program, functools.partial):
-        program = program.func
+    program = unwrapped(program)
     return getattr(program, "__self__", program)
 
 
@@ -83,12 +79,12 @@ def evaluation_mode(model: Program, guide: Program) -> Iterator[None]:
             was_training[id(module)] = module
             module.training = False
 
-    # A program may hold modules in closures, dictionaries or objects: they are met when they are called.
+    # Modules that no name leads to are met when they are called.
     handle = register_module_forward_pre_hook(evaluate)
     try:
-        for module in owned_modules(model, guide):
-            for part in module.modules():
-                evaluate(part)
+        for module in reachable([model, guide]):
+            if isinstance(module, nn.Module):
+                evaluate(module)
         yield
     finally:
         handle.remove()
@@ -97,13 +93,40 @@ def evaluation_mode(model: Program, guide: Program) -> Iterator[None]:
 
 
 @contextmanager
+def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Let the buffers of modules, and of all below them, be what they were afterwards."""
+    parts = {id(part): part for module in modules for part in module.modules()}
+    kept = [
+        (part, name, buffer, buffer._version, buffer.detach().clone())
+        for part in parts.values()
+        for name, buffer in part._buffers.items()
+        if buffer is not None and not is_lazy(buffer)
+    ]
+    try:
+        yield
+    finally:
+        for part, name, buffer, version, value in kept:
+            part._buffers[name] = buffer
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(value)
+
+
+@contextmanager
 def training_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put modules and all below them in training mode, and back afterwards."""
+    """Put modules in training mode, and back afterwards.
+
+    A module's own ``train`` says what becomes of those below it; parts of one that is in training mode already stay as
+    they are, so that what is to be held in evaluation mode can be.
+    """
+    modules = list(modules)
     parts = {id(part): part for module in modules for part in module.modules()}
     was_evaluating = [part for part in parts.values() if not part.training]
+    children = {id(child) for part in parts.values() for child in part.children()}
     try:
-        for part in was_evaluating:
-            part.training = True
+        for module in modules:
+            if id(module) not in children and not module.training:
+                module.train()
         yield
     finally:
         for part in was_evaluating:

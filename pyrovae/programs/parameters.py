@@ -8,8 +8,9 @@ values of ``pyro.param`` statements are kept with the function, or the object, w
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import pyro
@@ -98,7 +99,7 @@ def keep_params(model: Program, guide: Program, structure: PairStructure, outsid
     for program, names in ((model, structure.model_params), (guide, structure.guide_params)):
         values = {
             name: _Kept(state["params"][name], state["constraints"][name], _seen(outside, name))
-            for name in names
+            for name in sorted(names)
             if name in own
         }
         if values:
@@ -106,6 +107,19 @@ def keep_params(model: Program, guide: Program, structure: PairStructure, outsid
             if id(holder) not in _kept:
                 weakref.finalize(holder, _kept.pop, id(holder), None)
             _kept[id(holder)] = _kept.get(id(holder), {}) | values
+
+
+def _check_holders(model: Program, guide: Program, structure: PairStructure) -> None:
+    own = _own_statements(model, guide, structure)
+    for program, names in ((model, structure.model_params), (guide, structure.guide_params)):
+        if names & own:
+            try:
+                weakref.ref(_holder(program))
+            except TypeError as error:
+                raise ValueError(
+                    f"values of pyro.param cannot be kept with a {type(_holder(program)).__name__}, which has "
+                    "__slots__ and no weak references: give dataclass weakref_slot=True, or use a class without slots"
+                ) from error
 
 
 def _own_statements(model: Program, guide: Program, structure: PairStructure) -> set[str]:
@@ -129,10 +143,13 @@ class Weights:
         tensors: everything that is stored, by name: parameters and buffers of modules, and unconstrained values of
             ``pyro.param`` statements. Where one module owns both programs, the names are those of its state dict.
         parameters: what an optimiser moves, each once.
+        buffers: where modules have their buffers, by name, also those that are not stored: a program may put a new
+            tensor there.
     """
 
     tensors: dict[str, Tensor]
     parameters: list[Tensor]
+    buffers: dict[str, tuple[dict[str, Tensor | None], str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Program, guide: Program, structure: PairStructure) -> "Weights":
@@ -141,14 +158,20 @@ class Weights:
         Call it inside ``private_param_store``.
 
         Raises:
-            ValueError: a module that is called has weights to train that none of these has.
+            ValueError: a module that is called has weights to train that none of these has; values of ``pyro.param``
+                statements cannot be kept with the programs.
         """
+        _check_holders(model, guide, structure)
         tensors: dict[str, Tensor] = {}
+        buffers: dict[str, tuple[dict[str, Tensor | None], str]] = {}
         own = owned_modules(model, guide)
         for prefix, module in zip(("",) if len(own) == 1 else ("model.", "guide."), own, strict=False):
             tensors |= {prefix + name: value for name, value in module.state_dict(keep_vars=True).items()}
+            for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
+                buffers |= {f"{path}.{key}".removeprefix("."): (part._buffers, key) for key in part._buffers}
         known = {id(tensor) for tensor in tensors.values()}
-        for name, unconstrained in pyro.get_param_store().named_parameters():
+        # By name: values that were kept come into the store before those that a program makes.
+        for name, unconstrained in sorted(pyro.get_param_store().named_parameters(), key=itemgetter(0)):
             if name in structure.params and id(unconstrained) not in known:
                 tensors[f"pyro.param:{name}"] = unconstrained
                 known.add(id(unconstrained))
@@ -157,6 +180,7 @@ class Weights:
         for number, module in enumerate(others):
             for name, buffer in module.named_buffers(recurse=False):
                 tensors[f"module.{number}.{name}"] = buffer
+                buffers[f"module.{number}.{name}"] = (module._buffers, name)
         parameters = {id(tensor): tensor for tensor in tensors.values() if tensor.requires_grad}
         for module in others:
             for name, parameter in module.named_parameters(recurse=False):
@@ -166,7 +190,7 @@ class Weights:
                         "not be trained: register it by pyro.module in the program, give the nn.Module or its bound "
                         "method as the program, or call requires_grad_(False) on it to leave it as it is"
                     )
-        return cls(tensors, list(parameters.values()))
+        return cls(tensors, list(parameters.values()), buffers)
 
     def check_trainable(self) -> None:
         """Refuse a pair that has nothing to train.
@@ -181,14 +205,20 @@ class Weights:
             )
 
     def copy(self) -> dict[str, Tensor]:
-        """Copies of all tensors, to store or to go back to."""
-        return {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        """Copies of all tensors, of buffers as they are now, to store or to go back to."""
+        now = self.tensors | {name: values[key] for name, (values, key) in self.buffers.items()}
+        return {name: tensor.detach().clone() for name, tensor in now.items() if tensor is not None}
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor]) -> None:
         """Write copies back in place."""
-        for name, tensor in self.tensors.items():
-            tensor.copy_(saved[name])
+        for name, value in saved.items():
+            values, key = self.buffers.get(name, (self.tensors, name))
+            tensor = values[key]
+            if tensor is not None and tensor.shape == value.shape:
+                tensor.copy_(value)
+            else:
+                values[key] = value.clone()
 
     def finite(self) -> bool:
         """Whether all parameters are finite."""

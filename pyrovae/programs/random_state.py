@@ -1,6 +1,5 @@
 """Random numbers that leave the caller's generators alone."""
 
-import operator
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.programs.checks import check_seed
 from pyrovae.programs.turns import TURN
 
 
@@ -20,8 +20,12 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
 
     Pyro draws from torch's global generators and takes no other, so they are borrowed: torch's (the CPU's and that of
     ``device``), NumPy's and Python's. Threads that borrow them take turns.
+
+    Raises:
+        ValueError: a seed that is no whole number.
     """
-    seed = operator.index(seed)
+    check_seed(seed)
+    seed = int(seed)
     with TURN, _borrowed(device):
         random.seed(seed)
         np.random.seed(seed % 2**32)

@@ -1,7 +1,8 @@
 """Many draws for many rows from one call of a Pyro program."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -10,9 +11,10 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from pyrovae.programs.contract import PairStructure, sample_sites
+from pyrovae.programs.contract import PROBE_ROWS, PairStructure, probe_rows, sample_sites
 from pyrovae.programs.leaving import leave_after
-from pyrovae.programs.modules import Program
+from pyrovae.programs.modules import Program, owned_modules
+from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site
 
@@ -105,6 +107,12 @@ class Sampler(ABC):
         drawn = sample_sites(trace)[site]
         return self._unfold(drawn["value"], num_draws, drawn["fn"].event_dim)
 
+    def dream(self, rows: Tensor, site: str) -> tuple[Latents, Tensor]:
+        """A draw of the latents from the prior, and of an observed site given them; no density is taken of either."""
+        trace = self._run(poutine.uncondition(self.model), rows, 1)
+        drawn = sample_sites(trace)[site]
+        return self.latents_of(trace, 1), self._unfold(drawn["value"], 1, drawn["fn"].event_dim)
+
     def observed_terms(
         self, rows: Tensor, latents: Latents, site: str, terms: Callable[[Any, Tensor], list[Tensor]]
     ) -> list[Tensor]:
@@ -140,8 +148,13 @@ class Sampler(ABC):
         observed = [site for name, site in sites.items() if name not in self.structure.latent_event_dims]
         return self._row_sums(latent, num_draws, num_rows), self._row_sums(observed, num_draws, num_rows)
 
+    def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
+        trace = self._run(program, rows, num_draws)
+        trace.compute_log_prob()
+        return trace
+
     @abstractmethod
-    def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace: ...
+    def _run(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace: ...
 
     @abstractmethod
     def _fold(self, latent: Tensor, event_dim: int) -> Tensor: ...
@@ -158,9 +171,9 @@ class VectorizedSampler(Sampler):
 
     blocks_per_draw = 4
 
-    def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
-        with pyro.plate("_draws", num_draws, dim=-1 - self.structure.max_plate_nesting):
-            return _scored_trace(program, rows)
+    def _run(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
+        with SiteScales(), pyro.plate("_draws", num_draws, dim=-1 - self.structure.max_plate_nesting):
+            return poutine.trace(program).get_trace(rows)
 
     def _fold(self, latent: Tensor, event_dim: int) -> Tensor:
         return latent
@@ -175,8 +188,9 @@ class VectorizedSampler(Sampler):
 class RepeatedSampler(Sampler):
     """Draws as copies of the rows along the data plate: right for every program, the encoder runs for each copy."""
 
-    def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
-        return _scored_trace(program, rows.repeat(num_draws, *(1 for _ in rows.shape[1:])))
+    def _run(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
+        with SiteScales():
+            return poutine.trace(program).get_trace(rows.repeat(num_draws, *(1 for _ in rows.shape[1:])))
 
     def _fold(self, latent: Tensor, event_dim: int) -> Tensor:
         row_dim = latent.dim() - 1 - event_dim
@@ -198,7 +212,29 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
     """
     vectorized = VectorizedSampler(model, guide, structure)
     repeated = RepeatedSampler(model, guide, structure)
-    rows = x[torch.arange(3) % len(x)]
+    modules = (*owned_modules(model, guide), *structure.modules)
+    with _without_zeros([parameter for module in modules for parameter in module.parameters()], x.device):
+        agree = all(_agree(vectorized, repeated, probe_rows(x, num_rows)) for num_rows in PROBE_ROWS)
+    return vectorized if agree else repeated
+
+
+@contextmanager
+def _without_zeros(parameters: Iterable[Tensor], device: torch.device) -> Iterator[None]:
+    """Let weights that are all zero have other values for now: what they multiply would be hidden."""
+    zeros = [parameter for parameter in parameters if parameter.numel() and not bool(parameter.any())]
+    try:
+        with torch.no_grad(), isolated_rng(0, device):
+            for parameter in zeros:
+                parameter.normal_(std=0.1)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter in zeros:
+                parameter.zero_()
+
+
+def _agree(vectorized: Sampler, repeated: Sampler, rows: Tensor) -> bool:
+    """Whether both samplers give the same densities."""
     try:
         latents, log_q = vectorized.draw(rows, 2)
         log_joint = vectorized.log_joint(rows, latents)
@@ -206,20 +242,12 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
         plain_q = torch.cat([repeated.log_guide(rows, one) for one in one_by_one])
         plain_joint = torch.cat([repeated.log_joint(rows, one) for one in one_by_one])
     except Exception:  # whatever a program raises that was not written for draws
-        return repeated
+        return False
     # Loose enough for sums over many pixels in float32; a program that mixes draws and rows is far off.
-    agree = all(
+    return all(
         torch.allclose(ours, plain, rtol=1e-4, atol=1e-3, equal_nan=True)
         for ours, plain in ((log_q, plain_q), (log_joint, plain_joint))
     )
-    return vectorized if agree else repeated
-
-
-def _scored_trace(program: Program, rows: Tensor) -> poutine.Trace:
-    with SiteScales():
-        trace = poutine.trace(program).get_trace(rows)
-    trace.compute_log_prob()
-    return trace
 
 
 def _log_probs(sites: list[Site]) -> list[Tensor]:

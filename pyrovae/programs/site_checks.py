@@ -101,7 +101,7 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
             "is defined for it; use a distribution with a density, such as Normal"
         )
-    bounds = [_bounds(site["fn"].support) for site in (model_site, guide_site)]
+    bounds = [bounds_of(site["fn"]) for site in (model_site, guide_site)]
     if all(bounds) and not _reaches(*bounds):
         ours, theirs = (" to ".join(f"{end.flatten()[0].item():g}" for end in ends) for ends in bounds)
         raise ValueError(
@@ -122,6 +122,24 @@ def _reaches(model: tuple[Tensor, ...], guide: tuple[Tensor, ...]) -> bool:
     Bounds that parameters move may lie inside those of the model, and what is said to be real may be an angle.
     """
     return not any(bool((theirs.isfinite() & ours.isinf()).any()) for ours, theirs in zip(model, guide, strict=True))
+
+
+def bounds_of(fn: Any) -> tuple[Tensor, ...]:
+    """Between which numbers the values of a distribution are, each on its own; empty where that is not known."""
+    while isinstance(fn, torch.distributions.Independent | dist.MaskedDistribution):
+        fn = fn.base_dist
+    # What is said of a transformed distribution is what its last transform can reach. Others know it themselves.
+    if type(fn) in (torch.distributions.TransformedDistribution, dist.TransformedDistribution):
+        ends = bounds_of(fn.base_dist)
+        if ends and all(_is_of_numbers(transform) for transform in fn.transforms):
+            for transform in fn.transforms:
+                ends = transform(ends[0]), transform(ends[1])
+            return torch.minimum(*ends), torch.maximum(*ends)
+    return _bounds(fn.support)
+
+
+def _is_of_numbers(transform: Any) -> bool:
+    return transform.bijective and transform.domain.event_dim == transform.codomain.event_dim == 0
 
 
 def _bounds(support: Any) -> tuple[Tensor, ...]:

@@ -1,11 +1,13 @@
 """Whether the rows of data are values that a model's likelihood has a density for."""
 
 import copy
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pyro
 import torch
-from pyro.distributions import ZeroInflatedDistribution
+from pyro.distributions import MaskedDistribution, ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
@@ -70,7 +72,9 @@ def observing_site(model: Program, guide: Program, x: Tensor) -> str:
 def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """Refuse rows that the likelihood is no density for.
 
-    Supports with bounds that differ from row to row are left to Pyro's own check at each step.
+    What a site observes of the rows, a part of them for example, is found by running the model on them all. Supports
+    with bounds that differ from row to row, masked sites, and parts of rows inside further plates are left to Pyro's
+    own check at each step.
 
     Args:
         model: Pyro program of the rows.
@@ -84,17 +88,37 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     with pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, rows)[0])
     for name, site in sites.items():
-        if not observes(site, rows):
+        whole = observes(site, rows)
+        if not whole and not _observes_a_part(site, len(rows)):
             continue
         support = _elementwise(site["fn"].support)
         if _has_no_density_at_zero(site["fn"]):
             support = constraints.positive
-        values = _of_every_row(getattr(support, "entry", support), site["value"].shape, rows.shape)
-        if values is None or constraints.is_dependent(values):
+        shape = rows.shape if whole else site["value"].shape
+        bounded = _of_every_row(getattr(support, "entry", support), site["value"].shape, shape)
+        if bounded is None or constraints.is_dependent(bounded):
             continue
-        support = EntryOrMissing(values) if isinstance(support, EntryOrMissing) else values
-        if not support.event_dim or site["value"].shape == rows.shape:
-            _check_values(name, site["fn"], support, x)
+        support = EntryOrMissing(bounded) if isinstance(support, EntryOrMissing) else bounded
+        if support.event_dim and site["value"].shape != shape:
+            continue
+        if whole:
+            _check_values(name, site["fn"], support, partial(blocks_of, x))
+        elif support is not constraints.real:
+            _check_values(name, site["fn"], support, partial(_observed_values, model, guide, x, name))
+
+
+def _observes_a_part(site: Site, num_rows: int) -> bool:
+    """Whether all of what a site observes counts, and is one event for each row."""
+    value, masked = site["value"], site["mask"] is not None or isinstance(site["fn"], MaskedDistribution)
+    of_rows = value.shape[:1] == (num_rows,) and value.dim() == 1 + site["fn"].event_dim
+    return site["is_observed"] and not masked and of_rows
+
+
+def _observed_values(model: Program, guide: Program, x: AnyRows, name: str) -> Iterator[Tensor]:
+    """What a site of the model observes of all rows, in blocks."""
+    for rows in x.split(rows_at_once(x)):
+        with isolated_rng(0, rows.device), pyro.validation_enabled(False):
+            yield sample_sites(trace_pair(model, guide, rows)[0])[name]["value"]
 
 
 @torch.no_grad()
@@ -203,19 +227,25 @@ def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size)
     return support
 
 
-def _check_values(name: str, distribution: Any, support: Any, x: AnyRows) -> None:
+def _check_values(name: str, distribution: Any, support: Any, blocks: Callable[[], Iterable[Tensor]]) -> None:
     first = 0
-    for block in blocks_of(x):
+    for block in blocks():
         outside = ~support.check(block)
         if bool(outside.any()):
-            raise _outside(name, distribution, support, x, outside.nonzero()[0], block, first)
+            raise _outside(name, distribution, support, blocks, outside.nonzero()[0], block, first)
         first += len(block)
 
 
 def _outside(
-    name: str, distribution: Any, support: Any, x: AnyRows, found: Tensor, block: Tensor, first: int
+    name: str,
+    distribution: Any,
+    support: Any,
+    blocks: Callable[[], Iterable[Tensor]],
+    found: Tensor,
+    block: Tensor,
+    first: int,
 ) -> ValueError:
-    """The error about a value at the position ``found`` of a block of rows that starts at row ``first``."""
+    """The error about a value at the position ``found`` of a block of values that starts at row ``first``."""
     family = _family(distribution)
     position = tuple(int(index) for index in found)
     value = block[position]
@@ -228,7 +258,7 @@ def _outside(
             "use a likelihood for real values such as Normal, for positive ones such as LogNormal, or "
             "ContinuousBernoulli where they lie in [0, 1]"
         )
-        if all(bool(((rows >= 0) & (rows <= 1)).all()) for rows in blocks_of(x)):
+        if all(bool(((values >= 0) & (values <= 1)).all()) for values in blocks()):
             repair = (
                 "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
                 "on the command line; in training pass on its train_transform), or " + repair
@@ -246,7 +276,7 @@ def _outside(
 
 def _has_no_density_at_zero(distribution: Any) -> bool:
     """Whether zero is where a distribution has no finite and positive density, though PyTorch has it in its support."""
-    while isinstance(distribution, torch.distributions.Independent | pyro.distributions.MaskedDistribution):
+    while isinstance(distribution, torch.distributions.Independent | MaskedDistribution):
         distribution = distribution.base_dist
     return isinstance(distribution, torch.distributions.Gamma) and bool((distribution.concentration != 1).any())
 

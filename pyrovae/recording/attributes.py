@@ -1,35 +1,41 @@
 """What programs keep in Python, which their recorded operations know nothing of."""
 
 from collections.abc import Sequence
+from types import CellType
 from typing import Any
 
-from torch import nn
-
-_PLAIN = (bool, int, float, str)
+from pyrovae.programs import plain_values, reachable
 
 
 class Attributes:
-    """Numbers and texts among the attributes of objects, and of the modules in them, as they are now.
+    """Numbers and texts that programs can reach by names, as they are now.
 
     Args:
-        owners: modules, and other objects that have programs as methods.
+        owners: the programs, or the modules and other objects that have them as methods.
     """
 
     def __init__(self, owners: Sequence[Any]) -> None:
-        parts = [part for owner in owners for part in (owner.modules() if isinstance(owner, nn.Module) else [owner])]
-        self._kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        for part in {id(part): part for part in parts if hasattr(part, "__dict__")}.values():
-            self._kept.append((vars(part), {key: value for key, value in vars(part).items() if type(value) in _PLAIN}))
+        self._kept = [place for reached in reachable(owners) for place in plain_values(reached)]
 
-    def changed(self) -> bool:
-        """Whether one has another value by now; NaN is as it was."""
-        return any(
-            key not in now or (now[key] != value and value == value)
-            for now, before in self._kept
-            for key, value in before.items()
-        )
+    def changed(self) -> str:
+        """The name of one that has another value by now; empty if none has. NaN is as it was."""
+        for collection, key, before in self._kept:
+            now = _now(collection, key)
+            if now is not before and (type(now) is not type(before) or now != before) and before == before:
+                return str(key)
+        return ""
 
     def put_back(self) -> None:
         """Give all the values that they had."""
-        for now, before in self._kept:
-            now.update(before)
+        for collection, key, before in self._kept:
+            if isinstance(collection, CellType):
+                collection.cell_contents = before
+            else:
+                collection[key] = before
+
+
+def _now(collection: Any, key: Any) -> Any:
+    try:
+        return collection.cell_contents if isinstance(collection, CellType) else collection[key]
+    except (KeyError, IndexError, ValueError):
+        return None

@@ -46,8 +46,8 @@ class Replay:
         calls: how many calls are to come.
         recordable: the same function where the first cannot be recorded; None is ``function``.
         rounding: how far recorded values may be off, as a part of themselves.
-        owners: modules, and other objects, that the function may keep numbers and texts in: where it changes one its
-            operations are not all that it does.
+        owners: programs, modules and other objects by which the function may reach numbers and texts: where one changes
+            its operations are not all that it does.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -68,6 +68,7 @@ class Replay:
         self.reason = ""
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
+        self._attributes = Attributes([])
         # How a run that was cut off called it, for arguments of which shapes.
         self._before: tuple[str, str] | None = None
         self._shapes: object = None
@@ -98,6 +99,9 @@ class Replay:
         self._calls_since_check += 1
         if self._is_time_to_check():
             return self._checked(inputs)
+        if changed := self._attributes.changed():
+            self._give_up(f"{changed!r}, which is no tensor, changes from call to call: make it a buffer")
+            return self.function(*inputs)
         states = generator_states(inputs[0].device)
         outputs = (self._compiled or self._recorded)(*inputs)
         if _is_finite(outputs[0]):
@@ -105,6 +109,16 @@ class Replay:
         # An error of the program is for the program to say.
         set_generator_states(states, inputs[0].device)
         return self.function(*inputs)
+
+    def check_next(self) -> None:
+        """Check the next call too, where the recording has met tensors that are neither arguments nor weights.
+
+        A program may keep one for another program, or put a new one in its place.
+        """
+        if self._recorded is not None:
+            known = {id(weight) for weight in self.weights()}
+            if any(id(tensor) not in known for tensor in self._recorded.captured):
+                self._checks = max(self._checks, 1)
 
     def state(self) -> dict[str, Any]:
         """What a run that goes on from here needs to call the function in the same ways, as numbers and texts."""
@@ -168,16 +182,17 @@ class Replay:
         except CannotRecordError as error:
             self._give_up(str(error))
         except Exception as error:  # whatever a program raises that cannot run this way
-            self._give_up(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+            self._give_up(f"{type(error).__name__}: {_first_line(error)}")
         finally:
             now = list(self.weights())
             _restore(now, before)
             state.put_back()
         if _differ(now, weights):
             self._give_up("it puts new tensors in place of its weights")
-        if attributes.changed():
+        if changed := attributes.changed():
             attributes.put_back()
-            self._give_up("it changes attributes that are no tensors: make them buffers")
+            self._give_up(f"it changes {changed!r}, which is no tensor: make it a buffer")
+        self._attributes = attributes
 
     def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:
         from torch.utils.flop_counter import FlopCounterMode
@@ -201,7 +216,13 @@ class Replay:
         state, weights = RandomState.now(device), list(self.weights())
         before = _copies(weights)
         # The function may write into what it is given.
-        replayed = (self._compiled or self._recorded)(*_copies(inputs))
+        try:
+            replayed = (self._compiled or self._recorded)(*_copies(inputs))
+        except Exception as error:  # an operation that cannot run by itself, such as one of an LSTM
+            self._give_up(f"its recorded operations cannot run: {type(error).__name__}: {_first_line(error)}")
+            _restore(weights, before)
+            state.put_back()
+            return self.function(*inputs)
         written, drawn = _copies(weights), RandomState.now(device)
         _restore(weights, before)
         state.put_back()
@@ -230,6 +251,10 @@ class Replay:
 
     def _give_up(self, reason: str) -> None:
         self._recorded, self._compiled, self.reason = None, None, reason
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _is_finite(values: Tensor | None) -> bool:

@@ -60,8 +60,16 @@ def pair_of_x(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -
     """
     module = run.module
     if isinstance(module, ConditionalVAE):
-        return module.given(module.split(rows.test[chosen].to(device))[1])
+        return _given(module, module.split(rows.test[chosen].to(device))[1])
     return run.model, run.guide
+
+
+def _given(module: ConditionalVAE, c: Tensor) -> tuple[Program, Program]:
+    """The programs of as many rows x as c has, or of the first ones: not for scoring, which takes rows in blocks."""
+    return (
+        lambda x: module.model(module.join(x, c[: len(x)])),
+        lambda x: module.guide(module.join(x, c[: len(x)])),
+    )
 
 
 def reconstruct(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) -> Reconstructed:
@@ -94,5 +102,5 @@ def of_each_class(module: ConditionalVAE, run: Run, x: Tensor) -> dict[str, Tens
     """
     classes = torch.eye(len(run.covariates), device=x.device).repeat_interleave(_EACH_CLASS, 0)
     shape = (len(classes), *x.shape[1:])
-    means, _ = sample_rows(*module.given(classes), x[:1].expand(shape))
+    means, _ = sample_rows(*_given(module, classes), x[:1].expand(shape))
     return dict(zip(run.covariates, means.cpu().split(_EACH_CLASS), strict=True))

@@ -306,6 +306,7 @@ class Comparison:
             progress=settings.progress,
         )
         scored = self.test_labels != UNLABELLED
+        network.eval()
         with torch.no_grad():
             rows = self.data.test[scored].to(settings.device)
             predicted = torch.cat([network(block).argmax(1) for block in rows.split(1000)]).cpu()

@@ -48,19 +48,19 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
             sample_weight: weight of each row ``(rows,)``; None is one for all.
 
         Raises:
-            ValueError: labels out of range or for another number of rows, or no label at all.
+            ValueError: labels out of range or for another number of rows, or no label at all; weights that are
+                negative, not finite, all zero or for another number of rows.
         """
         rows = self._rows(x, missing=True)
         labels = as_labels(y, len(rows), len(self.classes_))
         known = labels >= 0
         if not bool(known.any()):
             raise ValueError(f"none of the {len(labels)} rows has a label; expected some to compare predictions with")
-        if sample_weight is not None and np.shape(sample_weight) != (len(rows),):
-            raise ValueError(
-                f"sample_weight has shape {np.shape(sample_weight)}; expected one weight for each row, ({len(rows)},)"
-            )
+        weights = None if sample_weight is None else _weights(sample_weight, len(rows))[known.numpy()]
+        if weights is not None and not weights.any():
+            raise ValueError("sample_weight is zero for all rows with a label; expected some above zero")
         right = self.predict(rows[known.to(rows.device)]) == labels[known].numpy()
-        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)[known]))
+        return float(np.average(right, weights=weights))
 
     def _rows(self, x: Any, *, missing: bool = False) -> Tensor:
         """Rows to be scored, by a fitted model."""
@@ -70,6 +70,26 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
         return rows
 
 
+def _weights(sample_weight: Any, num_rows: int) -> Array:
+    weights = np.asarray(sample_weight, dtype=float)
+    if weights.shape != (num_rows,):
+        raise ValueError(f"sample_weight has shape {weights.shape}; expected one weight for each row, ({num_rows},)")
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("sample_weight has negative, infinite or NaN values; expected numbers, zero or positive")
+    return weights
+
+
+def check_learning_rate(**rates: object) -> None:
+    """Refuse learning rates that are no positive numbers.
+
+    Raises:
+        ValueError: the rate, by its name.
+    """
+    for name, lr in rates.items():
+        if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < float(lr) < float("inf"):
+            raise ValueError(f"{name} is {lr!r}; expected a positive number")
+
+
 def check_schedule(rows: int, epochs: int, batch_size: int, lr: float, **counts: int) -> None:
     """Refuse numbers that no training can go by.
 
@@ -77,8 +97,7 @@ def check_schedule(rows: int, epochs: int, batch_size: int, lr: float, **counts:
         ValueError: the number, by its name.
     """
     check_positive(epochs=epochs, batch_size=batch_size, **counts)
-    if not isinstance(lr, Real) or not 0 < lr < float("inf"):
-        raise ValueError(f"lr is {lr!r}; expected a positive number")
+    check_learning_rate(lr=lr)
     if batch_size > rows:
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} training rows: give at most {rows}")
 

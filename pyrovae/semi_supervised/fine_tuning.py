@@ -91,7 +91,7 @@ def joint_non_finite_site(programs: M1M2Programs, batch: Batch) -> str | None:
 def judge_by(predict_proba: Callable[[Tensor], Array], x: Any, y: Any, num_classes: int) -> Callable[[], EpochTerms]:
     """Accuracy and cross-entropy of the predictions for held-out rows, of those that have labels."""
     rows = as_rows(x, "validation x", missing=True)
-    labels = as_labels(y, len(rows), num_classes)
+    labels = as_labels(y, len(rows), num_classes, "validation y")
     known = labels >= 0
     rows, targets = rows[known.to(rows.device)], labels[known].numpy()
 

@@ -11,13 +11,14 @@ UNLABELLED = -1
 """The label of a row that has none."""
 
 
-def as_labels(y: Any, num_rows: int, num_classes: int | None = None) -> Tensor:
+def as_labels(y: Any, num_rows: int, num_classes: int | None = None, argument: str = "y") -> Tensor:
     """Labels as a tensor of integers, whichever rows have one.
 
     Args:
         y: integers from 0, ``-1`` for a row without a label, ``(rows,)``; an array, a tensor or a list.
         num_rows: number of rows that they belong to.
         num_classes: labels are below it; None is no limit.
+        argument: their name in the caller's signature.
 
     Returns:
         ``(rows,)``, int64.
@@ -28,13 +29,13 @@ def as_labels(y: Any, num_rows: int, num_classes: int | None = None) -> Tensor:
     values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if values.dtype.kind not in "iu":
         raise ValueError(
-            f"y holds values of type {values.dtype}; expected integers from 0, and -1 for rows without a label: "
-            "number the classes, with np.unique(names, return_inverse=True) for example, and convert to integers"
+            f"{argument} holds values of type {values.dtype}; expected integers from 0, and -1 for rows without a "
+            "label: number the classes, with np.unique(names, return_inverse=True) for example, and convert to integers"
         )
     if values.shape != (num_rows,):
         raise ValueError(
-            f"y has shape {values.shape} and x {num_rows} rows; expected one label for each row, ({num_rows},): "
-            "give -1 to rows without a label"
+            f"{argument} has shape {values.shape} and x {num_rows} rows; expected one label for each row, "
+            f"({num_rows},): give -1 to rows without a label"
         )
     too_high = values >= num_classes if num_classes is not None else np.zeros(num_rows, bool)
     outside = (values < UNLABELLED) | too_high
@@ -42,8 +43,8 @@ def as_labels(y: Any, num_rows: int, num_classes: int | None = None) -> Tensor:
         first = int(outside.nonzero()[0][0])
         highest = "" if num_classes is None else f" to {num_classes - 1}"
         raise ValueError(
-            f"y is {values[first]} in row {first}, and {int(outside.sum())} labels are out of range; expected integers "
-            f"from 0{highest}, and -1 for rows without a label: number the classes from 0"
+            f"{argument} is {values[first]} in row {first}, and {int(outside.sum())} labels are out of range; expected "
+            f"integers from 0{highest}, and -1 for rows without a label: number the classes from 0"
         )
     return torch.from_numpy(values.astype(np.int64))
 

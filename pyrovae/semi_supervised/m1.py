@@ -12,12 +12,13 @@ from torch import Tensor
 
 from pyrovae import priors
 from pyrovae.models import VAE
+from pyrovae.models.looking import mean_of
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape
+from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
 from pyrovae.training import EpochTerms, fit_svi
 
 Embedding = Literal["mean", "draws"]
@@ -125,7 +126,7 @@ class M1(SemiSupervisedClassifier):
         check_positive(num_draws=self.num_draws)
         if self.embedding not in get_args(Embedding):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
-        judge = None if validation is None else as_rows(validation[0], "validation x", missing=True)
+        judge = None if validation is None else as_rows(pair_of(validation)[0], "validation x", missing=True)
         if judge is not None:
             check_shape(judge, tuple(rows.shape[1:]))
         device = device_of(self.device, rows)
@@ -248,6 +249,8 @@ def posterior_latents(
     num_draws: int,
     seed: int,
     transform: Callable[[Tensor], Tensor] | None = None,
+    *,
+    otherwise: str = "use embedding='draws'",
 ) -> Tensor:
     """Posterior means ``(1, rows, latent_dim)``, or draws ``(num_draws, rows, latent_dim)``.
 
@@ -258,30 +261,21 @@ def posterior_latents(
         num_draws: of each row.
         seed: of the draws.
         transform: applied to the rows, anew for each draw.
+        otherwise: what to do where the mean is not known.
 
     Raises:
         ValueError: the mean of q(z|x) is not known, as that of a flow.
     """
     like = next(vae.parameters())
+
+    def latents(x: Tensor, num_draws: int) -> Tensor:
+        q_z = vae.encode(x)
+        return q_z.sample((num_draws,)) if embedding == "draws" else mean_of(q_z, vae.posterior, otherwise)[None]
+
     with isolated_rng(seed, like.device):
         if transform is None:
-            return torch.cat([_latents(vae, block, embedding, num_draws) for block in blocks(rows, like)], dim=1)
+            return torch.cat([latents(block, num_draws) for block in blocks(rows, like)], dim=1)
         passes = num_draws if embedding == "draws" else 1
         return torch.cat(
-            [
-                torch.cat([_latents(vae, transform(block), embedding, 1) for block in blocks(rows, like)], dim=1)
-                for _ in range(passes)
-            ]
+            [torch.cat([latents(transform(block), 1) for block in blocks(rows, like)], dim=1) for _ in range(passes)]
         )
-
-
-def _latents(vae: VAE, rows: Tensor, embedding: Embedding, num_draws: int) -> Tensor:
-    q_z = vae.encode(rows)
-    if embedding == "draws":
-        return q_z.sample((num_draws,))
-    try:
-        return q_z.mean[None]
-    except NotImplementedError as error:
-        raise ValueError(
-            f"the posterior, a {type(vae.posterior).__name__}, has no mean in closed form: use embedding='draws'"
-        ) from error

@@ -1,6 +1,5 @@
 """M1 and M2, one on the other."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
@@ -12,16 +11,16 @@ from sklearn.base import clone
 from torch import Tensor
 
 from pyrovae.networks import MLP
-from pyrovae.programs import check_positive, isolated_rng, private_param_store
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier
+from pyrovae.programs import check_not_negative, check_positive, isolated_rng, private_param_store
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_learning_rate
 from pyrovae.semi_supervised.fine_tuning import joint_loop, judge_by, refit_classifier
-from pyrovae.semi_supervised.labels import check_labels
+from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import Schedule
 from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.parts import predicted_normal_likelihood
-from pyrovae.semi_supervised.rows import as_rows, check_shape
+from pyrovae.semi_supervised.rows import as_rows, check_shape, pair_of
 from pyrovae.training import EpochTerms
 
 
@@ -118,29 +117,40 @@ class M1M2(SemiSupervisedClassifier):
 
         Raises:
             ValueError: what ``M1`` and ``M2`` refuse, numbers out of range.
-            NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
+            NonFiniteLossError: the loss became NaN or infinite; in the third stage the best weights so far were kept.
         """
         rows = as_rows(x, "x", missing=True)
         m1 = M1() if self.m1 is None else clone(self.m1)
         m2 = default_second_layer() if self.m2 is None else clone(self.m2)
-        labels, _ = check_labels(y, len(rows), m2.num_classes)
+        if not isinstance(m1, M1) or not isinstance(m2, M2):
+            raise ValueError(
+                f"m1 is a {type(m1).__name__} and m2 a {type(m2).__name__}; expected an M1 and an M2, or None"
+            )
+        labels, num_classes = check_labels(y, len(rows), m2.num_classes)
         self._check_numbers()
         if self.embedding not in get_args(Embedding):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
         if m2.train_transform is not None:
             raise ValueError("m2 has a train_transform, and M1M2 chooses what m2 is given: set that of m1, or neither")
-        self.m1_ = m1.fit(rows, y, validation)
+        # Before the minutes that the first layer takes.
+        m2.check_arguments(len(rows), num_classes)
+        held_out, its_labels = None, None
+        if validation is not None:
+            held_out = as_rows(pair_of(validation)[0], "validation x", missing=True)
+            check_shape(held_out, tuple(rows.shape[1:]))
+            its_labels = as_labels(validation[1], len(held_out), num_classes, "validation y").numpy()
+        m1.fit(rows, y, validation)
         if self.embedding == "draws":
             m2.train_transform = one_of_its_draws
         judge = None
-        if validation is not None:
-            held_out = as_rows(validation[0], "validation x", missing=True)
-            check_shape(held_out, m1.data_shape_)
-            judge = (self._latents(held_out)[0], validation[1])
+        if held_out is not None:
+            judge = (self._latents(m1, held_out)[0], its_labels)
         # What the second layer learns from is what the first one learned from.
-        latents = self._latents(rows, m1.train_transform)
-        self.m2_ = m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
-        self.m2_.train_transform = None
+        latents = self._latents(m1, rows, m1.train_transform)
+        m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
+        m2.train_transform = None
+        # What is refused leaves an earlier fit as it was.
+        self.m1_, self.m2_ = m1, m2
         self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
         self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
         self.programs_ = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
@@ -157,7 +167,8 @@ class M1M2(SemiSupervisedClassifier):
         Returns:
             ``(rows, num_classes)``.
         """
-        return np.mean([self.m2_.predict_proba(z) for z in self._latents(self._rows(x, missing=True))], axis=0)
+        rows = self._rows(x, missing=True)
+        return np.mean([self.m2_.predict_proba(z) for z in self._latents(self.m1_, rows)], axis=0)
 
     def embed(self, x: Any) -> Array:
         """The latents of the first layer that the second is given.
@@ -168,7 +179,8 @@ class M1M2(SemiSupervisedClassifier):
         Returns:
             The posterior means ``(rows, latent_dim)``, or draws ``(num_draws, rows, latent_dim)``.
         """
-        latents = self._latents(self._rows(x, missing=True)).cpu().numpy()
+        rows = self._rows(x, missing=True)
+        latents = self._latents(self.m1_, rows).cpu().numpy()
         return latents[0] if self.embedding == "mean" else latents
 
     def _check_numbers(self) -> None:
@@ -178,10 +190,8 @@ class M1M2(SemiSupervisedClassifier):
             raise ValueError(
                 f"fine_tune_epochs is {epochs!r}; expected passes over the rows, a positive integer, or 0 for none"
             )
-        if not 0 <= self.fine_tune_weight < math.inf:
-            raise ValueError(f"fine_tune_weight is {self.fine_tune_weight!r}; expected nats per row, zero or positive")
-        if not 0 < self.fine_tune_lr < math.inf:
-            raise ValueError(f"fine_tune_lr is {self.fine_tune_lr!r}; expected a positive number")
+        check_not_negative(fine_tune_weight=self.fine_tune_weight)
+        check_learning_rate(fine_tune_lr=self.fine_tune_lr)
 
     def _fine_tune(self, rows: Tensor, labels: Tensor, validation: tuple[Any, Any] | None) -> None:
         m1, m2 = self.m1_, self.m2_
@@ -204,8 +214,8 @@ class M1M2(SemiSupervisedClassifier):
             self.best_epoch_ = loop.best_epoch
             refit_classifier(m1, rows, labels)
 
-    def _latents(self, rows: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        return posterior_latents(self.m1_.vae_, rows, self.embedding, self.num_draws, self.m1_.seed, transform)
+    def _latents(self, m1: M1, rows: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        return posterior_latents(m1.vae_, rows, self.embedding, self.num_draws, m1.seed, transform)
 
 
 def default_second_layer() -> M2:

@@ -1,6 +1,5 @@
 """M2: the class as a latent of the model."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from pyrovae import priors
-from pyrovae.programs import Program, check_positive, isolated_rng
+from pyrovae.programs import Program, check_not_negative, check_positive, isolated_rng
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.labels import as_labels
@@ -190,10 +189,7 @@ class M2(TrainedTogether):
 
     def _check_arguments(self, num_classes: int) -> None:
         check_positive(latent_dim=self.latent_dim)
-        if not 0 <= self.classification_weight < math.inf:
-            raise ValueError(
-                f"classification_weight is {self.classification_weight!r}; expected nats per row, zero or positive"
-            )
+        check_not_negative(classification_weight=self.classification_weight)
         if self.class_probs is not None:
             probs = np.asarray(self.class_probs, dtype=float)
             if probs.shape != (num_classes,) or not (probs > 0).all() or abs(probs.sum() - 1) > 1e-6:
@@ -222,6 +218,17 @@ class M2(TrainedTogether):
         probs = np.full(num_classes, 1 / num_classes) if self.class_probs is None else self.class_probs
         like = next(parts["likelihood"].parameters())
         return M2Programs(**parts, class_probs=torch.as_tensor(probs, dtype=like.dtype))
+
+    def _check_parts(self, programs: Any, rows: Tensor, num_classes: int) -> None:
+        super()._check_parts(programs, rows, num_classes)
+        prior_shape = tuple(programs.prior().event_shape)
+        first_class = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
+        with torch.no_grad():
+            posterior_shape = tuple(programs.encode(rows, first_class).event_shape)
+        if prior_shape != posterior_shape:
+            raise ValueError(
+                f"posterior is over {posterior_shape}, the prior over {prior_shape}: give both the same latent_dim"
+            )
 
     def _step(self, programs: Any) -> Callable[[Batch], dict[str, Tensor]]:
         # With the class observed there is nothing to enumerate.

@@ -1,6 +1,5 @@
 """The prediction-constrained VAE: labels are predicted from z."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from pyrovae import priors
 from pyrovae.models import VAE
 from pyrovae.networks import MLP
-from pyrovae.programs import check_positive
+from pyrovae.programs import check_not_negative, check_positive
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array
 from pyrovae.semi_supervised.loop import Batch
@@ -153,17 +152,21 @@ class PCVAE(TrainedTogether):
 
         Returns:
             ``(rows, latent_dim)``.
+
+        Raises:
+            ValueError: the mean of q(z|x) is not known, as that of a flow.
         """
-        return posterior_latents(self.programs_, self._rows(x), "mean", 1, self.seed)[0].cpu().numpy()
+        rows = self._rows(x)
+        otherwise = "draw from programs_.encode(x)"
+        return posterior_latents(self.programs_, rows, "mean", 1, self.seed, otherwise=otherwise)[0].cpu().numpy()
 
     def _check_arguments(self, num_classes: int) -> None:
         check_positive(latent_dim=self.latent_dim, num_draws=self.num_draws)
         if self.multiplier not in get_args(Multiplier):
             raise ValueError(f"multiplier is {self.multiplier!r}; expected 'fixed' or 'dual'")
-        for name in ("multiplier_start", "multiplier_lr", "epsilon"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value!r}; expected a number, zero or positive")
+        check_not_negative(
+            multiplier_start=self.multiplier_start, multiplier_lr=self.multiplier_lr, epsilon=self.epsilon
+        )
 
     def _build(self, data_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         return PCVAEPrograms(

@@ -25,13 +25,17 @@ def as_rows(x: Any, argument: str, *, missing: bool = False) -> Tensor:
         ValueError: no numbers, no rows, infinite or missing values.
     """
     if not isinstance(x, Tensor):
+        if hasattr(x, "toarray"):
+            raise ValueError(f"{argument} is sparse, a {type(x).__name__}; expected a full array: give x.toarray()")
         values = np.asarray(x)
         if values.dtype.kind not in "fiub":
             raise ValueError(
                 f"{argument} holds values of type {values.dtype}; expected numbers (rows, *data_shape): turn words "
                 "into numbers first"
             )
-        x = torch.from_numpy(np.ascontiguousarray(values))
+        # PyTorch knows neither foreign orders of bytes nor more than 64 bits, and writes where it pleases.
+        kind = np.dtype(float) if values.dtype.itemsize > 8 else values.dtype.newbyteorder("=")
+        x = torch.from_numpy(np.require(values, kind, ["C", "W"]))
     x = x.detach() if x.is_floating_point() else x.detach().to(torch.get_default_dtype())
     if x.dim() < 2:
         raise ValueError(
@@ -41,6 +45,18 @@ def as_rows(x: Any, argument: str, *, missing: bool = False) -> Tensor:
     if not missing and bool(x.isnan().any()):
         raise ValueError(f"{argument} has NaN or infinite values in {which_rows(x.isnan())}: remove or fill them")
     return x
+
+
+def pair_of(validation: Any) -> tuple[Any, Any]:
+    """Validation rows and their labels.
+
+    Raises:
+        ValueError: no pair of them.
+    """
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        given = f"{len(validation)} of them" if isinstance(validation, tuple | list) else type(validation).__name__
+        raise ValueError(f"validation is {given}; expected a pair (x, y), rows and their labels, or None")
+    return validation[0], validation[1]
 
 
 def check_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop, Schedule
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape
+from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
 from pyrovae.training import EpochTerms
 
 
@@ -58,10 +58,7 @@ class TrainedTogether(SemiSupervisedClassifier):
         """
         rows = as_rows(x, "x")
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
-        check_schedule(len(rows), self.epochs, self.batch_size, self.lr)
-        self._check_arguments(num_classes)
-        if self.step not in get_args(Stepping):
-            raise ValueError(f"step is {self.step!r}; expected one of {', '.join(get_args(Stepping))}")
+        self.check_arguments(len(rows), num_classes)
         device = device_of(self.device, rows)
         with ExitStack() as stack:
             stack.enter_context(isolated_rng(self.seed, device))
@@ -71,7 +68,7 @@ class TrainedTogether(SemiSupervisedClassifier):
             rows, first_rows = rows.to(like), first_rows.to(like)
             stack.enter_context(private_param_store(programs.model, programs.guide))
             programs.eval()
-            self._check_classifier(programs, first_rows, num_classes)
+            self._check_parts(programs, first_rows, num_classes)
             check_support(programs.model, programs.guide, rows if self.train_transform is None else first_rows)
             seen = (
                 rows if self.train_transform is None else torch.cat(list(map(self.train_transform, rows.split(1000))))
@@ -91,6 +88,21 @@ class TrainedTogether(SemiSupervisedClassifier):
             finally:
                 self.best_epoch_ = loop.best_epoch
         return self
+
+    def check_arguments(self, num_rows: int, num_classes: int) -> None:
+        """Refuse arguments that no fit can go by.
+
+        Args:
+            num_rows: rows to be fitted to.
+            num_classes: of their labels.
+
+        Raises:
+            ValueError: the argument, by its name.
+        """
+        check_schedule(num_rows, self.epochs, self.batch_size, self.lr)
+        self._check_arguments(num_classes)
+        if self.step not in get_args(Stepping):
+            raise ValueError(f"step is {self.step!r}; expected one of {', '.join(get_args(Stepping))}")
 
     def predict_proba(self, x: Any) -> Array:
         """The probability of each class for each row.
@@ -114,9 +126,10 @@ class TrainedTogether(SemiSupervisedClassifier):
     def _judge(
         self, programs: nn.Module, validation: tuple[Any, Any], train: Tensor, num_classes: int
     ) -> Callable[[], EpochTerms]:
-        rows = as_rows(validation[0], "validation x")
+        held_out, its_labels = pair_of(validation)
+        rows = as_rows(held_out, "validation x")
         check_shape(rows, tuple(train.shape[1:]))
-        labels = as_labels(validation[1], len(rows), num_classes)
+        labels = as_labels(its_labels, len(rows), num_classes, "validation y")
         known = labels >= 0
         if not bool(known.any()):
             raise ValueError("no row of validation has a label; expected some to judge each epoch by, or None")
@@ -132,8 +145,8 @@ class TrainedTogether(SemiSupervisedClassifier):
 
         return terms
 
-    def _check_classifier(self, programs: Any, rows: Tensor, num_classes: int) -> None:
-        """Refuse a classifier of another number of classes."""
+    def _check_parts(self, programs: Any, rows: Tensor, num_classes: int) -> None:
+        """Refuse parts that do not fit together: a classifier of another number of classes."""
         with torch.no_grad():
             output = programs.classifier(self._seen_by_classifier(programs, rows))
         if output.shape != (len(rows), num_classes):

@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
-from pyrovae.programs import check_rows
+from pyrovae.programs import check_rows, isolated_rng
 from pyrovae.training.losses import LossResult, minimize_losses
 from pyrovae.training.transform import transformed
+
+# That a transform is tried on.
+_FIRST_ROWS = 1000
 
 
 def fit_autoencoder(
@@ -36,7 +39,8 @@ def fit_autoencoder(
             ``progress`` of ``minimize_losses``.
 
     Raises:
-        ValueError: rows with NaN, values outside [0, 1] under cross-entropy, numbers out of range.
+        ValueError: rows with NaN or of another type than the weights, values outside [0, 1] under cross-entropy, also
+            after ``train_transform``, numbers out of range, a checkpoint of another fit.
         FloatingPointError: a loss that is NaN or infinite.
 
     Example:
@@ -51,12 +55,16 @@ def fit_autoencoder(
     for name, rows in (("train", train), ("validation", validation)):
         if rows is not None:
             _check(autoencoder, name, rows)
+    if train_transform is not None:
+        with isolated_rng(0, train.device):
+            _check(autoencoder, "train after train_transform", transformed(train[:_FIRST_ROWS], train_transform))
 
     def losses(x: Tensor) -> Tensor:
         return autoencoder.losses(transformed(x, train_transform if autoencoder.training else None))
 
+    settings = {**_settings(autoencoder), "train_transform": train_transform}
     held_out = None if validation is None else (validation,)
-    return minimize_losses(autoencoder, losses, (train,), validation=held_out, **options)
+    return minimize_losses(autoencoder, losses, (train,), validation=held_out, settings=settings, **options)
 
 
 def pretrain_layers(
@@ -94,6 +102,10 @@ def pretrain_layers(
         >>> len(pretrain_layers(autoencoder, torch.randn(50, 6), epochs=1, progress=False))
         2
     """
+    if "validation" in options:
+        raise ValueError(
+            "layers are pretrained without validation rows: give them to fit_autoencoder, which comes after"
+        )
     _check(autoencoder, "train", train)
     encoder, decoder = _blocks(autoencoder.encoder, first=True), _blocks(autoencoder.decoder, first=False)
     widths = [[linear.in_features for linear, _ in blocks] for blocks in (encoder, decoder)]
@@ -108,10 +120,15 @@ def pretrain_layers(
     for depth, ((_, up), (_, down)) in enumerate(zip(encoder, reversed(decoder), strict=True)):
         layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
         kept = None if checkpoints is None else checkpoints(f"layer-{depth + 1}")
-        results.append(minimize_losses(layer, layer.losses, (below,), checkpoints=kept, **options))
+        settings = _settings(layer)
+        results.append(minimize_losses(layer, layer.losses, (below,), checkpoints=kept, settings=settings, **options))
         with torch.no_grad():
             below = torch.cat([up(rows) for rows in below.split(4096)])
     return results
+
+
+def _settings(autoencoder: Autoencoder) -> dict[str, Any]:
+    return {"loss": autoencoder.loss, "corruption": autoencoder.corruption}
 
 
 def _blocks(network: nn.Module, *, first: bool) -> list[tuple[nn.Linear, nn.Sequential]]:
@@ -133,6 +150,10 @@ def _blocks(network: nn.Module, *, first: bool) -> list[tuple[nn.Linear, nn.Sequ
 
 def _check(autoencoder: Autoencoder, name: str, rows: Tensor) -> None:
     check_rows(rows, name)
+    kinds = {parameter.dtype for parameter in autoencoder.parameters()}
+    if kinds and rows.dtype not in kinds:
+        needed = sorted(map(str, kinds))[0]
+        raise ValueError(f"{name} is of type {rows.dtype} and the weights are of {needed}: give {name}.to({needed})")
     if bool(rows.isnan().any()):
         raise ValueError(f"{name} has missing entries, NaN, which an autoencoder does not take: remove or fill them")
     if autoencoder.loss == "cross_entropy" and not bool(((rows >= 0) & (rows <= 1)).all()):

@@ -1,16 +1,16 @@
 """The terms of a batch by an objective."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
 from pyrovae.processes import Processes, draws_of_all_rows
-from pyrovae.programs import Precision, Sampler, owners_of, precision_of_layers
-from pyrovae.recording import BFLOAT16, SINGLE, Stepping
+from pyrovae.programs import Precision, Sampler, precision_of_layers
+from pyrovae.recording import BFLOAT16, SINGLE, CannotRecordError, Stepping
 from pyrovae.training.gradient_step import GradientStep
 
 TERMS = ("objective", "elbo", "reconstruction", "kl")
@@ -51,7 +51,7 @@ class BatchTerms:
             recordable=self.terms.given_weights,
             # A compiler leaves out roundings to bfloat16 that the layers do one by one.
             rounding=SINGLE if precision == "32" else BFLOAT16,
-            owners=[*owners_of(sampler.model, sampler.guide), *sampler.structure.modules],
+            owners=[sampler.model, sampler.guide, *sampler.structure.modules],
         )
 
     def __call__(self, x: Tensor, progress: float) -> Tensor:
@@ -69,6 +69,17 @@ class BatchTerms:
         return self.step(x, *moving)
 
 
+class _Unknown:
+    """In place of the progress, which recorded operations cannot know: what looks at it is not recorded."""
+
+    def _refuse(self, *_: Any) -> Any:
+        raise CannotRecordError("its objective looks at the progress of the run, other than by a schedule")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __float__ = __int__ = __neg__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __pow__ = __rpow__ = __mod__ = __floordiv__ = _refuse
+
+
 class _Terms:
     """The terms at the present progress, which is no tensor, or with the weights that it moves as arguments."""
 
@@ -82,12 +93,11 @@ class _Terms:
         return self._terms(self.objective, x, self.progress)
 
     def given_weights(self, x: Tensor, *moving: Tensor) -> dict[str, Tensor]:
-        # Nothing else may depend on the progress.
         objective = copy.copy(self.objective)
         vars(objective).update(zip(self.schedules, moving, strict=True))
-        return self._terms(objective, x, math.nan)
+        return self._terms(objective, x, _Unknown())
 
-    def _terms(self, objective: Objective, x: Tensor, progress: float) -> dict[str, Tensor]:
+    def _terms(self, objective: Objective, x: Tensor, progress: Any) -> dict[str, Tensor]:
         share, rows = self.processes.share(len(x)), x
         if self.processes.several:
             # A process without a row takes one, and it counts nothing.

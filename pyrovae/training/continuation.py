@@ -54,7 +54,8 @@ def restore(loop: TrainingLoop, state: State) -> None:
     device = loop.totals.device
     loop.history[:] = state["history"]
     loop.weights.restore(state["weights"])
-    loop.best_weights = {name: value.to(loop.weights.tensors[name]) for name, value in state["best_weights"].items()}
+    now = loop.weights.copy()
+    loop.best_weights = {name: value.to(now[name]) for name, value in state["best_weights"].items()}
     loop.optimizer.load_state_dict(state["optimizer"])
     loop.totals.copy_(state["totals"])
     loop.shuffler.set_state(state["shuffler"])
@@ -71,8 +72,13 @@ def restore(loop: TrainingLoop, state: State) -> None:
 def _check_fits(loop: TrainingLoop, state: State) -> None:
     shapes = [
         {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        for weights in (loop.weights.tensors, state["weights"])
+        for weights in (loop.weights.copy(), state["weights"])
     ]
+    # The optimiser knows the weights by their order.
+    if list(shapes[0].items()) != list(shapes[1].items()) and shapes[0] == shapes[1]:
+        raise ValueError(
+            "the weights stand in another order in the checkpoint than in the programs: begin anew, with another folder"
+        )
     if shapes[0] != shapes[1]:
         name = next(name for name in {**shapes[0], **shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
         now, before = (f"has shape {of[name]}" if name in of else "is not there" for of in shapes)

@@ -18,6 +18,7 @@ from pyrovae.programs import (
     RandomState,
     Sampler,
     Weights,
+    buffers_put_back,
     evaluation_mode,
     isolated_rng,
     keep_params,
@@ -272,6 +273,7 @@ class TrainingLoop:
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
         with (
             evaluation_mode(self.model, self.guide),
+            buffers_put_back(self.modules),
             isolated_rng(seed, validation.device),
             batches_of(validation, batch_size) as batches,
         ):
@@ -291,7 +293,7 @@ class TrainingLoop:
 
     def _tensors(self) -> list[Tensor]:
         """All tensors that training changes, as they are now: a program may have put others in their places."""
-        of_modules = (tensor for module in self.modules for tensor in module.state_dict(keep_vars=True).values())
+        of_modules = (tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers()))
         found = {id(tensor): tensor for tensor in (*self.weights.tensors.values(), *of_modules)}
         return list(found.values())
 

@@ -1,9 +1,10 @@
 """Minimising a loss of single rows: what is not a bound on log p(x)."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,7 @@ def minimize_losses(
     patience: int | None = 20,
     checkpoints: Checkpoints | str | Path | None = None,
     resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> LossResult:
@@ -63,6 +65,7 @@ def minimize_losses(
         patience: epochs without a better validation loss before stopping; None never stops early.
         checkpoints: where the state of the fit is kept, as in ``fit_svi``.
         resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
+        settings: what the losses depend on, by name: a checkpoint of other settings is not taken.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
 
@@ -74,10 +77,11 @@ def minimize_losses(
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr is {lr!r}; expected a positive number")
 
-    def settings() -> dict[str, str]:
-        return settings_of(train, validation, epochs=epochs, batch_size=batch_size, lr=lr, patience=patience, seed=seed)
+    def settings_of_fit() -> dict[str, str]:
+        given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "patience": patience, "seed": seed}
+        return settings_of(train, validation, **given, **(settings or {}))
 
-    keeper, kept = begin_or_resume(checkpoints, resume, settings)
+    keeper, kept = begin_or_resume(checkpoints, resume, settings_of_fit)
     fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)
     device = train[0].device
     shown = progress and fit.processes.is_first

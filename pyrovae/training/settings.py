@@ -42,5 +42,6 @@ def _as_text(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_text, value))}]"
-    # Of anything else the address in memory may be all that its text says.
-    return getattr(value, "__name__", type(value).__name__)
+    text = getattr(value, "__name__", " ".join(repr(value).split()))
+    # An address in memory is another one in each process.
+    return type(value).__name__ if " at 0x" in text else text

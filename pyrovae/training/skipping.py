@@ -4,6 +4,8 @@ import math
 from numbers import Real
 from typing import Any
 
+from pyrovae.distributions.arguments import is_whole_number
+
 Place = tuple[int, int, str]
 """Epoch and step of it, counted from 1, and the site that is not finite."""
 
@@ -77,6 +79,5 @@ def check_skipping(clip_norm: float | None, max_skipped_steps: int) -> None:
     """
     if clip_norm is not None and (not isinstance(clip_norm, Real) or not 0 < clip_norm < math.inf):
         raise ValueError(f"clip_norm is {clip_norm!r}; expected a positive norm of the gradient, or None for no limit")
-    whole = isinstance(max_skipped_steps, int) and not isinstance(max_skipped_steps, bool)
-    if not whole or max_skipped_steps < 0:
+    if not is_whole_number(max_skipped_steps) or max_skipped_steps < 0:
         raise ValueError(f"max_skipped_steps is {max_skipped_steps!r}; expected a number of steps, zero or more")

@@ -21,6 +21,7 @@ from pyrovae.programs import (
     Program,
     Sampler,
     Weights,
+    buffers_put_back,
     check_any_rows,
     check_known,
     check_missing,
@@ -192,13 +193,16 @@ def fit_svi(
 
     keeper, kept = begin_or_resume(checkpoints, resume, settings)
     with ExitStack() as stack:
+        # A caller may have turned gradients off.
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
         outside = stack.enter_context(private_param_store(model, guide))
         stack.enter_context(isolated_rng(seed, device))
         stack.enter_context(warnings.catch_warnings())
         # A loss that is not finite stops the fit with an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
         first_rows = transformed(train[:5], train_transform)
-        with evaluation_mode(model, guide):
+        with evaluation_mode(model, guide), buffers_put_back(owned_modules(model, guide)):
             structure = inspect_pair(model, guide, first_rows)
             with isolated_rng(seed, device):
                 sampler = make_sampler(model, guide, first_rows, structure)
@@ -218,7 +222,8 @@ def fit_svi(
             clip_norm,
             max_skipped_steps,
         )
-        with evaluation_mode(model, guide), isolated_rng(seed, device):
+        held = buffers_put_back([*owned_modules(model, guide), *structure.modules])
+        with evaluation_mode(model, guide), held, isolated_rng(seed, device):
             check_known(sampler, first_rows, loop.weights)
         rates = lr if isinstance(lr, Schedule) else None
         make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.objectives import Objective, Schedule
-from pyrovae.programs import Sampler, evaluation_mode, isolated_rng
+from pyrovae.programs import Sampler, buffers_put_back, evaluation_mode, isolated_rng
 from pyrovae.progress import say
 from pyrovae.training.floors import (
     LIKELIHOODS,
@@ -155,7 +155,11 @@ class SignsOfTrouble:
     @torch.no_grad()
     def _look(self, epoch: int, batches: Sequence[Tensor], progress: float, *, last: bool = False) -> None:
         sampler, rows = self.sampler, torch.cat(list(batches))[:ROWS]
-        with evaluation_mode(sampler.model, sampler.guide), isolated_rng(self.seed, rows.device):
+        with (
+            evaluation_mode(sampler.model, sampler.guide),
+            buffers_put_back(self.modules),
+            isolated_rng(self.seed, rows.device),
+        ):
             try:
                 with outputs_of(self.modules, POSTERIORS) as q_z:
                     guide_trace = sampler.trace_guide(rows, 1)
@@ -168,7 +172,9 @@ class SignsOfTrouble:
         unused = int((kl < _UNUSED_KL).sum())
         collapsed = 2 * unused > len(kl) and progress >= self.objective.settled
         if collapsed and (last or self._was_collapsed):
-            self._say_collapsed(epoch, unused, len(kl), units, fixed_scales(p_x))
+            structure = sampler.structure
+            floors = structure.latents == structure.model_latents
+            self._say_collapsed(epoch, unused, len(kl), units, fixed_scales(p_x), floors=floors)
         elif last:
             # Unused for half of the run, and yet used in the end.
             self._said.pop("collapse", None)
@@ -189,9 +195,12 @@ class SignsOfTrouble:
                 "Raise the scale of the likelihood, or its floor.",
             )
 
-    def _say_collapsed(self, epoch: int, unused: int, total: int, units: str, fixed: dict[str, float]) -> None:
+    def _say_collapsed(
+        self, epoch: int, unused: int, total: int, units: str, fixed: dict[str, float], *, floors: bool
+    ) -> None:
         beta = self.objective.beta_at(1.0)
         smaller = f"a smaller beta (it is {beta:g}), " if beta > 1 else ""
+        free_bits = ", free bits (TraceMeanField_ELBO(free_bits=0.1))" if floors else ""
         # A reconstruction that is off by less than the scale is hardly worth any KL.
         learned = "".join(
             f"a learned scale of the likelihood {part} (scale='shared'; it is fixed at {number:g}), "
@@ -201,7 +210,7 @@ class SignsOfTrouble:
             "collapse",
             f"Posterior collapse: the KL is below {_UNUSED_KL} nats in {unused} of {total} {units} after epoch "
             f"{epoch}. If the ELBO is good as it is, fewer dimensions are enough; else try {smaller}{learned}a KL "
-            "warm-up (beta=Linear()), free bits (TraceMeanField_ELBO(free_bits=0.1)) or a weaker decoder.",
+            f"warm-up (beta=Linear()){free_bits} or a weaker decoder.",
         )
 
     def _say(self, key: str, sign: str) -> None:

@@ -17,10 +17,15 @@ def kl_of_units(sampler: Sampler, guide_trace: poutine.Trace, model_trace: pouti
         model_trace: a run of the model at its latents.
 
     Returns:
-        ``(units,)`` and what the units are called. A latent whose KL does not factorise over its dimensions is one.
+        ``(units,)`` and what the units are called. A latent whose KL does not factorise over its dimensions is one; and
+        all latents are, where model and guide draw them in different orders, as the term of a single one is no KL then.
     """
+    latents = sampler.structure.latents
+    if latents != sampler.structure.model_latents:
+        terms = [kl_per_site(sampler, guide_trace, model_trace, name, 1, analytic=False) for name in latents]
+        return torch.stack(terms).sum(0).mean((0, 1)), "joint posterior"
     of_units, whole = [], False
-    for name in sampler.structure.latents:
+    for name in latents:
         kl = kl_per_dimension(sampler, guide_trace, model_trace, name, 1, analytic=True)
         if kl is None:
             whole = True

@@ -66,7 +66,7 @@ def test_the_class_of_a_digit_helps_and_its_samples_look_like_the_class():
     assert (nearest == torch.arange(10).repeat_interleave(50)).float().mean() > 0.85
 
 
-def test_programs_of_x_for_one_c_score_as_those_of_joined_rows():
+def test_covariates_may_be_channels_of_an_image():
     torch.manual_seed(0)
     vae = ConditionalVAE(
         priors.StandardNormal(2),
@@ -78,13 +78,52 @@ def test_programs_of_x_for_one_c_score_as_those_of_joined_rows():
         covariate_dim=3,
     )
     x, c = torch.rand(6, 1, 4, 4), torch.tensor([0, 1, 2, 0, 1, 2])
-    joined = compare_bounds(vae.model, vae.guide, vae.join(x, c), num_samples=10, chunk_size=10, seed=3)
-    fixed = compare_bounds(*vae.given(c), x, num_samples=10, chunk_size=10, seed=3)
-    torch.testing.assert_close(fixed.log_px, joined.log_px)
     # Each covariate is one more channel, the same at all pixels.
     images = torch.cat([x, torch.nn.functional.one_hot(c, 3)[..., None, None].expand(6, 3, 4, 4)], 1)
     parameters = vae.posterior.encoder.encoder(images)
     torch.testing.assert_close(vae.posterior(vae.join(x, c)).mean, parameters[:, :2])
+
+
+@pytest.mark.parametrize("num_rows", [5, 3000])
+def test_values_of_x_that_the_likelihood_is_no_density_for_are_refused(num_rows):
+    torch.manual_seed(0)
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2 + 1, 300, ())),
+        posteriors.DiagonalNormal(networks.MLP(300 + 1, 2 * 2, ())),
+        (300,),
+        covariate_dim=1,
+    )
+    # Covariates are of any values.
+    x, c = torch.ones(num_rows, 300), 7 * torch.randn(num_rows, 1)
+    rows = vae.join(x, c)
+    compare_bounds(vae.model, vae.guide, rows[:5], num_samples=2)
+    rows[-1, 9] = 0.5
+    said = rf"Bernoulli at site 'x' .* row {num_rows - 1} has the value 0.5.*binarise.*entry \[9\] of the row"
+    with pytest.raises(ValueError, match=said):
+        compare_bounds(vae.model, vae.guide, rows, num_samples=2)
+    with pytest.raises(ValueError, match=said):
+        fit_svi(vae.model, vae.guide, rows, epochs=1, batch_size=5, progress=False)
+
+
+def test_a_posterior_without_a_mean_is_decoded_by_draws():
+    torch.manual_seed(0)
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Normal(networks.MLP(2 + 3, 4, (8,))),
+        posteriors.Flow(2, encoder=networks.MLP(4 + 3, 4, (8,))),
+        (4,),
+        covariate_dim=3,
+    )
+    x, c = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    for looked in (lambda: vae.reconstruct(x, c), lambda: vae.variants(x, c, c.flip(0))):
+        with pytest.raises(ValueError, match=r"a Flow, has no mean in closed form: decode draws.*num_samples"):
+            looked()
+    assert vae.reconstruct(x, c, num_samples=3).shape == vae.variants(x, c, c.flip(0), num_samples=3).shape == (3, 6, 4)
+    with pytest.raises(ValueError, match="new is of 1 rows, and x has 6"):
+        vae.variants(x, c, c[:1], 3)
+    with pytest.raises(ValueError, match="covariate_dim is 0; expected a positive integer"):
+        ConditionalVAE(vae.prior, vae.likelihood, vae.posterior, (4,), 0)
 
 
 def test_parts_start_from_the_rows_that_they_see():

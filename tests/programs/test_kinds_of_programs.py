@@ -102,10 +102,22 @@ class Guide(nn.Module):
         unregistered(self.encoder, x)
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda guide: lambda x: guide(x), config_enumerate, lambda guide: pyro.poutine.mask(guide, mask=True)]
-)
-def test_weights_that_would_not_be_trained_are_refused(wrap):
+@pytest.mark.parametrize("wrap", [config_enumerate, lambda guide: pyro.poutine.mask(guide, mask=True)])
+def test_a_module_is_found_behind_handlers(wrap):
+    """Its weights are trained, and where it is looked at it runs in evaluation mode."""
+    guide, modes = Guide(), list[bool]()
+    guide.encoder.register_forward_hook(lambda module, *_: modes.append(guide.training))
+    before = {name: value.clone() for name, value in guide.named_parameters()}
+    fit_svi(model, wrap(guide), X, epochs=1, batch_size=20, progress=False)
+    assert all(not torch.equal(value, before[name]) for name, value in guide.named_parameters())
+    modes.clear()
+    compare_bounds(model, lambda x: guide(x), X[:5], num_samples=2)
+    assert modes
+    assert not any(modes)
+    assert guide.training
+
+
+def test_weights_that_would_not_be_trained_are_refused():
     decoder = nn.Parameter(torch.zeros(3))
 
     class Model(nn.Module):
@@ -120,9 +132,10 @@ def test_weights_that_would_not_be_trained_are_refused(wrap):
 
     guide, options = Guide(), {"epochs": 1, "batch_size": 20, "progress": False}
     with pytest.raises(ValueError, match=r"a Linear that the programs call has trainable weights \('weight'\)"):
-        fit_svi(Model(), wrap(guide), X, **options)
+        fit_svi(Model(), lambda x: guide(x), X, **options)
     before = decoder.clone()
-    fit_svi(Model(), wrap(guide.requires_grad_(False)), X, **options)
+    guide.requires_grad_(False)
+    fit_svi(Model(), lambda x: guide(x), X, **options)
     assert not torch.equal(before, decoder)
 
 

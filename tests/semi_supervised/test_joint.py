@@ -284,7 +284,7 @@ def test_layers_of_two_types_are_trained_in_that_of_the_first():
         ({"fine_tune_epochs": -1}, "fine_tune_epochs is -1; expected passes over the rows, a positive integer, or 0"),
         ({"fine_tune_epochs": 1.5}, "fine_tune_epochs is 1.5"),
         ({"fine_tune_epochs": True}, "fine_tune_epochs is True"),
-        ({"fine_tune_weight": -1.0}, "fine_tune_weight is -1.0; expected nats per row, zero or positive"),
+        ({"fine_tune_weight": -1.0}, "fine_tune_weight is -1.0; expected a number, zero or positive"),
         ({"fine_tune_weight": math.nan}, "fine_tune_weight is nan"),
         ({"fine_tune_lr": 0.0}, "fine_tune_lr is 0.0; expected a positive number"),
     ],

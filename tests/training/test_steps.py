@@ -264,6 +264,6 @@ def test_a_program_that_counts_in_python_runs_plainly():
         )
         results.append([terms["train_elbo"] for terms in result.history])
         assert module.count >= 400
-        reason = ": it changes attributes that are no tensors: make them buffers" if step == "auto" else ""
+        reason = ": it changes 'count', which is no tensor: make it a buffer" if step == "auto" else ""
         assert result.stepping == f"plain{reason}"
     assert results[0] == results[1]

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrovae.data import AnyRows, DataSplits, all_in_memory, column_covariates, label_covariates
 from pyrovae.models import ConditionalVAE
-from pyrovae.programs import check_support, evaluation_mode, isolated_rng
 from pyrovae.runs.imports import users_errors
 from pyrovae.runs.systems.system import DENSITY_OPTIONS, Facts, ModelRows, System
 from pyrovae.runs.systems.vae_parts import build_parts
@@ -67,20 +66,6 @@ class Conditional(System):
         train, validation, test = (torch.cat([all_in_memory(x, data.name).flatten(1), c], 1) for x, c in splits)
         of_values = None if data.train_transform is None else _of_values(data.train_transform, data.data_shape)
         return ModelRows(data, train, validation, test, of_values, known)
-
-    def check_rows(self, module: nn.Module, rows: ModelRows) -> None:
-        """Refuse rows that the likelihood is no density for: only x has one, which the whole rows do not show.
-
-        Raises:
-            ValueError: the first value outside the support.
-        """
-        if isinstance(module, ConditionalVAE):
-            train = all_in_memory(rows.train, rows.data.name)
-            with isolated_rng(0, train.device):
-                train = train if rows.train_transform is None else rows.train_transform(train)
-            x, c = module.split(train)
-            with evaluation_mode(module.model, module.guide):
-                check_support(*module.given(c), x)
 
     def build(self, config: Mapping[str, Any], facts: Facts) -> ConditionalVAE:
         """The conditional VAE of a configuration."""

@@ -140,9 +140,6 @@ class System(ABC):
         """
         return ModelRows(data, data.train, data.validation, data.test, data.train_transform)
 
-    def check_rows(self, module: nn.Module, rows: ModelRows) -> None:  # noqa: B027
-        """Refuse rows that the likelihood is no density for, where training would not see it."""
-
     def observes_bits(self, model: Program, guide: Program, rows: Tensor) -> bool:
         """Whether grey values of the named data sets have to be made bits."""
         return observes_bits(model, guide, rows)

@@ -1,0 +1,100 @@
+"""What programs can reach by names: the objects that they are methods of, their closures, and the globals they name."""
+
+import functools
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import Any
+
+from pyro.poutine.messenger import _context_wrap
+from torch import Tensor, nn
+
+# Larger collections hold data.
+_MOST_ITEMS = 100
+_NO_OWNERS = (Tensor, str, bytes, int, float, complex, type, ModuleType)
+
+
+def unwrapped(program: Any) -> Any:
+    """A program without the partial applications and Pyro's handlers around it."""
+    while isinstance(program, functools.partial):
+        program = program.args[1] if program.func is _context_wrap else program.func
+    return program
+
+
+def reachable(programs: Iterable[Any]) -> list[Any]:
+    """The functions, modules, objects, lists and dictionaries that programs can reach, each once.
+
+    Args:
+        programs: functions, methods, and objects that have them.
+    """
+    waiting, found = list(programs), dict[int, Any]()
+    given = {id(program) for program in waiting}
+    while waiting:
+        reached = waiting.pop()
+        if id(reached) in found or isinstance(reached, _NO_OWNERS):
+            continue
+        names = list(_names_of(reached, given=id(reached) in given))
+        if names:
+            found[id(reached)] = reached
+            waiting += (value for _, value in names)
+    return list(found.values())
+
+
+def plain_values(reached: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Where an object keeps numbers and texts: collection, key and value."""
+    for (collection, key), value in _names_of(reached, given=True):
+        if key is not None and type(value) in (bool, int, float, str):
+            yield collection, key, value
+
+
+def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], Any]]:
+    """Collection and key, and what is there."""
+    if isinstance(reached, functools.partial):
+        yield from (((reached, None), value) for value in (reached.func, *reached.args, *reached.keywords.values()))
+    elif isinstance(reached, MethodType):
+        yield from (((reached, None), value) for value in (reached.__self__, reached.__func__))
+    elif isinstance(reached, FunctionType):
+        if given or not _is_of_library(reached):
+            yield from _names_of_function(reached)
+    elif isinstance(reached, MutableMapping):
+        if len(reached) <= _MOST_ITEMS:
+            yield from (((reached, key), value) for key, value in reached.items())
+    elif isinstance(reached, MutableSequence):
+        if len(reached) <= _MOST_ITEMS:
+            yield from (((reached, key), value) for key, value in enumerate(reached))
+    elif isinstance(reached, tuple):
+        yield from (((reached, None), value) for value in reached[:_MOST_ITEMS])
+    elif hasattr(reached, "__dict__") and (given or _is_of_user(reached)):
+        yield from (((vars(reached), key), value) for key, value in vars(reached).items())
+        if isinstance(reached, nn.Module):
+            yield from (((reached, None), child) for child in reached.children())
+
+
+def _names_of_function(function: FunctionType) -> Iterator[tuple[tuple[Any, Any], Any]]:
+    for cell in function.__closure__ or ():
+        try:
+            yield (cell, "cell_contents"), cell.cell_contents
+        except ValueError:  # nothing is in it yet
+            continue
+    for name in set(_global_names(function.__code__)):
+        if name in function.__globals__:
+            yield (function.__globals__, name), function.__globals__[name]
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _global_names(constant)
+
+
+def _is_of_user(reached: Any) -> bool:
+    return isinstance(reached, nn.Module | SimpleNamespace | Namespace) or not _is_of_library(type(reached))
+
+
+def _is_of_library(named: Any) -> bool:
+    """Whether a class or function is none of a user's own."""
+    root = (named.__module__ or "builtins").split(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    return root in sys.stdlib_module_names - {"__main__"} or root == "pyrovae" or "site-packages" in file

@@ -1,0 +1,172 @@
+"""What programs keep in Python from call to call: recorded operations give the same results, or are not used."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from pyrovae import compare_bounds, fit_svi
+from pyrovae.objectives import Objective, ObjectiveTerms
+
+X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Pair(nn.Module):
+    """q(z|x) has a scale of its own, which the subclasses change in their ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(5, 2), nn.Linear(2, 5)
+
+    def scale(self):
+        return 1.0
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), self.scale()).to_event(1))
+
+
+class Annealed:
+    """A scale that falls with its calls."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return 1.0 if self.calls < 260 else 0.5
+
+
+class WithHelper(Pair):
+    def __init__(self):
+        super().__init__()
+        self.scale = Annealed()
+
+
+class WithDictionary(Pair):
+    def __init__(self):
+        super().__init__()
+        counts = {"calls": 0}
+
+        def scale():
+            counts["calls"] += 1
+            return 1.0 if counts["calls"] < 260 else 0.5
+
+        self.scale = scale
+
+
+class SetFromOutside(Pair):
+    """Its scale is a number that the transform of the rows sets."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def scale(self):
+        return 1.0 if self.steps < 250 else 0.5
+
+    def note(self, rows):
+        self.steps += 1
+        return rows
+
+
+@pytest.mark.parametrize("kind", [WithHelper, WithDictionary, SetFromOutside])
+def test_a_number_that_changes_leaves_results_as_they_are(kind):
+    losses = {}
+    for step in ("auto", "plain"):
+        torch.manual_seed(0)
+        pair = kind()
+        result = fit_svi(
+            *(pair.model, pair.guide, X),
+            train_transform=getattr(pair, "note", None),
+            objective="Trace_ELBO",
+            epochs=80,
+            batch_size=10,
+            patience=None,
+            step=step,
+            progress=False,
+        )
+        losses[step] = [terms["train_elbo"] for terms in result.history]
+        assert result.stepping.startswith("plain: " if step == "auto" else "plain")
+    assert losses["auto"] == losses["plain"]
+
+
+class LateKL(Objective):
+    """The KL counts a tenth in the first half of the run."""
+
+    def terms(self, sampler, x, progress):
+        weight = 1.0 if progress > 0.5 else 0.1
+        latents, log_guide = sampler.draw(x, self.num_particles)
+        log_prior, log_likelihood = sampler.log_terms(x, latents)
+        reconstruction, kl = log_likelihood.mean(0).sum(), (log_guide - log_prior).mean(0).sum()
+        bound = reconstruction - weight * kl
+        return ObjectiveTerms(-bound, bound.detach(), (reconstruction - kl).detach(), reconstruction.detach(), kl.detach())
+
+
+def test_an_objective_that_looks_at_the_progress_is_not_recorded():
+    pair = Pair()
+    result = fit_svi(
+        pair.model, pair.guide, X, objective=LateKL(), epochs=4, batch_size=10, step="recorded", progress=False
+    )
+    assert result.stepping.startswith("plain: its objective looks at the progress of the run")
+    assert result.history[-1]["train_objective"] == pytest.approx(result.history[-1]["train_elbo"])
+
+
+class LastState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LSTM(1, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x[..., None])[0][:, -1]
+
+
+class Recurrent(Pair):
+    def __init__(self):
+        super().__init__()
+        self.encoder = LastState()
+
+
+def test_operations_that_cannot_run_by_themselves_are_not_used():
+    elbos = {}
+    for step in ("recorded", "plain"):
+        torch.manual_seed(0)
+        pair = Recurrent()
+        result = fit_svi(pair.model, pair.guide, X, epochs=2, batch_size=10, step=step, progress=False)
+        elbos[step] = result.history[-1]["train_elbo"]
+    assert elbos["recorded"] == elbos["plain"]
+
+
+class Conditional(nn.Module):
+    """The guide encodes two covariates, and the model takes their code from it, or encodes them itself."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept, self.code = kept, nn.Linear(2, 2)
+        self.encoder, self.decoder = nn.Linear(5, 2), nn.Linear(2, 3)
+
+    def guide(self, x):
+        self.context = self.code(x[:, :2])
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), 0.7).to_event(1))
+
+    def model(self, x):
+        context = self.context if self.kept else self.code(x[:, :2])
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(context, 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x[:, 2:])
+
+
+def test_what_the_guide_keeps_for_the_model_is_of_the_rows_that_are_scored():
+    x, log_px = torch.randn(600, 5, generator=torch.Generator().manual_seed(1)), []
+    for kept in (True, False):
+        torch.manual_seed(0)
+        pair = Conditional(kept)
+        log_px.append(compare_bounds(pair.model, pair.guide, x, num_samples=300, chunk_size=10).log_px)
+    torch.testing.assert_close(*log_px)
