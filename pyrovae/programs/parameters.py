@@ -204,9 +204,10 @@ class Weights:
                 "pyro.module or pyro.param in the programs"
             )
 
-    def copy(self) -> dict[str, Tensor]:
-        """Copies of all tensors, of buffers as they are now, to store or to go back to."""
-        now = self.tensors | {name: values[key] for name, (values, key) in self.buffers.items()}
+    def copy(self, *, of_buffers: bool = False) -> dict[str, Tensor]:
+        """Copies of all tensors as they are now, to store; or to go back to, with the buffers that are not stored."""
+        present = {name: values[key] for name, (values, key) in self.buffers.items()}
+        now = self.tensors | {name: value for name, value in present.items() if of_buffers or name in self.tensors}
         return {name: tensor.detach().clone() for name, tensor in now.items() if tensor is not None}
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ def state_of(loop: TrainingLoop) -> State:
     return {
         **{name: getattr(loop, name) for name in _NUMBERS},
         "history": [dict(terms) for terms in loop.history],
-        "weights": loop.weights.copy(),
+        "weights": loop.weights.copy(of_buffers=True),
         "best_weights": loop.best_weights,
         "optimizer": loop.optimizer.state_dict(),
         "totals": loop.totals,
@@ -54,7 +54,7 @@ def restore(loop: TrainingLoop, state: State) -> None:
     device = loop.totals.device
     loop.history[:] = state["history"]
     loop.weights.restore(state["weights"])
-    now = loop.weights.copy()
+    now = loop.weights.copy(of_buffers=True)
     loop.best_weights = {name: value.to(now[name]) for name, value in state["best_weights"].items()}
     loop.optimizer.load_state_dict(state["optimizer"])
     loop.totals.copy_(state["totals"])
@@ -72,7 +72,7 @@ def restore(loop: TrainingLoop, state: State) -> None:
 def _check_fits(loop: TrainingLoop, state: State) -> None:
     shapes = [
         {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        for weights in (loop.weights.copy(), state["weights"])
+        for weights in (loop.weights.copy(of_buffers=True), state["weights"])
     ]
     # The optimiser knows the weights by their order.
     if list(shapes[0].items()) != list(shapes[1].items()) and shapes[0] == shapes[1]:

@@ -76,7 +76,7 @@ class TrainingLoop:
         self.said_why_plain = False
         self.best_epoch = 0
         self.best_objective = float("-inf")
-        self.best_weights = self.weights.copy()
+        self.best_weights = self.weights.copy(of_buffers=True)
         self.trouble: SignsOfTrouble
         # Where signs of trouble are looked for: on validation rows, else on the first of the epoch as they were given.
         self.looked_at: list[Tensor]
@@ -167,7 +167,7 @@ class TrainingLoop:
             moving = self.progress < self.objective.settled
             if judged is None or moving or judged > self.best_objective:
                 self.best_objective = float("-inf") if judged is None or moving else judged
-                self.best_epoch, self.best_weights = epoch, self.weights.copy()
+                self.best_epoch, self.best_weights = epoch, self.weights.copy(of_buffers=True)
             self.trouble.after_epoch(epoch, self.looked_at, self._part(), self.progress)
             self._say_why_plain(progress=bar.shown)
             bar.tell(elbo_in_words(terms, epoch, epochs))

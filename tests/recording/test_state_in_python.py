@@ -106,7 +106,9 @@ class LateKL(Objective):
         log_prior, log_likelihood = sampler.log_terms(x, latents)
         reconstruction, kl = log_likelihood.mean(0).sum(), (log_guide - log_prior).mean(0).sum()
         bound = reconstruction - weight * kl
-        return ObjectiveTerms(-bound, bound.detach(), (reconstruction - kl).detach(), reconstruction.detach(), kl.detach())
+        return ObjectiveTerms(
+            -bound, bound.detach(), (reconstruction - kl).detach(), reconstruction.detach(), kl.detach()
+        )
 
 
 def test_an_objective_that_looks_at_the_progress_is_not_recorded():
