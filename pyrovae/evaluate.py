@@ -103,6 +103,10 @@ def _evaluate(options: dict[str, Any]) -> int:
     )
     other = "" if options["data"] is None else f"-{Path(rows.data.name).stem}"
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
+    if options["overwrite"] and table.is_file() and not table.with_name(f"{table.name}.json").is_file():
+        raise ValueError(
+            f"--overwrite: {table} is no table of this command, which has a file .csv.json beside it: give another name"
+        )
     if options["overwrite"]:
         processes_now().from_first(lambda: table.unlink(missing_ok=True))
     print(rows.summary(), flush=True)

@@ -1,5 +1,6 @@
 """``python -m pyrovae.fit``: fit a VAE, one of its kin, or a Pyro model of your own, and say how good it is."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import pyro
 import torch
 
+from pyrovae.checkpoints.stopping import ending_when_terminated
 from pyrovae.command_line import (
     EXIT_BAD_INPUT,
     EXIT_FILES,
@@ -129,10 +131,11 @@ def _fit(config: dict[str, Any]) -> int:
     if config["resume"] is not None:
         print(f"{'resumed':<12}{keeper.reached()}", flush=True)
     try:
-        # An autoencoder out of a factory of the user's own is refused as any pair without a density.
-        if run.autoencoder is not None and config["model"] is None:
-            return fit_reconstructions(run, run.autoencoder, rows, keeper, device, seconds, example)
-        return fit_pair(run, rows, keeper, device, seconds, example)
+        with ending_when_terminated():
+            # An autoencoder out of a factory of the user's own is refused as any pair without a density.
+            if run.autoencoder is not None and config["model"] is None:
+                return fit_reconstructions(run, run.autoencoder, rows, keeper, device, seconds, example)
+            return fit_pair(run, rows, keeper, device, seconds, example)
     except ValueError as error:
         undo()
         raise ValueError(in_options(str(error))) from error
@@ -166,7 +169,7 @@ def _leave_report(
 
 
 def _to_go_on(keeper: RunKeeper) -> str:
-    return f"; to go on: python -m pyrovae.fit --resume {keeper.run_folder}"
+    return f"; to go on: python -m pyrovae.fit --resume {shlex.quote(str(keeper.run_folder))}"
 
 
 def _check(config: dict[str, Any]) -> None:

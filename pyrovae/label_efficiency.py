@@ -65,7 +65,7 @@ def make_parser() -> CommandParser:
         default=[100.0],
         metavar="NUMBER",
         help="numbers of labelled training rows, as many of each class: --labels 100 1000 3000. A number below 1 is "
-        "the fraction of the training rows: --labels 0.8 hides the labels of the other 20 %%",
+        "the fraction of the training rows: --labels 0.8 hides the labels of the other 20 %",
     )
     add(
         "--methods",

@@ -16,7 +16,7 @@ from pyrovae.runs import CONFIG_FILE, as_option, read_mapping, read_summary
 # What may be another when a run goes on: they change no result.
 _FREE = (
     *("resume", "quiet", "no_report", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints"),
-    "data_root",
+    *("data_root", "chunk_size"),
 )
 
 

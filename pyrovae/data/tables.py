@@ -12,11 +12,16 @@ from pyrovae.data.source import Rows, Source
 from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
 
 LABEL_COLUMN = "label"
+# Words that pandas takes for missing cells.
+_MISSING_WORDS = frozenset({"na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "null", "none"})
 
 _NUMBERS = (
     "every cell must be a number, or a word in a column that columns= (--columns) says is categorical, and commas "
     "separate the cells."
 )
+
+
+_LABELS = "the column holds classes: number them from 0, or give the column another name to have it as data."
 
 
 def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
@@ -49,7 +54,7 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     labels = None
     if LABEL_COLUMN in names:
         position = names.index(LABEL_COLUMN)
-        cells = encode_columns([frame.iloc[:, position]], [LABEL_COLUMN], ["real"], "refuse", where, _NUMBERS)
+        cells = encode_columns([frame.iloc[:, position]], [LABEL_COLUMN], ["real"], "refuse", where, _LABELS)
         labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", cells.values[:, 0], len(frame))
         frame = frame.drop(columns=frame.columns[position])
         names = names[:position] + names[position + 1 :]
@@ -88,9 +93,15 @@ def _names_columns(path: Path, cells: list[str]) -> bool:
             f"{path}: row 1 reads {', '.join(cells[:3])} and so on, which may be column numbers or data; "
             "put a row of column names there, or above it if it is data."
         )
-    has_text = any(cell and not _is_number(cell) for cell in cells)
+    has_text = any(_is_name(cell) for cell in cells)
     # A row such as "0.5, high, 0.7" is data with a bad cell; only whole numbers can be names beside text.
     return has_text and all(cell.isdigit() or not _is_number(cell) for cell in cells)
+
+
+def _is_name(cell: str) -> bool:
+    """Whether a cell is a word, and none that stands for a missing value."""
+    is_word = any(character.isalpha() for character in cell) and not _is_number(cell)
+    return is_word and cell.lower() not in _MISSING_WORDS
 
 
 def _is_number(cell: str) -> bool:

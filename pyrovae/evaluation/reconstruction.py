@@ -1,5 +1,6 @@
 """How well an autoencoder reconstructs rows."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,8 @@ class ReconstructionErrors:
         """The mean over rows and its standard error, of each that there is."""
         found = {"loss": self.loss, "corrupted": self.corrupted, "restored": self.restored}
         return {
-            name: (values.mean().item(), (values.std() / len(values) ** 0.5).item())
+            # One row says nothing of the spread.
+            name: (values.mean().item(), (values.std() / len(values) ** 0.5).item() if len(values) > 1 else math.nan)
             for name, values in found.items()
             if values is not None
         }
@@ -49,7 +51,7 @@ class ReconstructionErrors:
             "restored": "squared error of their reconstructions",
         }
         lines = [f"{'':<40}{'mean':>10}{'se (rows)':>12}"]
-        lines += [f"{titles[name]:<40}{mean:>10.4f}{error:>12.4f}" for name, (mean, error) in self.means().items()]
+        lines += [f"{titles[name]:<40} {mean:>9.4f} {error:>11.4f}" for name, (mean, error) in self.means().items()]
         return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pyrovae.distributions import LowRankMultivariateNormal
 from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.likelihoods.covariance import Covariance, CovarianceNormal
+from pyrovae.likelihoods.shapes import as_data_shape
 
 
 class LowRankNormal(CovarianceNormal):
@@ -62,7 +63,8 @@ class LowRankNormal(CovarianceNormal):
         cls, data_shape: Sequence[int], rank: int = 5, covariance: Covariance = "shared"
     ) -> tuple[int, ...]:
         """Output shape that the decoder needs."""
-        return tuple(data_shape) if covariance == "shared" else (2 + rank, *data_shape)
+        shape = as_data_shape(data_shape)
+        return shape if covariance == "shared" else (2 + rank, *shape)
 
     def vector(self, loc: Tensor, raw: Tensor) -> dist.TorchDistribution:
         """The distribution of a flattened row."""

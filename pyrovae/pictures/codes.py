@@ -42,7 +42,7 @@ class Codes:
         total = len(self.names)
         if asked is not None and not (asked and all(0 <= dim < total for dim in asked)):
             raise ValueError(f"--dims {' '.join(map(str, asked))}: expected latent dimensions, 0 to {total - 1}")
-        held, measure = (self.means.var(0), "variance over rows") if self.kl is None else (self.kl, "KL")
+        held, measure = (self.means.var(0, correction=0), "variance over rows") if self.kl is None else (self.kl, "KL")
         ranked: list[int] = held.argsort(descending=True)[:_MOST_DIMS].tolist()
         self.dims = ranked if asked is None else list(asked)
         some = f", {_MOST_DIMS} of {total} dimensions, those with the largest {measure}"

@@ -14,6 +14,7 @@ INTERRUPTED = "interrupted"
 TRAINED, GOOD, BELIEVED = "Did it train?", "How good is it?", "Can I believe the number?"
 # Of the rows: up to here the mean stands but for some of them, from there on it is not to be quoted.
 _FEW, _MOST = 0.1, 0.5
+_ONE_EPOCH = "One epoch was run, so nothing says whether more would help."
 
 
 def did_it_train(run: Run, result: FitResult, status: str) -> Answer:
@@ -29,6 +30,8 @@ def did_it_train(run: Run, result: FitResult, status: str) -> Answer:
     term = next((name for name in ("validation_elbo", "train_elbo") if name in result.history[0]), "train_elbo")
     first, kept_elbo = result.history[0][term], result.history[best - 1][term] if best else math.nan
     what = "validation ELBO" if term == "validation_elbo" else "training ELBO"
+    if epochs == 1 and best == 1:
+        return Answer(TRAINED, "One epoch only", f"{_ONE_EPOCH} Its {what} is {kept_elbo:.2f} nats per row.", "care")
     text = f"{epochs} epochs, weights of epoch {best} kept; {what} from {first:.2f} to {kept_elbo:.2f} nats per row."
     if best < 2:
         return Answer(TRAINED, "Hardly", f"No epoch was better than the first. {text}", "care")
@@ -130,6 +133,8 @@ def answers_of_autoencoder(
     )
     if status == INTERRUPTED and not _fitted(run, result):
         trained = _cut_short(run, result)
+    elif epochs == 1 and best == 1:
+        trained = Answer(TRAINED, "One epoch only", _ONE_EPOCH, "care")
     elif best < 2:
         trained = Answer(TRAINED, "Hardly", f"No epoch was better than the first. {text}", "care")
     elif best == run.config["epochs"]:

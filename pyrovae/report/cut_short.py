@@ -11,7 +11,7 @@ from pyrovae.evaluation import reconstruction_errors
 from pyrovae.report.answers import INTERRUPTED
 from pyrovae.report.files import clear_folder, write_curves
 from pyrovae.report.of_run import report_of_autoencoder, report_of_pair
-from pyrovae.runs import ModelRows, Run
+from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, Run
 from pyrovae.training import FitResult, LossResult
 
 
@@ -32,6 +32,9 @@ def write_cut_short(
         device: where the weights are.
     """
     clear_folder(folder)
+    # Those of a run that this one was to overwrite are of another model; its own come at the end.
+    for name in (CONFIG_FILE, WEIGHTS_FILE, SUMMARY_FILE):
+        (folder / name).unlink(missing_ok=True)
     history = [] if state is None else state["history"]
     best, stopped_early = (0, False) if state is None else (state["best_epoch"], state["stopped_early"])
     spent = {**seconds, "fit": sum(terms["seconds"] for terms in history)}

@@ -32,7 +32,7 @@ _TABLES_AND_PICTURES = (
 
 def clear_folder(folder: Path) -> None:
     """Remove what an overwritten run had and the new one may not have."""
-    scored = [path.name for pattern in ("evaluation-*.csv", "evaluation-*.csv.json") for path in folder.glob(pattern)]
+    scored = [path.name for pattern in ("evaluation*.csv", "evaluation*.csv.json") for path in folder.glob(pattern)]
     for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
 

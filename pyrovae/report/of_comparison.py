@@ -53,9 +53,11 @@ def write_comparison(comparison: RunComparison, file: Path) -> None:
 
 def _verdict(comparison: RunComparison) -> Answer:
     verdict = comparison.verdict()
-    apart = "cannot be told from" not in verdict
+    apart, doubtful = "cannot be told from" not in verdict, "k-hat is above" in verdict
     word = "The best two differ" if apart else "The best two cannot be told apart"
-    return Answer("Which is the best, and is the difference real?", word, verdict, "good" if apart else "care")
+    word += ", as far as the numbers can be believed" if apart and doubtful else ""
+    question = "Which is the best, and is the difference real?"
+    return Answer(question, word, verdict, "good" if apart and not doubtful else "care")
 
 
 def _differences(comparison: RunComparison) -> Table:

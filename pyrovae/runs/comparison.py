@@ -12,7 +12,15 @@ from pyrovae.runs.part import PARTS
 from pyrovae.runs.parts import describe_parts
 from pyrovae.runs.storage import refuse_without_density, stored_data
 from pyrovae.runs.stored_config import says_nothing, stored_config
-from pyrovae.runs.stored_files import CONFIG_FILE, SUMMARY_FILE, check_run_folder, read_summary, read_table
+from pyrovae.runs.stored_files import (
+    CONFIG_FILE,
+    SUMMARY_FILE,
+    check_run_folder,
+    read_mapping,
+    read_summary,
+    read_table,
+    weights_checksum,
+)
 from pyrovae.runs.systems import system_of
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 _SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
 # Columns of a table of scored rows that are needed.
 _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
+# From this part of the rows on a mean is not to be quoted.
+_MOST_UNRELIABLE = 0.5
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
     *PARTS,
@@ -77,9 +87,9 @@ class RunComparison:
         ]
         for row in self.table.itertuples():
             lines.append(
-                f"{row.run!s:<32}{row.log_px:>12.3f}{row.log_px_standard_error:>11.3f}{row.elbo:>12.3f}"
-                f"{row.difference:>12.3f}{row.difference_standard_error:>13.3f}{row.difference_draws_error:>12.4f}"
-                f"{row.num_samples:>8,}{row.unreliable_rows:>12,}"
+                f"{row.run!s:<32} {row.log_px:>11.3f} {row.log_px_standard_error:>10.3f} {row.elbo:>11.3f}"
+                f" {row.difference:>11.3f} {row.difference_standard_error:>12.3f} {row.difference_draws_error:>11.4f}"
+                f" {row.num_samples:>7,} {row.unreliable_rows:>11,}"
             )
         for run, told in self.settings.items():
             if told:
@@ -96,6 +106,12 @@ class RunComparison:
         above = "is above" if mixed else "is better than"
         apart = above if difference > 2 * error else "cannot be told from"
         text = f"{best['run']} {apart} {second['run']}: {difference:.3f} nats per row, standard error {error:.3f}."
+        doubtful = [row["run"] for row in (best, second) if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
+        if doubtful:
+            text += (
+                f" But in more than half of the rows of {' and '.join(map(str, doubtful))} k-hat is above its limit or "
+                "unknown: log p(x) is too low or uncertain there, and so is the difference."
+            )
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
         if given and not mixed:
@@ -180,7 +196,12 @@ def scored_rows(folder: Path) -> "pd.DataFrame":
     check_run_folder(folder, (CONFIG_FILE, SUMMARY_FILE))
     refuse_without_density(folder)
     checksum = stored_data(folder)["checksum"]
-    tables = {path: read_table(path, _COLUMNS) for path in sorted(folder.glob("evaluation*.csv"))}
+    weights = weights_checksum(folder)
+    tables = {
+        path: read_table(path, _COLUMNS)
+        for path in sorted(folder.glob("evaluation*.csv"))
+        if _weights_of(path) in (None, weights)
+    }
     # Tables of other data lie there, too.
     own = {path: table for path, table in tables.items() if len(table) and table["data_checksum"].iloc[0] == checksum}
     if not own:
@@ -193,6 +214,12 @@ def scored_rows(folder: Path) -> "pd.DataFrame":
                 "python -m pyrovae.evaluate"
             )
     return max(own.values(), key=lambda table: (len(table), table["num_samples"].iloc[0]))
+
+
+def _weights_of(table: Path) -> str | None:
+    """The checksum of the weights that a table was scored by; None where nothing beside it says so."""
+    beside = table.with_name(f"{table.name}.json")
+    return read_mapping(beside).get("weights") if beside.is_file() else None
 
 
 def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:

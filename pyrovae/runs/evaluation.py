@@ -98,7 +98,9 @@ def score_rows(
     """
     check_any_rows(x, "x")
     processes, rows_per_write = processes_now(), _rows_per_write(x, options)
-    asked = {"options": vars(options), "weights": weights, "data": dict(provenance)}
+    # How many draws are in memory at once changes no number.
+    told = {name: value for name, value in vars(options).items() if name != "chunk_size"}
+    asked = {"options": told, "weights": weights, "data": dict(provenance)}
     done = processes.from_first(lambda: _begun(table, asked, len(x), rows_per_write))
     left = range(done, len(x), rows_per_write)
     with Progress("scoring", len(x), "row", shown=progress and processes.is_first, done=done) as bar:

@@ -20,6 +20,7 @@ from pyrovae import ais, compare_bounds, compare_runs, inference_gap, load, load
 from pyrovae.compare import main as compare_main
 from pyrovae.evaluate import main as evaluate_main
 from pyrovae.evaluation import BoundComparison
+from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.fit import main as fit_main
 
 ROOT = Path(__file__).parents[2]
@@ -376,3 +377,56 @@ def test_errors_name_their_own_command(capsys):
     with pytest.raises(SystemExit):
         evaluate_main(["run", "--num-sample", "3"])
     assert "For all options: python -m pyrovae.evaluate --help" in capsys.readouterr().err
+
+
+def test_tables_of_weights_that_are_gone_do_not_count(runs, tmp_path):
+    """One of many draws, in the folder, that was scored by other weights."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "long", folder)
+    assert evaluate_main([str(folder), "--num-samples", "400", "--quiet"]) == 0
+    both = [str(folder), str(runs / "other")]
+    with pytest.raises(ValueError, match="different"):
+        compare_runs(both)
+    before = compare_runs([str(folder), str(runs / "short")]).table
+    assert before["num_samples"].max() == 400
+    beside = folder / "evaluation-400.csv.json"
+    beside.write_text(json.dumps({**json.loads(beside.read_text()), "weights": "of others"}))
+    after = compare_runs([str(folder), str(runs / "short")]).table
+    assert after.loc[after["run"] == str(folder), "num_samples"].item() < 400
+
+
+def test_a_difference_of_numbers_that_cannot_be_believed_says_so(runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "long", folder)
+    for path in folder.glob("evaluation*.csv"):
+        table = pd.read_csv(path)
+        table["reliable"] = False
+        table.to_csv(path, index=False)
+    comparison = compare_runs([str(folder), str(runs / "short")])
+    assert f"But in more than half of the rows of {folder} k-hat is above its limit or unknown" in comparison.verdict()
+    assert "But in more" not in compare_runs([str(runs / "long"), str(runs / "short")]).verdict()
+
+
+def test_fewer_draws_at_once_go_on_with_the_same_table(runs, tmp_path):
+    score = [str(runs / "short"), "--num-samples", "35", "--quiet", "--output", str(tmp_path / "t.csv")]
+    assert evaluate_main(score) == evaluate_main([*score, "--chunk-size", "5"]) == 0
+
+
+def test_files_of_runs_are_not_written_over(runs, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "short", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    options = ["--output", str(folder / "summary.json"), "--overwrite", "--quiet"]
+    assert evaluate_main([str(folder), *options]) == 2
+    assert "is no table of this command" in capsys.readouterr().err
+    for option, name in (("--csv", "evaluation.csv"), ("--html", "config.yaml")):
+        assert compare_main([str(folder), str(runs / "long"), option, str(folder / name)]) == 2
+        assert "it is a file of a run; give another name" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_large_numbers_stay_apart():
+    frame = pd.DataFrame({"a": [1e15 + 0.5, 2e15]})
+    values = torch.tensor(frame["a"].to_numpy())
+    line = means_table(row_means({"ELBO": (values, values)}))[1]
+    assert len(line.split()) == 4

@@ -152,3 +152,25 @@ def test_only_labels(tmp_path):
 def test_too_few_rows(tmp_path):
     with pytest.raises(ValueError, match=r"table.csv: 1 row cannot be split"):
         load_data(write(tmp_path, "a,b\n1,2\n"))
+
+
+@pytest.mark.parametrize("word", ["NA", "null", "NaN"])
+def test_a_first_row_with_a_missing_cell_is_data(tmp_path, word):
+    text = f"{word},3,4\n" + "".join(f"{i},{i + 1},{i + 2}\n" for i in range(20))
+    splits = load_data(write(tmp_path, text), missing="keep")
+    values = torch.cat([splits.train, splits.validation, splits.test])
+    assert len(values) == 21
+    assert int(values.isnan().sum()) == 1
+
+
+def test_a_first_row_with_a_sign_for_a_missing_cell_is_no_header(tmp_path):
+    with pytest.raises(ValueError, match=r"row 1 .*holds '\?'"):
+        load_data(write(tmp_path, "?,3,4\n" + "1,2,3\n" * 20), missing="keep")
+
+
+def test_classes_in_words_are_to_be_numbered(tmp_path):
+    text = "a,label\n" + "".join(f"{i},{'cat' if i % 2 else 'dog'}\n" for i in range(20))
+    with pytest.raises(
+        ValueError, match="the column holds classes: number them from 0, or give"
+    ):
+        load_data(write(tmp_path, text))

@@ -3,12 +3,21 @@
 import numpy as np
 import pyro.distributions as dist
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 
-from pyrovae import likelihoods, networks
-from pyrovae.distributions import Beta, ContinuousBernoulli, LowRankMultivariateNormal, NegativeBinomial, Poisson
+from pyrovae import likelihoods, networks, priors
+from pyrovae.distributions import (
+    Beta,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    LowRankMultivariateNormal,
+    NegativeBinomial,
+    Poisson,
+)
 from pyrovae.distributions.constraints import EquallySpaced
+from pyrovae.distributions.mixture import SharedMixture
 
 
 @pytest.mark.parametrize("count", [0.0, 3.0, 1e3, 1e5, 1.1e5, 1e6])
@@ -84,3 +93,38 @@ def test_levels_are_known_in_float32_and_in_float64(low, high, num_levels):
     assert support.check(levels).all()
     assert support.check(levels.double()).all()
     assert not support.check((support.values() + 0.4 * support.width)[:-1]).any()
+
+
+@pytest.mark.parametrize("degrees_of_freedom", [5.0, 1e4, 1e7])
+def test_a_prior_of_heavy_tails_near_its_gaussian_limit(degrees_of_freedom):
+    z = torch.linspace(-3, 3, 10)
+    expected = scipy.stats.t(degrees_of_freedom).logpdf(z.double().numpy()).sum()
+    assert priors.StudentT(10, degrees_of_freedom)().log_prob(z).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1.0, 10.0])
+def test_a_mixture_of_vectors_with_a_strong_common_factor(factor):
+    torch.manual_seed(0)
+    loc, factors, diagonal = torch.randn(3, 4), factor * torch.randn(3, 4, 1), torch.full((3, 4), 1e-6)
+    mixture = SharedMixture(torch.zeros(3), dist.LowRankMultivariateNormal(loc, factors, diagonal))
+    z = mixture.sample((20,))
+    covariances = (factors.double() @ factors.double().mT + torch.diag_embed(diagonal.double())).numpy()
+    laws = [scipy.stats.multivariate_normal(m.double().numpy(), c) for m, c in zip(loc, covariances, strict=True)]
+    expected = scipy.special.logsumexp([law.logpdf(z.double().numpy()) for law in laws], axis=0) - np.log(3)
+    np.testing.assert_allclose(mixture.log_prob(z).numpy(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 0.1])
+def test_moments_of_rounded_logistics(scale):
+    """Sums over all levels in float64."""
+    loc = torch.linspace(0, 1, 37)
+    law = DiscretizedLogistic(loc, torch.tensor(scale))
+    levels = torch.linspace(0, 1, 256, dtype=torch.float64)
+    exact = DiscretizedLogistic(loc.double(), torch.tensor(scale, dtype=torch.float64))
+    p = exact.log_prob(levels[:, None].expand(-1, 37)).exp()
+    mean = (p * levels[:, None]).sum(0)
+    variance = (p * (levels[:, None] - mean).square()).sum(0)
+    torch.testing.assert_close(law.mean.double(), mean, rtol=1e-5, atol=1e-6)
+    # Where a draw is all but sure the variance is that of rounding the location to float32.
+    torch.testing.assert_close(law.variance.double(), variance, rtol=2e-2, atol=1e-9)
+    assert bool((law.variance >= 0).all())

@@ -144,3 +144,8 @@ def test_far_components_do_not_round_the_weights_of_near_ones():
     start = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
     torch.testing.assert_close(weights[:, :2], start[:, None].expand(3, 2))
     torch.testing.assert_close(weights[:, 2], torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_no_draws_of_a_shared_mixture():
+    loc, scale, logits = parts(3, 2)
+    assert SharedMixture(logits, dist.Normal(loc, scale).to_event(1)).sample((0,)).shape == (0, 2)

@@ -418,6 +418,39 @@ def regressing_model(x):
         pyro.sample("x", dist.Normal(z + x.roll(1), 1.0), obs=x)
 
 
+def angle_model(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.VonMises(torch.tensor(0.0), 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def angle_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.VonMises(x, 1.0))
+
+
+def test_a_mixture_as_prior_has_a_path():
+    """The same density by one component as by the two, equal ones, of PyTorch's mixture."""
+
+    def model_with(prior):
+        def model(x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", prior)
+                pyro.sample("x", dist.Normal(z, 0.5).to_event(1), obs=x)
+
+        return model
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.8 * x, 0.5).to_event(1))
+
+    two = dist.Normal(torch.zeros(2, 3), 1.0).to_event(1)
+    mixture, x = dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), two), torch.tensor([[0.3, -1.0, 2.0]])
+    estimate = ais(model_with(mixture), guide, x, num_temperatures=100, num_chains=32, progress=False)
+    exact = dist.Normal(0.0, 1.25**0.5).log_prob(x).sum(-1).double()
+    assert ((estimate.log_px - exact).abs() < 4 * estimate.standard_error).all()
+
+
 @pytest.mark.parametrize(
     ("pair", "options", "message"),
     [
@@ -428,6 +461,7 @@ def regressing_model(x):
             {"start": "guide"},
             "latent 'rate' has the support .* start from the prior",
         ),
+        ((angle_model, angle_guide), {}, "latent 'z' of the model is an angle.*use compare_bounds"),
     ],
 )
 def test_latents_without_a_path_are_refused(pair, options, message):

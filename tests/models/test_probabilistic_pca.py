@@ -149,3 +149,14 @@ def test_a_mixture_far_from_zero_is_the_same_mixture(offset):
     for one, other in zip(fitted.components, near.components, strict=True):
         torch.testing.assert_close(one.bias - offset, other.bias, rtol=0, atol=1e-6)
         torch.testing.assert_close(one.covariance, other.covariance, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("data_dim", "latent_dim"), [(5, 2), (7, 4), (20, 13), (29, 22)])
+def test_rows_of_the_same_variance_in_all_directions(data_dim, latent_dim):
+    """There is nothing for W, whatever rounding says of equal eigenvalues."""
+    x = 3.3 * torch.cat([torch.eye(data_dim), -torch.eye(data_dim)])
+    model = ProbabilisticPCA.maximum_likelihood(x, latent_dim)
+    variance = 3.3**2 / data_dim
+    assert float(model.weight.abs().max()) < 1e-2 * variance**0.5
+    expected = torch.distributions.Normal(0.0, variance**0.5).log_prob(x).sum(-1).mean()
+    assert model.log_prob(x).mean().item() == pytest.approx(expected.item(), rel=1e-4)

@@ -1,10 +1,12 @@
 """Two stochastic layers, on a linear-Gaussian case whose log p(x) is known."""
 
+import math
+
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from pyrovae import compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae import compare_bounds, fit_svi, latent_summary, likelihoods, networks, posteriors, priors
 from pyrovae.models import TwoLayerVAE
 
 F64 = torch.float64
@@ -87,3 +89,43 @@ def test_making_one_draws_nothing_and_counts_nothing():
     assert torch.equal(torch.get_rng_state(), state)
     assert [value.item() for name, value in vae.named_buffers() if name.endswith("num_batches_tracked")] == [0]
     assert vae.transition.training
+
+
+def test_the_terms_of_single_latents_are_no_kl_and_are_not_shown_as_such():
+    """Guide and model draw in opposite orders: the terms of the exact posterior add up, and one may be negative."""
+    vae = linear_two_layers()
+    summary = latent_summary(vae.model, vae.guide, torch.randn(30, 5, dtype=F64), num_samples=50)
+    assert all(site.kl_per_dim is None for site in summary.sites.values())
+    text = summary.summary()
+    assert "latent 'z1': term of the KL" in text
+    assert "different orders, so that the term of one is no KL" in text
+    torch.testing.assert_close(sum(site.kl for site in summary.sites.values()), summary.kl)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.2])
+def test_only_all_latents_together_can_be_said_to_be_unused(scale):
+    """Where q(z1, z2) is p(z1, z2), at a scale of 0.5; free bits, which are refused here, are not advised."""
+    vae = linear_two_layers()
+    with torch.no_grad():
+        for network, scales in (
+            (vae.posterior.encoder, [0.0] * 3 + [math.log(math.expm1(scale))] * 3),
+            (vae.upper_posterior.encoder, [0.0] * 2 + [math.log(math.expm1(1.0))] * 2),
+            (vae.transition.decoder, [0.0] * 3),
+        ):
+            network.layers[0].weight.zero_()
+            network.layers[0].bias.copy_(torch.tensor(scales))
+    options = {"objective": "Trace_ELBO", "epochs": 1, "batch_size": 20, "lr": 1e-9, "progress": False}
+    said = fit_svi(vae.model, vae.guide, torch.randn(20, 5, dtype=F64), **options).signs_of_trouble
+    assert ("Posterior collapse" in str(said)) == (scale == 0.5)
+    assert "free bits" not in str(said)
+
+
+def test_sizes_of_z1_are_checked():
+    with pytest.raises(ValueError, match=r"posterior is over \(4,\), the transition over \(3,\)"):
+        TwoLayerVAE(
+            priors.StandardNormal(2),
+            likelihoods.Normal(networks.MLP(2, 3, ())),
+            likelihoods.Normal(networks.MLP(3, 5, ())),
+            posteriors.DiagonalNormal(networks.MLP(5, 8, ())),
+            posteriors.DiagonalNormal(networks.MLP(3, 4, ())),
+        )

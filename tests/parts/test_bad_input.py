@@ -1,5 +1,6 @@
 """What parts refuse: each in one error that names the part, the argument and the repair."""
 
+import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pyrovae import (
     likelihoods,
     mark_missing,
     networks,
+    objectives,
     posteriors,
     priors,
 )
@@ -333,3 +335,42 @@ def test_rows_without_any_entry_and_rows_of_another_shape(use):
         use(partly((4,)), x)
     with pytest.raises(ValueError, match=message):
         partly((4,)).initialize(x)
+
+
+def test_numbers_of_numpy_and_a_number_for_a_shape_are_taken():
+    decoder, two = networks.MLP(LATENT, DATA), np.int64(2)
+    assert objectives.IWAE(num_particles=two, beta=np.float32(2)).num_particles == 2
+    assert objectives.TraceMeanField_ELBO(free_bits=0.1, free_bits_per=two).groups.per == 2
+    assert objectives.Trace_ELBO(two, num_reconstructions=two, beta=two).num_reconstructions == 2
+    assert objectives.Cyclical(cycles=two)(1.0) == 1.0
+    assert likelihoods.Categorical(decoder, num_levels=two).num_levels == 2
+    assert likelihoods.Binomial(decoder, total_count=two).total_count == 2
+    likelihoods.LowRankNormal(decoder, DATA, rank=two)
+    likelihoods.DiscretizedLogisticMixture(decoder, num_components=two)
+    assert likelihoods.Normal(decoder, "per_dimension", DATA).scale.shape == (DATA,)
+    assert likelihoods.FullCovarianceNormal(decoder, DATA).data_shape == (DATA,)
+    assert posteriors.PartlyObserved(diagonal_normal(), DATA).fill.shape == (DATA,)
+    vae = VAE(priors.StandardNormal(LATENT), likelihoods.Normal(decoder), diagonal_normal())
+    options = {"objective": objectives.IWAE(two, np.float32(1)), "epochs": 1, "batch_size": 10, "progress": False}
+    fit_svi(vae.model, vae.guide, torch.randn(20, DATA), step="recorded", **options)
+    likelihoods.LogNormal(networks.MLP(LATENT, DATA)).initialize(torch.ones(4, DATA, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: likelihoods.Normal(None, scale=None),
+            "Normal: scale is None; a standard deviation",
+        ),
+        (lambda: likelihoods.Normal(None, scale=[0.1]), r"Normal: scale is \[0.1\]; a standard deviation"),
+        (lambda: likelihoods.Normal(None, scale=True), "Normal: scale is True; a standard deviation"),
+        (lambda: likelihoods.Normal(None, initial_scale="1"), "expected\\s+0 < scale_floor < initial_scale"),
+        (lambda: priors.StudentT(2, "3"), "degrees_of_freedom is '3'; expected a positive, finite number"),
+        (lambda: networks.MLP(2, 3, 5), "hidden_dims is 5; expected a list of widths"),
+        (lambda: priors.Flow(3, hidden_dims=64), "hidden_dims is 64; expected a list of widths"),
+    ],
+)
+def test_what_is_no_number_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -250,3 +250,21 @@ def test_an_encoder_takes_constant_columns_as_they_are(value, rows):
     encoder = networks.ColumnEncoder(["real", "real"], 4, (8,))
     encoder.initialize(torch.stack([torch.full((rows,), value), torch.randn(rows)], 1))
     assert encoder.unit[0] == 1
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 3.7, 1000.1])
+@pytest.mark.parametrize("num_rows", [800, 1000])
+def test_a_constant_column_has_a_unit_of_one(value, num_rows):
+    """Its mean is off by a rounding, which is no spread."""
+    rows = torch.stack([torch.randn(num_rows), torch.full((num_rows,), value), torch.full((num_rows,), 3.0)], 1)
+    likelihood = likelihoods.Columns(networks.MLP(2, 3, ()), ["real", "real", "count"])
+    likelihood.initialize(rows)
+    assert likelihood.unit[1:].tolist() == [1.0, 1.0]
+
+
+def test_counts_stay_numbers_far_from_the_data():
+    likelihood = likelihoods.Columns(networks.MLP(2, 1, ()), ["count"])
+    likelihood.initialize(torch.tensor([[0.0], [5.0], [30.0]]))
+    p_x = likelihood(torch.tensor([[1e6, 1e6], [-1e6, -1e6]]))
+    assert bool(p_x.mean.isfinite().all())
+    assert bool((p_x.sample() >= 0).all())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from problems import Bias
 
-from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, objectives, posteriors, priors
 
 NORMAL_ROWS = torch.randn(5000, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.5, 1.0, 2.0]) + 1
 
@@ -69,3 +69,18 @@ def test_the_optimal_scale_in_a_fit():
     assert torch.isfinite(bounds.log_px).all()
     assert vae.training
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
+
+
+@pytest.mark.parametrize("insomnia", [0.0, 0.5, 1.0])
+def test_the_optimal_scale_is_that_of_the_data_though_the_model_dreams(insomnia):
+    """Dreams are no data: at weights that hardly move the scale is the root mean squared error of draws."""
+    torch.manual_seed(0)
+    vae = optimal_vae()
+    objective = objectives.ReweightedWakeSleep(num_particles=5, insomnia=insomnia)
+    fit_svi(
+        *(vae.model, vae.guide, NORMAL_ROWS), objective=objective, epochs=2, batch_size=500, lr=1e-6, progress=False
+    )
+    with torch.no_grad():
+        means = vae.eval().decode(vae.encode(NORMAL_ROWS).sample()).mean
+    # Of 15,000 entries it is known to a hundredth.
+    assert vae.likelihood.scale.item() == pytest.approx((NORMAL_ROWS - means).square().mean().sqrt().item(), rel=0.02)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from problems import bits, small_vae
 from pyro import poutine
+from pyro.infer.autoguide import AutoNormal
 from torch import nn
 
 from pyrovae import compare_bounds, fit_svi
-from pyrovae.programs import inspect_pair
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler
 
 X = torch.randn(6, 4)
 
@@ -266,6 +267,9 @@ def test_values_that_would_be_repeated_are_refused():
     [
         lambda x: dist.LogNormal(torch.zeros(len(x), 4), 1.0).to_event(1),
         lambda x: dist.Uniform(-torch.ones(len(x), 4), 1.0).to_event(1),
+        lambda x: dist.TransformedDistribution(
+            dist.Uniform(torch.zeros(len(x), 4), 1.0), [dist.transforms.AffineTransform(-1.0, 2.0)]
+        ).to_event(1),
     ],
 )
 def test_draws_that_do_not_reach_all_values_are_refused(posterior):
@@ -339,3 +343,59 @@ def test_networks_for_other_rows_are_named():
         ValueError, match=r"the programs fail on 3 rows of shape \(5,\) \(.*mat1 and mat2 shapes.*build the networks"
     ):
         inspect_pair(*programs, torch.randn(10, 5))
+
+
+def test_a_guide_that_observes_or_has_a_factor_is_refused():
+    """What it observes would be taken for a part of q(z|x), and log p(x) be off by as much."""
+
+    def observing(x):
+        guide(x)
+        with pyro.plate("again", len(x)):
+            pyro.sample("y", dist.Normal(0.0, 1.0), obs=x[:, 0])
+
+    def with_factor(x):
+        guide(x)
+        with pyro.plate("again", len(x)):
+            pyro.factor("f", x[:, 0], has_rsample=True)
+
+    for wrong, said in ((observing, "observes 'y'"), (with_factor, "has a factor 'f'")):
+        with pytest.raises(ValueError, match=f"the guide {said}, which would count as a part of q"):
+            compare_bounds(good_model, wrong, X, num_samples=5)
+    with pytest.raises(ValueError, match="the guide observes 'x'"):
+        compare_bounds(good_model, good_model, X, num_samples=5)
+
+
+def test_autoguides_and_what_is_no_program_are_named():
+    automatic = AutoNormal(good_model)
+    with pytest.raises(ValueError, match=r"the guide draws .*as Pyro's autoguides do.*write a guide with an encoder"):
+        fit_svi(good_model, automatic, X, epochs=1, batch_size=3, progress=False)
+    with pytest.raises(ValueError, match="the model is a NoneType; expected a Pyro program"):
+        inspect_pair(None, guide, X)
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_draws_and_dimensions_are_told_apart_though_weights_start_at_zero(dim):
+    """Over dim 1 are the dimensions of a plain latent, and the rows of one with draws before them."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+            nn.init.zeros_(self.layer.weight)
+
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", normal(torch.zeros(3)))
+                pyro.sample("x", normal(self.layer(z.softmax(dim))), obs=x)
+
+    model, encoder = Model(), nn.Linear(4, 3)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(encoder(x)))
+
+    structure = inspect_pair(model, guide, X)
+    expected = VectorizedSampler if dim == -1 else RepeatedSampler
+    with torch.no_grad():
+        assert type(make_sampler(model, guide, X, structure)) is expected
+    assert not model.layer.weight.any()

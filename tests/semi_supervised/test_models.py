@@ -1,8 +1,11 @@
 """What the four models are as classifiers of scikit-learn."""
 
+import math
+
 import numpy as np
 import pyro
 import pytest
+import scipy.sparse
 import torch
 from problems import bits
 from sklearn.base import clone
@@ -315,3 +318,51 @@ def test_the_history_has_means_over_rows():
     whole = model.unlabelled_bounds(x[2:], 2000).mean().item()
     # Means of batches would be half of it; of one draw for each row it is within a tenth with ten seeds.
     assert model.history_[0]["train_unlabelled_elbo"] == pytest.approx(whole, rel=0.3)
+
+
+def test_a_refused_refit_of_two_layers_leaves_both_as_they_were():
+    model = MAKERS["M1M2"]().fit(X, Y)
+    before = model.predict_proba(X)
+    model.m1.set_params(seed=5)
+    model.m2.set_params(class_probs=[0.2, 0.8, 0.9])
+    with pytest.raises(ValueError, match="class_probs"):
+        model.fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    with pytest.raises(ValueError, match="m1 is a M2 and m2 a M2; expected an M1 and an M2"):
+        M1M2(m1=M2(), m2=M2()).fit(X, Y)
+
+
+def test_a_prior_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"posterior is over \(3,\), the prior over \(5,\): give both the same"):
+        M2(**{**SMALL, "latent_dim": 3}, prior=priors.StandardNormal(5)).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: {"x": scipy.sparse.csr_matrix(x.flatten(1).numpy())}, r"x is sparse.*give x.toarray\(\)"),
+        (lambda x, y: {"validation": (x,)}, r"validation is 1 of them; expected a pair \(x, y\)"),
+        (lambda x, y: {"validation": (x, None)}, "validation y holds values of type object"),
+    ],
+)
+def test_what_is_no_data_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        M2(**SMALL).fit(**{"x": X, "y": Y, **change(X, Y)})
+
+
+def test_arrays_of_other_computers_are_taken():
+    model = MAKERS["M2"]().fit(X, Y)
+    expected = model.predict_proba(X)
+    read_only = X.numpy().copy()
+    read_only.flags.writeable = False
+    for x in (X.numpy().astype(">f4"), X.numpy().astype(np.longdouble), read_only):
+        np.testing.assert_allclose(model.predict_proba(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [(0.0, "zero for all rows with a label"), (-1.0, "negative"), (math.nan, "NaN values")]
+)
+def test_weights_of_a_score_are_checked(weights, message):
+    model = MAKERS["M2"]().fit(X, Y)
+    with pytest.raises(ValueError, match=f"sample_weight .*{message}"):
+        model.score(X, TRUTH, np.full(len(X), weights))

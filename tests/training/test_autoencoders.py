@@ -162,3 +162,46 @@ def test_images_move_whole_each_by_its_own_shift():
     assert sum(counts) == 25_000
     error = 5 * (25_000 * 0.04 * 0.96) ** 0.5
     assert all(abs(count - 1000) < error for count in counts)
+
+
+def test_a_checkpoint_of_another_loss_or_corruption_is_refused(tmp_path):
+    x, options = torch.rand(40, 6), {"epochs": 2, "batch_size": 20, "progress": False, "checkpoints": tmp_path}
+
+    def made(loss="squared_error", corruption=None):
+        return Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6), loss=loss, corruption=corruption)
+
+    fit_autoencoder(made(corruption=Masking(0.1)), x, **options)
+    for other, transform in (
+        (made("cross_entropy", Masking(0.1)), None),
+        (made(corruption=Masking(0.9)), None),
+        (made(), None),
+        (made(corruption=Masking(0.1)), torch.zeros_like),
+    ):
+        with pytest.raises(ValueError, match="and was"):
+            fit_autoencoder(other, x, train_transform=transform, resume=True, **options)
+    assert len(fit_autoencoder(made(corruption=Masking(0.1)), x, resume=True, **options).history) == 2
+
+
+def test_looking_at_an_autoencoder_runs_it_in_evaluation_mode():
+    """Rows depend on no others, and a fit leaves it in training mode."""
+    x = torch.rand(40, 6)
+    autoencoder = Autoencoder(
+        networks.MLP(6, 2, (8,), normalization="batch"), networks.MLP(2, 6, (8,), normalization="batch")
+    )
+    fit_autoencoder(autoencoder, x, epochs=2, batch_size=20, progress=False)
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    torch.testing.assert_close(autoencoder.reconstruct(x[:1]), autoencoder.reconstruct(x)[:1])
+    torch.testing.assert_close(autoencoder.interpolate(x[:1], x[1:2], 2)[0], autoencoder.reconstruct(x[:1]))
+    assert all(torch.equal(value, before[name]) for name, value in autoencoder.state_dict().items())
+    assert autoencoder.training
+
+
+def test_rows_that_the_networks_cannot_take_are_named():
+    x, options = torch.rand(40, 6), {"epochs": 1, "batch_size": 20, "progress": False}
+    with pytest.raises(ValueError, match=r"train is of type torch.float64 and the weights are of torch.float32: give"):
+        fit_autoencoder(Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6)), x.double(), **options)
+    bits = Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6), loss="cross_entropy")
+    with pytest.raises(ValueError, match="train after train_transform has values from"):
+        fit_autoencoder(bits, x, train_transform=lambda rows: 5 * rows, **options)
+    with pytest.raises(ValueError, match="layers are pretrained without validation rows"):
+        pretrain_layers(Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6)), x, validation=x, **options)
