@@ -31,7 +31,7 @@ _SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
 # Columns of a table of scored rows that are needed.
 _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
 # From this part of the rows on a mean is not to be quoted.
-_MOST_UNRELIABLE = 0.5
+_MOST_UNRELIABLE = 0.75
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
     *PARTS,
@@ -109,7 +109,7 @@ class RunComparison:
         doubtful = [row["run"] for row in (best, second) if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
         if doubtful:
             text += (
-                f" But in more than half of the rows of {' and '.join(map(str, doubtful))} k-hat is above its limit or "
+                f" But in more than three rows of four of {' and '.join(map(str, doubtful))} k-hat is above its limit or "
                 "unknown: log p(x) is too low or uncertain there, and so is the difference."
             )
         if len(set(self.table["num_samples"])) > 1:

@@ -170,7 +170,5 @@ def test_a_first_row_with_a_sign_for_a_missing_cell_is_no_header(tmp_path):
 
 def test_classes_in_words_are_to_be_numbered(tmp_path):
     text = "a,label\n" + "".join(f"{i},{'cat' if i % 2 else 'dog'}\n" for i in range(20))
-    with pytest.raises(
-        ValueError, match="the column holds classes: number them from 0, or give"
-    ):
+    with pytest.raises(ValueError, match="the column holds classes: number them from 0, or give"):
         load_data(write(tmp_path, text))
