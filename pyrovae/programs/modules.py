@@ -97,7 +97,7 @@ def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let the buffers of modules, and of all below them, be what they were afterwards."""
     parts = {id(part): part for module in modules for part in module.modules()}
     kept = [
-        (part, name, buffer, buffer._version, buffer.detach().clone())
+        (part, name, buffer, buffer.detach().clone())
         for part in parts.values()
         for name, buffer in part._buffers.items()
         if buffer is not None and not is_lazy(buffer)
@@ -105,11 +105,11 @@ def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
     try:
         yield
     finally:
-        for part, name, buffer, version, value in kept:
-            part._buffers[name] = buffer
-            if buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(value)
+        with torch.no_grad():
+            for part, name, buffer, value in kept:
+                # Its number of changes would not say: batch normalisation writes without counting.
+                buffer.copy_(value)
+                part._buffers[name] = buffer
 
 
 @contextmanager

@@ -403,7 +403,9 @@ def test_a_difference_of_numbers_that_cannot_be_believed_says_so(runs, tmp_path)
         table["reliable"] = False
         table.to_csv(path, index=False)
     comparison = compare_runs([str(folder), str(runs / "short")])
-    assert f"But in more than three rows of four of {folder} k-hat is above its limit or unknown" in comparison.verdict()
+    assert (
+        f"But in more than three rows of four of {folder} k-hat is above its limit or unknown" in comparison.verdict()
+    )
     assert "But in more" not in compare_runs([str(runs / "long"), str(runs / "short")]).verdict()
 
 
