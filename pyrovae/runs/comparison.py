@@ -109,8 +109,8 @@ class RunComparison:
         doubtful = [row["run"] for row in (best, second) if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
         if doubtful:
             text += (
-                f" But in more than three rows of four of {' and '.join(map(str, doubtful))} k-hat is above its limit or "
-                "unknown: log p(x) is too low or uncertain there, and so is the difference."
+                f" But in more than three rows of four of {' and '.join(map(str, doubtful))} k-hat is above its limit "
+                "or unknown: log p(x) is too low or uncertain there, and so is the difference."
             )
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
