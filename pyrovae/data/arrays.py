@@ -166,11 +166,12 @@ def check_digits(title: str, array: Array) -> None:
         return
     rows = array.reshape(len(array), -1)
     with np.errstate(invalid="ignore"):
-        low, high = (end.reduce(rows, axis=0).astype(np.float64) for end in (np.fmin, np.fmax))
+        ends = [end.reduce(rows, axis=0) for end in (np.fmin, np.fmax)]
+        low, high = (end.astype(np.float64) for end in ends)
     largest = np.fmax(np.abs(low), np.abs(high))
     distance = np.spacing(largest.astype(np.float32)).astype(np.float64)
-    # What varies in its last digits only is constant up to its own rounding.
-    varies = high - low > 1e-12 * largest
+    # What varies in its last digits only is constant up to its own rounding, which whole numbers have not.
+    varies = ends[1] > ends[0] if rows.dtype.kind in "iu" else high - low > 1e-12 * largest
     for number in np.nonzero(varies & (high - low < _NUMBERS_TOLD_APART * distance))[0]:
         entry = rows[:, number]
         if (entry.astype(np.float32)[~np.isnan(entry)] != entry[~np.isnan(entry)]).any():

@@ -80,6 +80,13 @@ def encode_columns(
     Raises:
         ValueError: If a cell has no value of its column, or is missing and not to be, or all of a row are missing.
     """
+    for column, name, kind in zip(cells, names, kinds, strict=True):
+        row = _first_rounded(column) if kind == "categorical" else None
+        if row is not None:
+            raise ValueError(
+                f"{where(row)}, column {name!r} is a whole number with more digits than float64 has, so that "
+                "categories would be merged: write names, with a letter before each number"
+            )
     columns = [_encode(column, kind) for column, kind in zip(cells, kinds, strict=True)]
     values = np.stack([column for column, _ in columns], axis=1)
     absent = np.stack([column.isna().to_numpy(dtype=bool) for column in cells], axis=1)
@@ -107,6 +114,15 @@ def encode_columns(
 
 
 _MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a likelihood that takes them; otherwise '
+
+
+def _first_rounded(column: pd.Series[Any]) -> int | None:
+    """The first row whose number was rounded, in a column of numbers that were no whole ones to pandas."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    rounded = np.abs(numbers) >= 2.0**53
+    return None if column.dtype.kind in "iu" or not rounded.any() else int(np.argmax(rounded))
 
 
 def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What the numbers of two runs must agree on to be of the same rows.
-_SAME = {"data_checksum": "test rows", "data_variant": "data variant"}
+_SAME = {"data_checksum": "rows, or splits of them", "data_variant": "data variant"}
 # Columns of a table of scored rows that are needed.
 _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
 # From this part of the rows on a mean is not to be quoted.

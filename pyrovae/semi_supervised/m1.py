@@ -47,7 +47,7 @@ class M1(SemiSupervisedClassifier):
         hidden_dims: widths of the hidden layers of the default networks.
         num_classes: number of classes; None is one more than the highest label.
         embedding: ``"mean"`` or ``"draws"``.
-        num_draws: K.
+        num_draws: K; the draws of a row depend on its place among the rows.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example, and to labelled
             rows before their latents are taken, anew for each draw.
         epochs: passes over the rows; 0 takes prior, likelihood and posterior as they are, fitted already.

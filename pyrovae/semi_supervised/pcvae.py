@@ -81,7 +81,7 @@ class PCVAE(TrainedTogether):
         multiplier_start: lambda, in nats of the ELBO per nat of prediction loss; the first one if it moves.
         multiplier_lr: eta, by which lambda moves in each step.
         epsilon: the prediction loss that is allowed, in nats per labelled row.
-        num_draws: draws of z that a prediction is the mean of.
+        num_draws: draws of z that a prediction is the mean of; those of a row depend on its place among the rows.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
         epochs: passes over the unlabelled rows.
         batch_size: unlabelled rows of each step, and labelled rows where there are as many.

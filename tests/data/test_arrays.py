@@ -354,3 +354,11 @@ FINE = {
 def test_numbers_that_float32_tells_apart_are_taken(tmp_path, column):
     path = save(tmp_path, np.stack([RANDOM.normal(size=50), column], axis=1))
     assert load_data(path, missing="keep").data_shape == (2,)
+
+
+def test_whole_numbers_that_differ_by_little_of_themselves_are_no_rounding(tmp_path):
+    """Nanoseconds a microsecond apart, which float32 takes for one number."""
+    table = np.stack([1_700_000_000_000_000_000 + 1000 * np.arange(80), np.arange(80)], 1)
+    np.save(tmp_path / "stamps.npy", table)
+    with pytest.raises(ValueError, match="float32"):
+        load_data(tmp_path / "stamps.npy")

@@ -172,3 +172,13 @@ def test_classes_in_words_are_to_be_numbered(tmp_path):
     text = "a,label\n" + "".join(f"{i},{'cat' if i % 2 else 'dog'}\n" for i in range(20))
     with pytest.raises(ValueError, match="the column holds classes: number them from 0, or give"):
         load_data(write(tmp_path, text))
+
+
+def test_categories_that_would_be_merged_are_refused(tmp_path):
+    """With a missing cell pandas reads whole numbers as float64."""
+    text = "a,b\n" + "".join(f"{i},{10**18 + i % 3}\n" for i in range(20))
+    columns = {"b": "categorical"}
+    whole = load_data(write(tmp_path, text), columns=columns)
+    assert whole.column_kinds == ("real", "categorical(3)")
+    with pytest.raises(ValueError, match=r"row 2 .*'b' is a whole number with more digits than float64 has"):
+        load_data(write(tmp_path, text + "20,\n"), columns=columns, missing="keep")
