@@ -29,7 +29,8 @@ def fit_alternating(
 
     An E step leaves log p(x) as it is and closes the gap, as far as the guide can; an M step raises the ELBO with q as
     it is, and so log p(x) or the gap (Neal and Hinton, 1998). ``ProbabilisticPCA.fit_em`` does both exactly. Fitting
-    both at once, ``fit_svi``, is faster; this is to look at.
+    both at once, ``fit_svi``, is faster; this is to look at. Buffers, such as the running means of batch normalisation,
+    move in both steps.
 
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.

@@ -247,7 +247,7 @@ def bad(runs, tmp_path):
         "other rows": (
             compare_main,
             [str(runs / "short"), str(runs / "other")],
-            "were scored on different test rows",
+            "were scored on different rows, or splits of them",
         ),
         "the same run twice": (compare_main, [str(runs / "short")] * 2, "a run is named twice"),
         "the same run in other words": (compare_main, [str(runs / "short"), f"{runs}/short/"], "a run is named twice"),
