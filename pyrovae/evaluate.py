@@ -105,7 +105,7 @@ def _evaluate(options: dict[str, Any]) -> int:
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
     if options["overwrite"] and table.is_file() and not table.with_name(f"{table.name}.json").is_file():
         raise ValueError(
-            f"--overwrite: {table} is no table of this command, which has a file .csv.json beside it: give another name"
+            f"--overwrite: {table} is no table of this command, as no {table.name}.json is beside it: give another name"
         )
     if options["overwrite"]:
         processes_now().from_first(lambda: table.unlink(missing_ok=True))

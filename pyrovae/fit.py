@@ -149,6 +149,9 @@ def _fit(config: dict[str, Any]) -> int:
         if unclaim and not keeper.has_any():
             undo()
             raise
+        if not keeper.has_any():
+            # All of the run is there, or nothing but what it was resumed from.
+            raise
         print_error(f"interrupted{_to_go_on(keeper)}")
         # Where there are several processes, torchrun does not wait for it.
         if not processes_now().several:

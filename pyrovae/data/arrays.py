@@ -171,10 +171,14 @@ def check_digits(title: str, array: Array) -> None:
     largest = np.fmax(np.abs(low), np.abs(high))
     distance = np.spacing(largest.astype(np.float32)).astype(np.float64)
     # What varies in its last digits only is constant up to its own rounding, which whole numbers have not.
-    varies = ends[1] > ends[0] if rows.dtype.kind in "iu" else high - low > 1e-12 * largest
+    exact = rows.dtype.kind in "iu"
+    varies = ends[1] > ends[0] if exact else high - low > 1e-12 * largest
     for number in np.nonzero(varies & (high - low < _NUMBERS_TOLD_APART * distance))[0]:
         entry = rows[:, number]
-        if (entry.astype(np.float32)[~np.isnan(entry)] != entry[~np.isnan(entry)]).any():
+        entry = entry[~np.isnan(entry)]
+        single = entry.astype(np.float32)
+        # NumPy would compare whole numbers as float64.
+        if list(map(int, single)) != entry.tolist() if exact else (single != entry).any():
             position = tuple(int(index) for index in np.unravel_index(number, array.shape[1:]))
             raise ValueError(
                 f"{title} has values from {low[number]:.17g} to {high[number]:.17g} at position {position}, counted "

@@ -12,8 +12,8 @@ from pyrovae.data.source import Rows, Source
 from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
 
 LABEL_COLUMN = "label"
-# Words that pandas takes for missing cells.
-_MISSING_WORDS = frozenset({"na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "null", "none"})
+# Words that pandas takes for missing cells, and signs that others write there.
+_MISSING_WORDS = frozenset(["?", "-", ".", "na", "n/a", "#na", "#n/a", "<na>", "nan", "-nan", "null", "none"])
 
 _NUMBERS = (
     "every cell must be a number, or a word in a column that columns= (--columns) says is categorical, and commas "
@@ -99,9 +99,8 @@ def _names_columns(path: Path, cells: list[str]) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    """Whether a cell is a word, and none that stands for a missing value."""
-    is_word = any(character.isalpha() for character in cell) and not _is_number(cell)
-    return is_word and cell.lower() not in _MISSING_WORDS
+    """Whether a cell is a word or a sign, and none that stands for a missing value."""
+    return bool(cell) and not _is_number(cell) and cell.lower() not in _MISSING_WORDS
 
 
 def _is_number(cell: str) -> bool:

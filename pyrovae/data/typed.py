@@ -117,12 +117,12 @@ _MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a li
 
 
 def _first_rounded(column: pd.Series[Any]) -> int | None:
-    """The first row whose number was rounded, in a column of numbers that were no whole ones to pandas."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    rounded = np.abs(numbers) >= 2.0**53
-    return None if column.dtype.kind in "iu" or not rounded.any() else int(np.argmax(rounded))
+    """The first row whose whole number was rounded, in a column that pandas read as numbers with a fraction."""
+    if column.dtype.kind != "f":
+        return None
+    numbers = column.to_numpy()
+    rounded = (np.abs(numbers) >= 2.0**53) & np.isfinite(numbers)
+    return int(np.argmax(rounded)) if rounded.any() else None
 
 
 def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:

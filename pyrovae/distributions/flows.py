@@ -13,7 +13,7 @@ from pyro.nn import AutoRegressiveNN, DenseNN
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform, _InverseTransform
 
-from pyrovae.distributions.arguments import check_counts
+from pyrovae.distributions.arguments import check_counts, is_whole_number
 
 FlowKind = Literal["autoregressive", "coupling", "spline"]
 
@@ -88,9 +88,9 @@ class FlowLayers(nn.Module):
 
 def check_hidden_dims(hidden_dims: Sequence[int], part: str) -> None:
     """Refuse widths that are not positive, and no hidden layer at all."""
-    if not isinstance(hidden_dims, Sequence):
+    if is_whole_number(hidden_dims):
         raise ValueError(f"{part}: hidden_dims is {hidden_dims!r}; expected a list of widths, as [64] for one layer")
-    if not hidden_dims:
+    if not len(hidden_dims):
         raise ValueError(f"{part}: hidden_dims is empty; its networks need one hidden layer at least")
     for width in hidden_dims:
         check_counts(part, hidden_dims=width)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrovae.evaluation.blocks import evaluations_at_once
-from pyrovae.programs import Latents, Sampler, owned_modules
+from pyrovae.programs import Latents, Sampler, has_numbers, owned_modules
 from pyrovae.recording import Replay
 
 # A compiler rounds exponentials otherwise; of 100 nats this is a thousandth of one.
@@ -76,7 +76,7 @@ def _tensors(sampler: Sampler) -> list[Tensor]:
     """All that a density depends on beside its arguments."""
     modules = (*owned_modules(sampler.model, sampler.guide), *sampler.structure.modules)
     of_modules = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    return of_modules + [value for _, value in pyro.get_param_store().named_parameters()]
+    return list(filter(has_numbers, of_modules)) + [value for _, value in pyro.get_param_store().named_parameters()]
 
 
 class _Allocations(TorchDispatchMode):

@@ -85,14 +85,10 @@ class ConditionalVAE(nn.Module):
         Raises:
             ValueError: no tensors, rows or covariates of another shape, class numbers out of range.
         """
-        for name, given in (("x", x), ("c", c)):
-            if not isinstance(given, Tensor):
-                raise ValueError(f"{name} is a {type(given).__name__}; expected a tensor: give torch.as_tensor({name})")
+        _check_tensor("x", x)
         if tuple(x.shape[1:]) != self.data_shape:
             raise ValueError(f"x has rows of shape {tuple(x.shape[1:])}; expected data_shape, {self.data_shape}")
-        covariates = self._covariates(c)
-        if len(covariates) != len(x):
-            raise ValueError(f"c is of {len(covariates)} rows, and x has {len(x)}; expected one c for each row")
+        covariates = self._covariates(c, "c", len(x))
         # Counts and bits may be whole numbers; covariates may not become such.
         x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         return torch.cat([x.flatten(1), covariates.to(x)], -1)
@@ -133,7 +129,8 @@ class ConditionalVAE(nn.Module):
             ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
 
         Raises:
-            ValueError: the mean of q(z|x, c) is not known, as that of a flow; rows and c that ``join`` refuses.
+            ValueError: the mean of q(z|x, c) is not known, as that of a flow; what ``join`` refuses, or a
+                ``num_samples`` that is no positive integer.
         """
         return self.variants(x, c, c, num_samples)
 
@@ -151,17 +148,16 @@ class ConditionalVAE(nn.Module):
             ``(rows, *data_shape)``, or ``(num_samples, rows, *data_shape)``.
 
         Raises:
-            ValueError: the mean of q(z|x, c) is not known, as that of a flow; rows and c that ``join`` refuses.
+            ValueError: the mean of q(z|x, c) is not known, as that of a flow; what ``join`` refuses, or a
+                ``num_samples`` that is no positive integer.
         """
         check_positive(num_samples=num_samples)
         q_z = self.posterior(self.join(x, c))
-        if len(new) != len(x):
-            raise ValueError(f"new is of {len(new)} rows, and x has {len(x)}; expected one c for each row")
         if num_samples is None:
             z = mean_of(q_z, self.posterior, "decode draws from it with num_samples=...")
         else:
             z = q_z.sample((num_samples,))
-        return self.likelihood(_append(z, self._covariates(new).to(z))).mean.detach()
+        return self.likelihood(_append(z, self._covariates(new, "new", len(x)).to(z))).mean.detach()
 
     @evaluating
     def sample(self, c: Tensor, *, mean: bool = False) -> Tensor:
@@ -174,23 +170,34 @@ class ConditionalVAE(nn.Module):
         Returns:
             ``(rows, *data_shape)``.
         """
-        z = self.prior().sample((len(c),))
-        p_x = self.likelihood(_append(z, self._covariates(c).to(z)))
+        covariates = self._covariates(c, "c")
+        z = self.prior().sample((len(covariates),))
+        p_x = self.likelihood(_append(z, covariates.to(z)))
         return p_x.mean.detach() if mean else p_x.sample()
 
-    def _covariates(self, c: Tensor) -> Tensor:
+    def _covariates(self, c: Tensor, name: str, num_rows: int | None = None) -> Tensor:
+        """What is known of rows, as numbers ``(rows, covariate_dim)``."""
+        _check_tensor(name, c)
+        if num_rows is not None and c.shape[:1] not in ((), (num_rows,)):
+            raise ValueError(f"{name} is of {len(c)} rows, and x has {num_rows}; expected one c for each row")
         if c.dim() == 1 and not c.is_floating_point():
             if bool(((c < 0) | (c >= self.covariate_dim)).any()):
                 raise ValueError(
-                    f"c has class numbers from {int(c.min())} to {int(c.max())}; expected 0 to {self.covariate_dim - 1}"
+                    f"{name} has class numbers from {int(c.min())} to {int(c.max())}; expected 0 to "
+                    f"{self.covariate_dim - 1}"
                 )
             return nn.functional.one_hot(c.long(), self.covariate_dim)
         if c.dim() != 2 or c.shape[1] != self.covariate_dim:
             raise ValueError(
-                f"c has shape {tuple(c.shape)} and type {c.dtype}; expected covariates (rows, {self.covariate_dim}), "
-                "or whole class numbers (rows,)"
+                f"{name} has shape {tuple(c.shape)} and type {c.dtype}; expected covariates (rows, "
+                f"{self.covariate_dim}), or whole class numbers (rows,)"
             )
         return c
+
+
+def _check_tensor(name: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        raise ValueError(f"{name} is a {type(given).__name__}; expected a tensor: give torch.as_tensor({name})")
 
 
 def _append(z: Tensor, c: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def quantiles(prior: Any, probabilities: Tensor) -> Tensor:
         tensor([[-1.9600,  0.0000,  1.9600]])
     """
     if probabilities.dim() != 1 or not bool(((probabilities > 0) & (probabilities < 1)).all()):
-        raise ValueError(f"probabilities are {probabilities.tolist()}; expected a list of numbers between 0 and 1")
+        raise ValueError(f"probabilities are {probabilities.tolist()}; expected several, above 0 and below 1")
     independent = elementwise(prior)
     if independent is not None:
         try:

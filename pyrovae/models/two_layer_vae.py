@@ -70,16 +70,11 @@ class TwoLayerVAE(nn.Module):
             z2 = prior().sample((2,))
             z1 = transition(z2).sample()
             upper_shape = upper_posterior(z1).event_shape
-            lower_shape = posterior(likelihood(z1).sample()).event_shape
+        self.latent_dim: int = z1.shape[-1]
         if upper_shape != z2.shape[1:]:
             raise ValueError(
                 f"upper_posterior is over {tuple(upper_shape)}, the prior over {tuple(z2.shape[1:])}: give both the "
                 "same size of z2"
-            )
-        if lower_shape != z1.shape[1:]:
-            raise ValueError(
-                f"posterior is over {tuple(lower_shape)}, the transition over {tuple(z1.shape[1:])}: give both the "
-                "same size of z1"
             )
 
     @torch.no_grad()
@@ -103,7 +98,13 @@ class TwoLayerVAE(nn.Module):
     def guide(self, x: Tensor) -> Tensor:
         """The inference program, from the row up to the upper latents."""
         with pyro.plate("data", len(x), dim=-1):
-            z1 = pyro.sample("z1", self.posterior(x))
+            q_z1 = self.posterior(x)
+            if q_z1.event_shape != (self.latent_dim,):
+                raise ValueError(
+                    f"posterior is over {tuple(q_z1.event_shape)}, the transition over ({self.latent_dim},): give both "
+                    "the same size of z1"
+                )
+            z1 = pyro.sample("z1", q_z1)
             return pyro.sample("z2", self.upper_posterior(z1))
 
     @evaluating

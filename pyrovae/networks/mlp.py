@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class MLP(ShapedNetwork):
         normalization: Normalization = "none",
     ) -> None:
         inputs, outputs = as_shape(input_shape, "input_shape"), as_shape(output_shape, "output_shape")
-        if not isinstance(hidden_dims, Sequence):
+        if isinstance(hidden_dims, int | Integral):
             raise ValueError(f"hidden_dims is {hidden_dims!r}; expected a list of widths, as [200] for one layer")
         widths = as_shape(hidden_dims, "hidden_dims") if len(hidden_dims) else ()
         # Batch normalisation takes the mean away, and a bias with it.

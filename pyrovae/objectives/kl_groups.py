@@ -25,6 +25,9 @@ class KlGroups:
             )
         self.per = int(per) if is_whole_number(per) else per
 
+    def __repr__(self) -> str:
+        return f"KlGroups({self.per!r})"
+
     def kl(
         self,
         sampler: Sampler,

@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.programs.modules import Program, called_modules, owned_modules
-from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, kind_of
+from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 PROBE_ROWS = (3, 5)
@@ -195,7 +195,8 @@ def _param_names(trace: poutine.Trace) -> frozenset[str]:
 
 def _check_guide(sites: dict[str, Site]) -> None:
     for name, site in sites.items():
-        if site["is_observed"]:
+        # Pyro's reparameterisations leave a value that is certain, and counts nothing.
+        if site["is_observed"] and not is_point_mass(site["fn"]):
             what = "has a factor" if isinstance(site["fn"], pyro.distributions.Unit) else "observes"
             raise ValueError(
                 f"the guide {what} {name!r}, which would count as a part of q(z|x): observe in the model alone, and "
@@ -204,7 +205,7 @@ def _check_guide(sites: dict[str, Site]) -> None:
 
 
 def _check_names(guide_latents: list[str], model_latents: list[str], observed: list[str]) -> None:
-    of_autoguide = [name for name in guide_latents if name.endswith(("_unconstrained", "_latent"))]
+    of_autoguide = [name for name in guide_latents if name.startswith("_Auto") or name.endswith("_unconstrained")]
     only_guide = [name for name in guide_latents if name not in model_latents]
     if only_guide and only_guide == of_autoguide[: len(only_guide)]:
         raise ValueError(

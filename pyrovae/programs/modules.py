@@ -92,6 +92,11 @@ def evaluation_mode(model: Program, guide: Program) -> Iterator[None]:
             module.training = True
 
 
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor can be copied and compared: it is dense, and not yet to be made."""
+    return not is_lazy(tensor) and not tensor.is_meta and tensor.layout is torch.strided
+
+
 @contextmanager
 def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let the buffers of modules, and of all below them, be what they were afterwards."""
@@ -100,16 +105,17 @@ def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
         (part, name, buffer, buffer.detach().clone())
         for part in parts.values()
         for name, buffer in part._buffers.items()
-        if buffer is not None and not is_lazy(buffer)
+        if buffer is not None and has_numbers(buffer)
     ]
     try:
         yield
     finally:
         with torch.no_grad():
             for part, name, buffer, value in kept:
-                # Its number of changes would not say: batch normalisation writes without counting.
-                buffer.copy_(value)
                 part._buffers[name] = buffer
+                # Its number of changes would not say: batch normalisation writes without counting.
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pyro.params.param_store import StateDict
 from torch import Tensor, nn
 
 from pyrovae.programs.contract import PairStructure
-from pyrovae.programs.modules import Program, owned_modules
+from pyrovae.programs.modules import Program, has_numbers, owned_modules
 from pyrovae.programs.turns import TURN, handlers_put_back
 
 # pyro.module joins the names of module and parameter by this.
@@ -167,7 +167,7 @@ class Weights:
         own = owned_modules(model, guide)
         for prefix, module in zip(("",) if len(own) == 1 else ("model.", "guide."), own, strict=False):
             tensors |= {prefix + name: value for name, value in module.state_dict(keep_vars=True).items()}
-            for path, part in module.named_modules(prefix=prefix.removesuffix(".")):
+            for path, part in module.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
                 buffers |= {f"{path}.{key}".removeprefix("."): (part._buffers, key) for key in part._buffers}
         known = {id(tensor) for tensor in tensors.values()}
         # By name: values that were kept come into the store before those that a program makes.
@@ -208,7 +208,8 @@ class Weights:
         """Copies of all tensors as they are now, to store; or to go back to, with the buffers that are not stored."""
         present = {name: values[key] for name, (values, key) in self.buffers.items()}
         now = self.tensors | {name: value for name, value in present.items() if of_buffers or name in self.tensors}
-        return {name: tensor.detach().clone() for name, tensor in now.items() if tensor is not None}
+        kept = {name: tensor for name, tensor in now.items() if tensor is not None}
+        return {name: kept[name].detach().clone() for name in kept if name in self.tensors or has_numbers(kept[name])}
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor]) -> None:
@@ -217,7 +218,8 @@ class Weights:
             values, key = self.buffers.get(name, (self.tensors, name))
             tensor = values[key]
             if tensor is not None and tensor.shape == value.shape:
-                tensor.copy_(value)
+                if not torch.equal(tensor, value.to(tensor)):
+                    tensor.copy_(value)
             else:
                 values[key] = value.clone()
 

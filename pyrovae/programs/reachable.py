@@ -3,7 +3,7 @@
 import functools
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence
+from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 # Larger collections hold data.
 _MOST_ITEMS = 100
+# Weights, children and hooks.
+_OF_ALL_MODULES = frozenset(vars(nn.Module())) - {"training"}
 _NO_OWNERS = (Tensor, str, bytes, int, float, complex, type, ModuleType)
 
 
@@ -34,7 +36,10 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
         reached = waiting.pop()
         if id(reached) in found or isinstance(reached, _NO_OWNERS):
             continue
-        names = list(_names_of(reached, given=id(reached) in given))
+        try:
+            names = list(_names_of(reached, given=id(reached) in given))
+        except Exception:  # an object that does not let itself be looked at
+            continue
         if names:
             found[id(reached)] = reached
             waiting += (value for _, value in names)
@@ -57,16 +62,17 @@ def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], A
     elif isinstance(reached, FunctionType):
         if given or not _is_of_library(reached):
             yield from _names_of_function(reached)
-    elif isinstance(reached, MutableMapping):
+    elif isinstance(reached, dict):
         if len(reached) <= _MOST_ITEMS:
-            yield from (((reached, key), value) for key, value in reached.items())
-    elif isinstance(reached, MutableSequence):
+            yield from (((reached, key), value) for key, value in list(reached.items()))
+    elif isinstance(reached, list):
         if len(reached) <= _MOST_ITEMS:
             yield from (((reached, key), value) for key, value in enumerate(reached))
     elif isinstance(reached, tuple):
         yield from (((reached, None), value) for value in reached[:_MOST_ITEMS])
     elif hasattr(reached, "__dict__") and (given or _is_of_user(reached)):
-        yield from (((vars(reached), key), value) for key, value in vars(reached).items())
+        own = {key: value for key, value in vars(reached).items() if key not in _OF_ALL_MODULES}
+        yield from (((vars(reached), key), value) for key, value in own.items())
         if isinstance(reached, nn.Module):
             yield from (((reached, None), child) for child in reached.children())
 

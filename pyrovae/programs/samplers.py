@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from pyrovae.programs.contract import PROBE_ROWS, PairStructure, probe_rows, sample_sites
 from pyrovae.programs.leaving import leave_after
@@ -224,16 +225,17 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
 @contextmanager
 def _without_zeros(parameters: Iterable[Tensor], device: torch.device) -> Iterator[None]:
     """Let weights that are all zero have other values for now: what they multiply would be hidden."""
-    zeros = [parameter for parameter in parameters if parameter.numel() and not bool(parameter.any())]
+    trained = [parameter for parameter in parameters if parameter.requires_grad and not is_lazy(parameter)]
+    zeros = [(parameter, parameter.data) for parameter in trained if parameter.numel() and not bool(parameter.any())]
     try:
-        with torch.no_grad(), isolated_rng(0, device):
-            for parameter in zeros:
-                parameter.normal_(std=0.1)
+        with isolated_rng(0, device):
+            for parameter, data in zeros:
+                # Not written: a graph of the caller's may hold them.
+                parameter.data = 0.1 * torch.randn_like(data)
         yield
     finally:
-        with torch.no_grad():
-            for parameter in zeros:
-                parameter.zero_()
+        for parameter, data in zeros:
+            parameter.data = data
 
 
 def _agree(vectorized: Sampler, repeated: Sampler, rows: Tensor) -> bool:

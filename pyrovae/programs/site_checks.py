@@ -96,7 +96,7 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
     Raises:
         ValueError: a point mass, draws that do not reach all values, or other entries that count.
     """
-    if _is_point_mass(guide_site["fn"]) and not _is_point_mass(model_site["fn"]):
+    if is_point_mass(guide_site["fn"]) and not is_point_mass(model_site["fn"]):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
             "is defined for it; use a distribution with a density, such as Normal"
@@ -133,9 +133,14 @@ def bounds_of(fn: Any) -> tuple[Tensor, ...]:
         ends = bounds_of(fn.base_dist)
         if ends and all(_is_of_numbers(transform) for transform in fn.transforms):
             for transform in fn.transforms:
-                ends = transform(ends[0]), transform(ends[1])
+                # What is infinite does not move with the parameters.
+                ends = tuple(_still(transform(end)) for end in ends)
             return torch.minimum(*ends), torch.maximum(*ends)
     return _bounds(fn.support)
+
+
+def _still(end: Tensor) -> Tensor:
+    return end.detach() if bool(end.isinf().all()) else end
 
 
 def _is_of_numbers(transform: Any) -> bool:
@@ -166,7 +171,8 @@ def _mask(site: Site) -> Tensor:
     return mask.to(site["log_prob"].device)
 
 
-def _is_point_mass(fn: Any) -> bool:
+def is_point_mass(fn: Any) -> bool:
+    """Whether a distribution is a Delta."""
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     return isinstance(fn, dist.Delta)

@@ -1,7 +1,7 @@
 """Whether the rows of data are values that a model's likelihood has a density for."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,8 @@ _REPAIRS = {
     ),
 }
 
+# Rows that a model is run on where it alone knows what it observes of them.
+_ROWS_AT_ONCE = 1000
 # Rows with missing entries that a guide is tried on, at most.
 _INCOMPLETE_ROWS = 256
 
@@ -87,24 +89,28 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     rows = probe_rows(x[:3], 3)
     with pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, rows)[0])
+    parts = []
     for name, site in sites.items():
-        whole = observes(site, rows)
-        if not whole and not _observes_a_part(site, len(rows)):
-            continue
-        support = _elementwise(site["fn"].support)
-        if _has_no_density_at_zero(site["fn"]):
-            support = constraints.positive
-        shape = rows.shape if whole else site["value"].shape
-        bounded = _of_every_row(getattr(support, "entry", support), site["value"].shape, shape)
-        if bounded is None or constraints.is_dependent(bounded):
-            continue
-        support = EntryOrMissing(bounded) if isinstance(support, EntryOrMissing) else bounded
-        if support.event_dim and site["value"].shape != shape:
-            continue
-        if whole:
-            _check_values(name, site["fn"], support, partial(blocks_of, x))
-        elif support is not constraints.real:
-            _check_values(name, site["fn"], support, partial(_observed_values, model, guide, x, name))
+        if observes(site, rows):
+            support = _checkable(site, rows.shape)
+            if support is not None:
+                _check_values(name, site["fn"], support, partial(blocks_of, x))
+        elif _observes_a_part(site, len(rows)) and _elementwise(site["fn"].support) is not constraints.real:
+            parts.append(name)
+    if parts:
+        _check_parts(model, guide, x, parts)
+
+
+def _checkable(site: Site, shape: torch.Size) -> Any:
+    """The support of the values of a site, one for values of this shape; None where it is left to Pyro."""
+    support = _elementwise(site["fn"].support)
+    if _has_no_density_at_zero(site["fn"]):
+        support = constraints.positive
+    bounded = _of_every_row(getattr(support, "entry", support), site["value"].shape, shape)
+    if bounded is None or constraints.is_dependent(bounded):
+        return None
+    support = EntryOrMissing(bounded) if isinstance(support, EntryOrMissing) else bounded
+    return None if support.event_dim and site["value"].shape != shape else support
 
 
 def _observes_a_part(site: Site, num_rows: int) -> bool:
@@ -114,11 +120,19 @@ def _observes_a_part(site: Site, num_rows: int) -> bool:
     return site["is_observed"] and not masked and of_rows
 
 
-def _observed_values(model: Program, guide: Program, x: AnyRows, name: str) -> Iterator[Tensor]:
-    """What a site of the model observes of all rows, in blocks."""
-    for rows in x.split(rows_at_once(x)):
+def _check_parts(model: Program, guide: Program, x: AnyRows, names: list[str]) -> None:
+    """Refuse values of sites that observe something of the rows, which only the model knows."""
+    first = 0
+    for rows in x.split(_ROWS_AT_ONCE):
         with isolated_rng(0, rows.device), pyro.validation_enabled(False):
-            yield sample_sites(trace_pair(model, guide, rows)[0])[name]["value"]
+            sites = sample_sites(trace_pair(model, guide, rows)[0])
+        for name in names:
+            value = sites[name]["value"]
+            # The bounds may be those of these rows.
+            support = _checkable(sites[name], value.shape)
+            if support is not None:
+                _check_values(name, sites[name]["fn"], support, partial(tuple, [value]), first)
+        first += len(rows)
 
 
 @torch.no_grad()
@@ -227,8 +241,9 @@ def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size)
     return support
 
 
-def _check_values(name: str, distribution: Any, support: Any, blocks: Callable[[], Iterable[Tensor]]) -> None:
-    first = 0
+def _check_values(
+    name: str, distribution: Any, support: Any, blocks: Callable[[], Iterable[Tensor]], first: int = 0
+) -> None:
     for block in blocks():
         outside = ~support.check(block)
         if bool(outside.any()):

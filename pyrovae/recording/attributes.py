@@ -1,10 +1,14 @@
 """What programs keep in Python, which their recorded operations know nothing of."""
 
 from collections.abc import Sequence
+from itertools import islice
 from types import CellType
 from typing import Any
 
 from pyrovae.programs import plain_values, reachable
+
+# Looked at before each step: more of them are data.
+_MOST_VALUES = 2000
 
 
 class Attributes:
@@ -15,7 +19,8 @@ class Attributes:
     """
 
     def __init__(self, owners: Sequence[Any]) -> None:
-        self._kept = [place for reached in reachable(owners) for place in plain_values(reached)]
+        places = (place for reached in reachable(owners) for place in plain_values(reached))
+        self._kept = list(islice(places, _MOST_VALUES))
 
     def changed(self) -> str:
         """The name of one that has another value by now; empty if none has. NaN is as it was."""
@@ -30,7 +35,7 @@ class Attributes:
         for collection, key, before in self._kept:
             if isinstance(collection, CellType):
                 collection.cell_contents = before
-            else:
+            elif not isinstance(collection, list) or key < len(collection):
                 collection[key] = before
 
 

@@ -99,9 +99,12 @@ class Replay:
         self._calls_since_check += 1
         if self._is_time_to_check():
             return self._checked(inputs)
-        if changed := self._attributes.changed():
-            self._give_up(f"{changed!r}, which is no tensor, changes from call to call: make it a buffer")
-            return self.function(*inputs)
+        if self._attributes.changed():
+            # By a call for other rows perhaps, whose number it is.
+            outputs = self.function(*inputs)
+            if changed := self._attributes.changed():
+                self._give_up(f"{changed!r}, which is no tensor, changes from call to call: make it a buffer")
+            return outputs
         states = generator_states(inputs[0].device)
         outputs = (self._compiled or self._recorded)(*inputs)
         if _is_finite(outputs[0]):
@@ -165,7 +168,9 @@ class Replay:
         self._calls_of[str(shapes)] += 1
         return self._calls_of[str(shapes)] > _CALLS_BEFORE_RECORDING and self.calls_left >= _CALLS_WORTH_RECORDING
 
-    def _record(self, inputs: tuple[Tensor, ...], compiles: bool | None = None) -> None:
+    def _record(
+        self, inputs: tuple[Tensor, ...], compiles: bool | None = None, first: Attributes | None = None
+    ) -> None:
         # Imported when needed: it takes half a second.
         from pyrovae.recording.record import record
 
@@ -190,7 +195,11 @@ class Replay:
         if _differ(now, weights):
             self._give_up("it puts new tensors in place of its weights")
         if changed := attributes.changed():
-            attributes.put_back()
+            if first is None and not self.reason:
+                # It may be the number of rows, of which there were others before.
+                self._record(inputs, compiles, first=attributes)
+                return
+            (first or attributes).put_back()
             self._give_up(f"it changes {changed!r}, which is no tensor: make it a buffer")
         self._attributes = attributes
 

@@ -19,7 +19,6 @@ from pyrovae.runs.stored_files import (
     read_mapping,
     read_summary,
     read_table,
-    weights_checksum,
 )
 from pyrovae.runs.systems import system_of
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 _SAME = {"data_checksum": "rows, or splits of them", "data_variant": "data variant"}
 # Columns of a table of scored rows that are needed.
 _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
-# From this part of the rows on a mean is not to be quoted.
+# A difference says something while this part of the rows can be believed, or more.
 _MOST_UNRELIABLE = 0.75
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
@@ -196,11 +195,11 @@ def scored_rows(folder: Path) -> "pd.DataFrame":
     check_run_folder(folder, (CONFIG_FILE, SUMMARY_FILE))
     refuse_without_density(folder)
     checksum = stored_data(folder)["checksum"]
-    weights = weights_checksum(folder)
+    weights = read_summary(folder).get("weights_sha256")
     tables = {
         path: read_table(path, _COLUMNS)
         for path in sorted(folder.glob("evaluation*.csv"))
-        if _weights_of(path) in (None, weights)
+        if weights is None or _weights_of(path) in (None, weights)
     }
     # Tables of other data lie there, too.
     own = {path: table for path, table in tables.items() if len(table) and table["data_checksum"].iloc[0] == checksum}

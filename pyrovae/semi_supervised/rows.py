@@ -54,7 +54,8 @@ def pair_of(validation: Any) -> tuple[Any, Any]:
         ValueError: no pair of them.
     """
     if not isinstance(validation, tuple | list) or len(validation) != 2:
-        given = f"{len(validation)} of them" if isinstance(validation, tuple | list) else type(validation).__name__
+        length = f" of length {len(validation)}" if hasattr(validation, "__len__") else ""
+        given = f"a {type(validation).__name__}{length}"
         raise ValueError(f"validation is {given}; expected a pair (x, y), rows and their labels, or None")
     return validation[0], validation[1]
 

@@ -53,8 +53,9 @@ def fit_autoencoder(
         True
     """
     for name, rows in (("train", train), ("validation", validation)):
-        if rows is not None:
+        if rows is not None and (name != "train" or train_transform is None):
             _check(autoencoder, name, rows)
+    check_rows(train, "train")
     if train_transform is not None:
         with isolated_rng(0, train.device):
             _check(autoencoder, "train after train_transform", transformed(train[:_FIRST_ROWS], train_transform))

@@ -77,7 +77,7 @@ class _Unknown:
 
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __float__ = __int__ = __neg__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __pow__ = __rpow__ = __mod__ = __floordiv__ = _refuse
+    __pow__ = __rpow__ = __mod__ = __floordiv__ = __round__ = __abs__ = __format__ = __str__ = _refuse
 
 
 class _Terms:

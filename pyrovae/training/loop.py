@@ -20,6 +20,7 @@ from pyrovae.programs import (
     Weights,
     buffers_put_back,
     evaluation_mode,
+    has_numbers,
     isolated_rng,
     keep_params,
     owned_modules,
@@ -294,7 +295,8 @@ class TrainingLoop:
     def _tensors(self) -> list[Tensor]:
         """All tensors that training changes, as they are now: a program may have put others in their places."""
         of_modules = (tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers()))
-        found = {id(tensor): tensor for tensor in (*self.weights.tensors.values(), *of_modules)}
+        dense = filter(has_numbers, of_modules)
+        found = {id(tensor): tensor for tensor in (*self.weights.tensors.values(), *dense)}
         return list(found.values())
 
     def _terms(self, batch_terms: BatchTerms, x: Tensor, progress: float) -> Tensor | None:

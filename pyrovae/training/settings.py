@@ -42,6 +42,8 @@ def _as_text(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_text, value))}]"
-    text = getattr(value, "__name__", " ".join(repr(value).split()))
-    # An address in memory is another one in each process.
-    return type(value).__name__ if " at 0x" in text else text
+    text = " ".join(repr(value).split())
+    if type(value).__module__.startswith("pyrovae.") and " at 0x" not in text:
+        return text
+    # Of anything else the text may hold an address in memory, or numbers that change.
+    return getattr(value, "__name__", type(value).__name__)

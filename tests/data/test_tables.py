@@ -182,3 +182,14 @@ def test_categories_that_would_be_merged_are_refused(tmp_path):
     assert whole.column_kinds == ("real", "categorical(3)")
     with pytest.raises(ValueError, match=r"row 2 .*'b' is a whole number with more digits than float64 has"):
         load_data(write(tmp_path, text + "20,\n"), columns=columns, missing="keep")
+
+
+@pytest.mark.parametrize("header", ["0-9,10-19", "2020-01,2020-02", "#,%"])
+def test_names_of_columns_may_be_without_letters(tmp_path, header):
+    splits = load_data(write(tmp_path, header + "\n" + BODY))
+    assert splits.column_names == tuple(header.split(","))
+
+
+def test_words_that_read_as_large_numbers_are_categories(tmp_path):
+    text = "a,id\n" + "".join(f"{i},{('7e25', 'ab12', 'inf')[i % 3]}\n" for i in range(21))
+    assert load_data(write(tmp_path, text), columns={"id": "categorical"}).categories == {"id": ("7e25", "ab12", "inf")}

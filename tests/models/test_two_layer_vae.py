@@ -128,4 +128,4 @@ def test_sizes_of_z1_are_checked():
             likelihoods.Normal(networks.MLP(3, 5, ())),
             posteriors.DiagonalNormal(networks.MLP(5, 8, ())),
             posteriors.DiagonalNormal(networks.MLP(3, 4, ())),
-        )
+        ).guide(torch.zeros(2, 5))

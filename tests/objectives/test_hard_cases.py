@@ -195,3 +195,29 @@ def test_draws_without_density_have_no_weight(kind, way):
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     of_distance = dict(zip(dict(pair.named_parameters()), gradients, strict=True))["distance"]
     assert of_distance.item() == pytest.approx(4 / 2.7, rel=1e-5)
+
+
+def test_bounds_at_infinity_do_not_move():
+    """A logit-normal guide has the support of its last transform, whatever its parameters are."""
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Linear(3, 1)
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Beta(torch.full((1,), 2.0), 2.0).to_event(1))
+                pyro.sample("x", dist.Normal(z.expand(*z.shape[:-1], 3), 1.0).to_event(1), obs=x)
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                loc = self.encoder(x)
+                moved = [dist.transforms.AffineTransform(loc, 0.5), dist.transforms.SigmoidTransform()]
+                pyro.sample(
+                    "z", dist.TransformedDistribution(dist.Normal(torch.zeros_like(loc), 1.0), moved).to_event(1)
+                )
+
+    pair, x = Pair(), torch.randn(20, 3)
+    for objective in ("StickingTheLanding", "DReG"):
+        fit_svi(pair.model, pair.guide, x, objective=objective, epochs=1, batch_size=10, progress=False)

@@ -209,3 +209,29 @@ class Slotted:
 def test_an_object_that_no_values_can_be_kept_with_is_refused_before_the_fit():
     with pytest.raises(ValueError, match=r"pyro.param cannot be kept with a Slotted.*weakref_slot=True"):
         fit_svi(Pair().model, Slotted(nn.Linear(3, 2)).guide, X, epochs=1, batch_size=10, progress=False)
+
+
+def test_buffers_and_parameters_of_all_kinds_are_left_alone():
+    pair = Pair()
+    pair.chosen = nn.Parameter(torch.zeros(3, dtype=torch.long), requires_grad=False)
+    with torch.inference_mode():
+        made_there = torch.ones(2)
+    for name, buffer in (
+        ("expanded", torch.zeros(1).expand(3)),
+        ("sparse", torch.eye(3).to_sparse()),
+        ("meta", torch.zeros(2, device="meta")),
+        ("of_inference", made_there),
+    ):
+        pair.register_buffer(name, buffer, persistent=False)
+    fit_svi(pair.model, pair.guide, X, epochs=2, batch_size=10, step="recorded", progress=False)
+    compare_bounds(pair.model, pair.guide, X, num_samples=3)
+    assert not pair.chosen.any()
+
+
+def test_a_graph_of_the_callers_outlives_an_evaluation():
+    pair = Pair()
+    nn.init.zeros_(pair.decoder.weight)
+    loss = pair.decoder(torch.randn(4, 2, requires_grad=True)).sum()
+    compare_bounds(pair.model, pair.guide, X, num_samples=3)
+    loss.backward()
+    assert not pair.decoder.weight.any()

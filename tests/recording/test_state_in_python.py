@@ -172,3 +172,47 @@ def test_what_the_guide_keeps_for_the_model_is_of_the_rows_that_are_scored():
         pair = Conditional(kept)
         log_px.append(compare_bounds(pair.model, pair.guide, x, num_samples=300, chunk_size=10).log_px)
     torch.testing.assert_close(*log_px)
+
+
+class NotesItsRows(Pair):
+    """It writes down how many rows it was given, and keeps what no recording has to know."""
+
+    def __init__(self):
+        super().__init__()
+        self.batch_size, self.queue, self.log = 0, [0.1] * 90, {"losses": [], "rows": 0}
+
+    def model(self, x):
+        self.batch_size = self.log["rows"] = len(x)
+        super().model(x)
+
+
+def test_the_number_of_rows_may_be_written_down():
+    pair = NotesItsRows()
+    result = fit_svi(
+        *(pair.model, pair.guide, X[:36]), validation=X[:7], epochs=90, batch_size=10, patience=None, progress=False
+    )
+    assert result.stepping == "recorded"
+
+
+class Unreadable(dict):
+    """A mapping that does not let itself be looked at."""
+
+    def items(self):
+        raise RuntimeError("dictionary keys changed during iteration")
+
+
+def test_what_cannot_be_looked_at_is_left_alone():
+    pair = Pair()
+    pair.settings, pair.images = Unreadable(a=1), [[0] * 100] * 100
+    pair.queue = [0.5] * 95
+    pair.scale = lambda: pair.queue.pop() if len(pair.queue) > 1 else 0.5
+    result = fit_svi(
+        *(pair.model, pair.guide, X),
+        objective="Trace_ELBO",
+        epochs=80,
+        batch_size=10,
+        patience=None,
+        step="recorded",
+        progress=False,
+    )
+    assert result.stepping.startswith("plain: it changes")

@@ -341,7 +341,7 @@ def test_a_prior_of_another_size_is_refused():
     ("change", "message"),
     [
         (lambda x, y: {"x": scipy.sparse.csr_matrix(x.flatten(1).numpy())}, r"x is sparse.*give x.toarray\(\)"),
-        (lambda x, y: {"validation": (x,)}, r"validation is 1 of them; expected a pair \(x, y\)"),
+        (lambda x, y: {"validation": (x,)}, r"validation is a tuple of length 1; expected a pair \(x, y\)"),
         (lambda x, y: {"validation": (x, None)}, "validation y holds values of type object"),
     ],
 )
