@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows, rows_in_memory
-from pyrovae.models.looking import mean_of
+from pyrovae.models.looking import mean_or_draws
 from pyrovae.programs import check_positive, evaluating, initialize_modules
 
 
@@ -151,12 +151,7 @@ class ConditionalVAE(nn.Module):
             ValueError: the mean of q(z|x, c) is not known, as that of a flow; what ``join`` refuses, or a
                 ``num_samples`` that is no positive integer.
         """
-        check_positive(num_samples=num_samples)
-        q_z = self.posterior(self.join(x, c))
-        if num_samples is None:
-            z = mean_of(q_z, self.posterior, "decode draws from it with num_samples=...")
-        else:
-            z = q_z.sample((num_samples,))
+        z = mean_or_draws(self.posterior(self.join(x, c)), self.posterior, num_samples)
         return self.likelihood(_append(z, self._covariates(new, "new", len(x)).to(z))).mean.detach()
 
     @evaluating

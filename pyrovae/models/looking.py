@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 from pyrovae.distributions.divergence import elementwise
-from pyrovae.programs import isolated_rng
+from pyrovae.programs import check_positive, isolated_rng
 
 # Of the prior, where its quantiles have no closed form.
 _DRAWS = 10_000
@@ -33,6 +33,23 @@ def mean_of(q_z: Any, posterior: nn.Module, otherwise: str) -> Tensor:
         raise ValueError(
             f"the posterior, a {type(posterior).__name__}, has no mean in closed form: {otherwise}"
         ) from error
+
+
+def mean_or_draws(q_z: Any, posterior: nn.Module, num_samples: int | None) -> Tensor:
+    """The mean of q(z|x), or so many draws from it.
+
+    Args:
+        q_z: distribution.
+        posterior: the module that gave it.
+        num_samples: None is the mean.
+
+    Raises:
+        ValueError: the mean is not known in closed form, ``num_samples`` is no positive integer.
+    """
+    check_positive(num_samples=num_samples)
+    if num_samples is None:
+        return mean_of(q_z, posterior, "decode draws from it with num_samples=...")
+    return q_z.sample((num_samples,))
 
 
 def quantiles(prior: Any, probabilities: Tensor) -> Tensor:

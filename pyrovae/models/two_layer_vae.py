@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
-from pyrovae.models.looking import mean_of
-from pyrovae.programs import check_positive, evaluating, evaluation_mode, initialize_modules, isolated_rng
+from pyrovae.models.looking import mean_or_draws
+from pyrovae.programs import evaluating, evaluation_mode, initialize_modules, isolated_rng
 
 
 class TwoLayerVAE(nn.Module):
@@ -121,13 +121,7 @@ class TwoLayerVAE(nn.Module):
         Raises:
             ValueError: the mean of q(z1|x) is not known, as that of a flow; ``num_samples`` is no positive integer.
         """
-        check_positive(num_samples=num_samples)
-        q_z = self.posterior(x)
-        if num_samples is None:
-            z1 = mean_of(q_z, self.posterior, "decode draws from it with num_samples=...")
-        else:
-            z1 = q_z.sample((num_samples,))
-        return self.likelihood(z1).mean.detach()
+        return self.likelihood(mean_or_draws(self.posterior(x), self.posterior, num_samples)).mean.detach()
 
     @evaluating
     def sample(self, num_samples: int, *, mean: bool = False) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
-from pyrovae.models.looking import TRAVERSED, check_scale, mean_of, moved, plane, quantiles
+from pyrovae.models.looking import TRAVERSED, check_scale, mean_of, mean_or_draws, moved, plane, quantiles
 from pyrovae.programs import check_positive, check_rows, evaluating, initialize_modules
 
 
@@ -142,12 +142,8 @@ class VAE(nn.Module):
         Raises:
             ValueError: the mean of q(z|x) is not known, as that of a flow; ``num_samples`` is no positive integer.
         """
-        check_positive(num_samples=num_samples)
         # Some means are computed once and kept, with a gradient even where none is asked for.
-        if num_samples is not None:
-            return self.decode(self.encode(x).sample((num_samples,))).mean.detach()
-        z = self._posterior_mean(x, "decode draws from it with num_samples=...")
-        return self.decode(z).mean.detach()
+        return self.decode(mean_or_draws(self.encode(x), self.posterior, num_samples)).mean.detach()
 
     def _posterior_mean(self, x: Tensor, otherwise: str) -> Tensor:
         return mean_of(self.encode(x), self.posterior, otherwise)

@@ -1,6 +1,5 @@
 """What the semi-supervised models share: the interface of a scikit-learn classifier."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.programs import check_positive
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.rows import as_rows, check_shape
@@ -86,7 +86,7 @@ def check_learning_rate(**rates: object) -> None:
         ValueError: the rate, by its name.
     """
     for name, lr in rates.items():
-        if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < float(lr) < float("inf"):
+        if not is_finite_number(lr) or not lr > 0:
             raise ValueError(f"{name} is {lr!r}; expected a positive number")
 
 
