@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-import time
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyrovae.data.arrays import Array, check_array, unreadable
-
-# A row that is touched is mapped with its neighbours in the system's cache, 2 MiB where that has huge pages. More than
-# this much is given back, so that a process does not seem to grow to the size of its file.
-_TOUCHED, _MAPPED = 2**21, 2**27
-
-# Rows and bytes a second that only memory gives.
-_ROWS_A_SECOND, _BYTES_A_SECOND = 5e5, 4e9
+from pyrovae.data.mapped_file import file_of
 
 
 class RowReader(Protocol):
@@ -62,13 +54,7 @@ class ArrayReader:
                 "numpy.lib.format.open_memmap."
             )
         self._array = np.asarray(array)
-        # Pages of a private mapping may hold changes that are in no file, which giving back would undo.
-        advised = isinstance(array, np.memmap) and array.mode != "c" and array.strides[0] > 0
-        self._mapping = _mapping(array) if advised else None
-        self._mapped, self._in_memory = 0, False
-        if self._mapping is not None:
-            first_byte = np.frombuffer(self._mapping, np.uint8).__array_interface__["data"][0]
-            self._start = self._array.__array_interface__["data"][0] - first_byte
+        self._file = file_of(title, array) if isinstance(array, np.memmap) else None
 
     def read(self, index: NDArray[np.int64]) -> Tensor:
         """The rows at these positions, float32, in this order.
@@ -76,49 +62,10 @@ class ArrayReader:
         Raises:
             OSError: If the file has become shorter.
         """
-        stored = self._array[index] if self._mapping is None else self._read_mapped(self._mapping, index)
+        stored = self._array[index] if self._file is None else self._file.read(index)
         # A value too large for float32 becomes infinite, which whoever checks the rows reports.
         with np.errstate(over="ignore"):
             return torch.from_numpy(stored.astype(np.float32, order="C", copy=False))
-
-    def _read_mapped(self, mapping: mmap.mmap, index: NDArray[np.int64]) -> Array:
-        # Touching a page beyond the end of its file would end the process.
-        if mapping.size() < len(mapping):
-            raise OSError(
-                f"{self.title} has become shorter, {mapping.size():,} bytes after {len(mapping):,} at the start: leave "
-                "the file as it is while it is read."
-            )
-        stride = self._array.strides[0]
-        in_order = len(index) > 0 and bool((index[1:] - index[:-1] == 1).all())
-        # To announce rows takes longer than to copy those that the system has in memory, as it had those before.
-        if not self._in_memory:
-            self._announce(mapping, index[:1] if in_order else index, len(index) * stride if in_order else stride)
-        start = time.perf_counter()
-        stored = self._copied(mapping, index, stride if in_order else stride + _TOUCHED)
-        seconds = time.perf_counter() - start
-        self._in_memory = seconds < len(index) / _ROWS_A_SECOND + stored.nbytes / _BYTES_A_SECOND
-        return stored
-
-    def _announce(self, mapping: mmap.mmap, index: NDArray[np.int64], length: int) -> None:
-        """Have the system fetch rows side by side: page by page as they are touched takes ten times as long."""
-        for start in (self._start + index * self._array.strides[0]).tolist():
-            page = start - start % mmap.PAGESIZE
-            mapping.madvise(mmap.MADV_WILLNEED, page, min(start + length, len(mapping)) - page)
-
-    def _copied(self, mapping: mmap.mmap, index: NDArray[np.int64], touched: int) -> Array:
-        """The rows, for each of which so many bytes may be mapped."""
-        if len(mapping) <= _MAPPED:
-            return self._array[index]
-        size = max(1, _MAPPED // touched)
-        parts = []
-        for first in range(0, max(1, len(index)), size):
-            part = index[first : first + size]
-            if self._mapped + len(part) * touched > _MAPPED:
-                mapping.madvise(mmap.MADV_DONTNEED)
-                self._mapped = 0
-            self._mapped += len(part) * touched
-            parts.append(self._array[part])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class DatasetReader:
@@ -237,10 +184,3 @@ def open_array(path: Path) -> Array:
             f"{path} holds an archive of arrays, which cannot be read row by row; save one array with numpy.save."
         )
     return array
-
-
-def _mapping(array: Array) -> mmap.mmap | None:
-    base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return base if isinstance(base, mmap.mmap) else None

@@ -39,6 +39,7 @@ CASES = {
     "convolutional": "a step of the VAE of two convolutions each way, 128 rows",
     "iwae": "a step of the MLP by the bound of 50 draws, 128 rows",
     "bf16-mixed": "a step of mlp-128 in either precision",
+    "streaming": "a step of mlp-128, from rows in memory and from rows that are read as they are needed",
     "m2": "a step of M2, 10 classes summed over, 96 rows with labels and 128 without",
     "scoring": "a draw of a row: log weights of 64 rows at a time, 1,000 draws each; pythae 4 rows at a time",
     "ais": "log p(x) of 64 rows, 16 chains, 156 gradients each",
@@ -79,6 +80,19 @@ def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]
             for precision in ("32", "bf16-mixed")
         ]
         return [*package, Side(BY_HAND, "sides.plain:train", options)]
+    if case == "streaming":
+        kind, batch_size = KINDS["mlp-128"]
+        options = {"data": data, "batch_size": batch_size, "kind": kind}
+        package = [
+            Side(
+                f"pyrovae, {where}",
+                "sides.package:train",
+                {**options, "step": "auto", "streamed": streamed},
+                STEPS_TO_RECORD["auto"],
+            )
+            for where, streamed in (("in memory", False), ("streamed", True))
+        ]
+        return [*package, Side(BY_HAND, "sides.plain:train", options)]
     if case == "m2":
         options = {"data": data, "batch_size": 128}
         package = [
@@ -102,12 +116,12 @@ def sides_of(case: str, data: str, known: dict[str, list[str]], peers: list[str]
 
 def check(case: str, known: dict[str, list[str]], peers: list[str]) -> tuple[str, dict[str, Any]]:
     """What finds out whether the sides of a case compute the same."""
-    if case in (*KINDS, "first-step", "bf16-mixed"):
+    if case in (*KINDS, "first-step", "bf16-mixed", "streaming"):
         kind = KINDS.get(case, KINDS["mlp-128"])[0]
         return "sides.checks:training", {
             "kind": kind,
             "steps": known["fit_svi"],
-            "peers": peers if kind == "mlp" and case != "bf16-mixed" else [],
+            "peers": peers if kind == "mlp" and case not in ("bf16-mixed", "streaming") else [],
         }
     if case == "m2":
         return "sides.checks:m2", {"steps": known["M2"]}

@@ -1,6 +1,7 @@
 """Rows that stay on disk: the values of ``load_data``, from any source, and what is refused."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -107,16 +108,46 @@ def test_sources_are_paths_arrays_and_data_sets(tmp_path):
         assert torch.equal(rows[:], expected)
 
 
-def test_pages_of_large_files_are_given_back_and_read_again(tmp_path):
-    rows, values = np.arange(0, 20_000, 37), RANDOM.normal(size=(541, 2048))
-    written = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (20_000, 2048))  # 160 MB, sparse
-    written[rows] = values
-    del written
-    streamed = StreamedRows(tmp_path / "x.npy")
-    for _ in range(3):
-        order = RANDOM.permutation(541)
-        assert torch.equal(streamed[torch.from_numpy(rows[order])], torch.from_numpy(values[order]).float())
-    assert torch.equal(streamed[18:20_000:37], torch.zeros(541, 2048))
+def test_rows_of_parts_of_a_file_are_read_at_their_places(tmp_path):
+    values = RANDOM.normal(size=(5000, 6)).astype(np.float32)
+    path = saved(tmp_path, values)
+    offset = 128 + 24 * 4000  # in a later page
+    part = np.memmap(path, np.float32, "r", offset, (1000, 6))
+    mapped = np.load(path, mmap_mode="r+")
+    for source, expected in [
+        (part, values[4000:]),
+        (part[7:900:3], values[4007:4900:3]),
+        (mapped[4999:], values[4999:]),
+        (mapped[3:], values[3:]),
+    ]:
+        rows = StreamedRows(source)
+        index = RANDOM.permutation(len(expected))
+        assert torch.equal(rows[torch.from_numpy(index)], torch.from_numpy(expected[index]))
+        assert torch.equal(rows[:], torch.from_numpy(expected))
+    rows = StreamedRows(mapped)
+    mapped[11] = 5.0
+    assert torch.equal(rows[11], torch.full((6,), 5.0))
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_rows_of_a_mapped_file_stay_those_that_were_mapped(change, tmp_path):
+    path = saved(tmp_path, TABLE)
+    mapped = np.load(path, mmap_mode="r")
+    path.rename(tmp_path / "old.npy")
+    if change == "replaced":
+        saved(tmp_path, TABLE + 1)
+    else:
+        (tmp_path / "old.npy").unlink()
+    assert torch.equal(StreamedRows(mapped)[:], torch.from_numpy(TABLE).float())
+
+
+def test_threads_read_one_file_beside_each_other(tmp_path):
+    values = RANDOM.normal(size=(20_000, 50)).astype(np.float32)
+    rows = StreamedRows(saved(tmp_path, values))
+    orders = [torch.from_numpy(RANDOM.permutation(20_000)) for _ in range(6)]
+    with ThreadPoolExecutor(3) as threads:
+        for order, read in zip(orders, threads.map(rows.__getitem__, orders), strict=True):
+            assert torch.equal(read, torch.from_numpy(values)[order])
 
 
 def test_subsets_are_rows_of_their_own(tmp_path):

@@ -322,5 +322,5 @@ def test_memory_stays_far_below_the_size_of_the_file(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     # Steps are plain, as the libraries that record them take memory too, which is not of the rows.
-    # Blocks of 16 MiB with what is computed from them, five batches, and 128 MiB of mapped pages.
-    assert float(done.stdout) < 250
+    # Blocks of 16 MiB with what is computed from them, and five batches.
+    assert float(done.stdout) < 180

@@ -20,6 +20,7 @@ from sides.plain_annealing import CHAINS, LEAPFROG, ROWS, TEMPERATURES, WARM_UP
 from torch import Tensor, nn
 
 from pyrovae import VAE, ais, compare_bounds, fit_svi, likelihoods, log_weights, networks, posteriors, priors
+from pyrovae.data import StreamedRows
 from pyrovae.semi_supervised import M2
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -51,7 +52,9 @@ def build(kind: str) -> VAE:
     return VAE(priors.StandardNormal(LATENT_DIM), likelihoods.Bernoulli(decoder), posteriors.DiagonalNormal(encoder))
 
 
-def train(clock, data: str, kind: str, batch_size: int, step: str, precision: str = "32") -> None:
+def train(
+    clock, data: str, kind: str, batch_size: int, step: str, precision: str = "32", streamed: bool = False
+) -> None:
     """Steps inside one call of ``fit_svi``, from batch to batch, with what it does between epochs."""
     vae = build(kind)
     # A run without end, so that what prepares for a long run does.
@@ -64,7 +67,7 @@ def train(clock, data: str, kind: str, batch_size: int, step: str, precision: st
         "precision": precision,
     }
     transform = between(clock, batch_size)
-    x = rows(data, NETWORKS[kind].data_shape)
+    x = StreamedRows(data) if streamed else rows(data, NETWORKS[kind].data_shape)
     fit_svi(vae.model, vae.guide, x, train_transform=transform, batch_size=batch_size, lr=LEARNING_RATE, **options)
 
 
