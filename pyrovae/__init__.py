@@ -41,6 +41,7 @@ from pyrovae.models import (
 )
 from pyrovae.objectives import GradientComparison, compare_gradients, kl_forms
 from pyrovae.processes import ProcessEndedError, Processes, several_processes
+from pyrovae.programs import PairStructure, check_pair
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
 from pyrovae.training import FitResult, LossResult, NonFiniteLossError, fit_autoencoder, fit_svi, pretrain_layers
 from pyrovae.version import __version__
@@ -65,6 +66,7 @@ __all__ = [
     "MixtureOfProbabilisticPCA",
     "NonFiniteLossError",
     "OutOfDistributionScores",
+    "PairStructure",
     "PriorEstimate",
     "ProbabilisticPCA",
     "ProcessEndedError",
@@ -78,6 +80,7 @@ __all__ = [
     "auroc",
     "bdmc",
     "bits_per_dim",
+    "check_pair",
     "check_vae",
     "compare_bounds",
     "compare_gradients",

@@ -7,8 +7,8 @@ from typing import Any
 
 from pyrovae.command_line import CommandParser, run_command
 from pyrovae.report import write_comparison
-from pyrovae.report.files import REPORT_FILE
-from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, compare_runs, write_table
+from pyrovae.report.files import is_of_a_run
+from pyrovae.runs import compare_runs, write_table
 
 
 def make_parser() -> CommandParser:
@@ -53,8 +53,7 @@ def _place(options: dict[str, Any], name: str, kind: str) -> Path | None:
     if file.is_dir() or not file.parent.is_dir():
         wrong = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}; make it first"
         raise ValueError(f"--{name} {file}: {wrong}; expected a place for {kind}")
-    of_runs = {CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, "metrics.csv", "evaluation.csv", "losses.csv", REPORT_FILE}
-    if file.name in of_runs and (file.parent / SUMMARY_FILE).is_file() and file.exists():
+    if is_of_a_run(file):
         raise ValueError(f"--{name} {file}: it is a file of a run; give another name")
     return file
 

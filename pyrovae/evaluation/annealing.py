@@ -166,7 +166,7 @@ def ais(
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``inspect_pair``, a
+        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``check_pair``, a
             discrete latent.
 
     Example:

@@ -126,7 +126,7 @@ def bdmc(
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range, a pair that breaks the contract of ``inspect_pair``, a discrete latent, a
+        ValueError: numbers out of range, a pair that breaks the contract of ``check_pair``, a discrete latent, a
             model that does not observe the rows themselves, at one site, or uses them elsewhere.
 
     Example:

@@ -14,12 +14,10 @@ from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
+    borrowed,
     check_rows,
     check_support,
-    evaluation_mode,
     inspect_pair,
-    isolated_rng,
-    private_param_store,
     sample_sites,
     trace_pair,
     which_rows,
@@ -173,12 +171,7 @@ def bits_per_dim(
 
 def _observed_sites(model: Program, guide: Program, x: Tensor) -> dict[str, Any]:
     """The observed sites of a few rows by name, once the rows and the sites have been checked."""
-    with (
-        private_param_store(model, guide),
-        isolated_rng(0, x.device),
-        evaluation_mode(model, guide),
-        torch.no_grad(),
-    ):
+    with borrowed(model, guide, x.device):
         observed = inspect_pair(model, guide, x).observed
         check_support(model, guide, x)
         sites = sample_sites(trace_pair(model, guide, x[:_PROBE_ROWS])[0])

@@ -35,7 +35,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
 
     Raises:
         ValueError: numbers out of range, no site that observes the rows as they are, a pair that breaks the contract
-            of ``inspect_pair``.
+            of ``check_pair``.
 
     Example:
         >>> import torch

@@ -124,7 +124,7 @@ def inference_gap(
 
     Raises:
         ValueError: numbers out of range, latents that cannot be reparameterised, a pair that breaks the contract of
-            ``inspect_pair``.
+            ``check_pair``.
 
     Example:
         >>> import torch

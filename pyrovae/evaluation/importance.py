@@ -47,7 +47,7 @@ def log_weights(
         ``(num_samples, rows)``, in nats, on the device of ``x``.
 
     Raises:
-        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``inspect_pair``.
+        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch

@@ -137,7 +137,7 @@ def impute(
 
     Raises:
         ValueError: numbers out of range, a model that does not observe the rows by a ``PartlyObserved`` distribution,
-            a pair that breaks the contract of ``inspect_pair``, rows without any observed entry, rows of which no
+            a pair that breaks the contract of ``check_pair``, rows without any observed entry, rows of which no
             proposal has a finite weight.
 
     Example:

@@ -117,7 +117,7 @@ def ood_scores(
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``inspect_pair``.
+        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch

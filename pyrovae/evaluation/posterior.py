@@ -55,7 +55,7 @@ def posterior_samples(
 
     Raises:
         ValueError: numbers out of range, no rows, NaN in the data, a pair that breaks the contract of
-            ``inspect_pair``, a discrete latent.
+            ``check_pair``, a discrete latent.
 
     Example:
         >>> import torch

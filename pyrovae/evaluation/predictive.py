@@ -4,19 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from pyro import poutine
 from torch import Tensor
 
 from pyrovae.programs import (
     Program,
+    borrowed,
     check_missing,
     check_rows,
-    evaluation_mode,
     inspect_pair,
-    isolated_rng,
     observing_site,
-    private_param_store,
     sample_sites,
     trace_pair,
 )
@@ -65,12 +62,7 @@ def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> 
 def _evaluating(model: Program, guide: Program, x: Tensor, seed: int) -> Iterator[str]:
     check_rows(x, "x")
     check_missing(model, guide, x, "x")
-    with (
-        private_param_store(model, guide),
-        isolated_rng(seed, x.device),
-        evaluation_mode(model, guide),
-        torch.no_grad(),
-    ):
+    with borrowed(model, guide, x.device, seed):
         inspect_pair(model, guide, x)
         yield observing_site(model, guide, x)
 

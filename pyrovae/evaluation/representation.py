@@ -63,7 +63,7 @@ def latent_summary(
 
     Raises:
         ValueError: numbers out of range, fewer than two rows, NaN in the data, a pair that breaks the contract of
-            ``inspect_pair``, a guide that is a point mass; and for the aggregate, a prior that depends on x, or
+            ``check_pair``, a guide that is a point mass; and for the aggregate, a prior that depends on x, or
             a guide that gives the density of its own draws only.
 
     Example:

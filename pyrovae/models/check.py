@@ -51,8 +51,7 @@ def check_vae(vae: VAE, batch: Tensor) -> VAECheck:
     densities alone. The parts run in evaluation mode. Parameters, buffers, random number generators, the param store
     and the mode are afterwards what they were.
 
-    For a pair of Pyro programs that is no ``VAE``, ``pyrovae.programs.inspect_pair(model, guide, batch)`` checks what a
-    pair owes.
+    For a pair of Pyro programs that is no ``VAE``, ``check_pair(model, guide, batch)`` checks what a pair owes.
 
     Args:
         vae: the model; whatever is wrong with its parts is reported, not raised.
@@ -82,7 +81,7 @@ def check_vae(vae: VAE, batch: Tensor) -> VAECheck:
     if not isinstance(vae, VAE):
         raise ValueError(
             f"check_vae got a {type(vae).__name__}; expected a VAE(prior, likelihood, posterior): for another pair of "
-            "Pyro programs use pyrovae.programs.inspect_pair(model, guide, batch)"
+            "Pyro programs use check_pair(model, guide, batch)"
         )
     walk = Walk(vae, batch)
     problem = None

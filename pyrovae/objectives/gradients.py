@@ -78,7 +78,7 @@ def compare_gradients(
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``inspect_pair`` or
+        ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``check_pair`` or
             without parameters, an objective that is unknown or not defined for the pair, two of one name, a gradient
             that is NaN or infinite.
 
@@ -109,12 +109,12 @@ def compare_gradients(
     ):
         # A gradient that is not finite raises an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        with evaluation_mode(model, guide), buffers_put_back(owned_modules(model, guide)):
+        with evaluation_mode(model, guide), buffers_put_back(model, guide):
             structure = inspect_pair(model, guide, x)
             check_support(model, guide, x)
             sampler = make_sampler(model, guide, x, structure)
         modules = [*owned_modules(model, guide), *structure.modules]
-        with buffers_put_back(modules), training_mode(modules):
+        with buffers_put_back(model, guide), training_mode(modules):
             # A program may differ in training, by a scale of its own for example.
             inspect_pair(model, guide, x)
             left_out = _undefined(chosen, sampler, x)

@@ -2,20 +2,15 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from pyrovae.distributions.divergence import closed_form_kl
 from pyrovae.programs import (
     Program,
-    buffers_put_back,
+    borrowed,
     check_missing,
     check_rows,
-    evaluation_mode,
     inspect_pair,
-    isolated_rng,
-    owned_modules,
-    private_param_store,
     sample_sites,
     trace_pair,
 )
@@ -41,7 +36,7 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
         ``"analytic"`` or ``"Monte Carlo"`` by name of the latent site, in the order of the guide.
 
     Raises:
-        ValueError: a pair that breaks the contract of ``inspect_pair``.
+        ValueError: a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors
@@ -55,13 +50,7 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
     """
     check_rows(x, "x")
     check_missing(model, guide, x, "x")
-    with (
-        private_param_store(model, guide),
-        isolated_rng(0, x.device),
-        evaluation_mode(model, guide),
-        buffers_put_back(owned_modules(model, guide)),
-        torch.no_grad(),
-    ):
+    with borrowed(model, guide, x.device):
         return forms_of_latents(model, guide, x, inspect_pair(model, guide, x).latents)
 
 

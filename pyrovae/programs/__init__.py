@@ -1,5 +1,7 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
+from pyrovae.programs.borrowing import borrowed
+from pyrovae.programs.check_pair import check_pair
 from pyrovae.programs.checks import (
     check_any_rows,
     check_are_rows,
@@ -43,6 +45,7 @@ __all__ = [
     "SiteScales",
     "VectorizedSampler",
     "Weights",
+    "borrowed",
     "bounds_of",
     "buffers_put_back",
     "check_any_rows",
@@ -50,6 +53,7 @@ __all__ = [
     "check_known",
     "check_missing",
     "check_not_negative",
+    "check_pair",
     "check_positive",
     "check_rows",
     "check_seed",

@@ -89,13 +89,9 @@ def probe_rows(x: Tensor, num_rows: int) -> Tensor:
 
 @torch.no_grad()
 def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
-    """Run the pair on a few rows, and refuse it by name where it breaks the contract.
+    """Run the pair on a few rows, and refuse it by name where it breaks the contract of ``check_pair``.
 
-    A pair owes: one argument, the rows ``x``; one data plate at dim -1 over ``len(x)`` rows, which may be a subsample
-    of a larger plate; every latent and every observed site inside it, with no dimension that is neither a plate nor
-    part of the event; the same latent sites in model and guide, those of the guide reaching all values and under the
-    same mask; no scale but the plate's on any site; a density for every latent. Then each row has a log weight of its
-    own, and log p(x) of a row can be estimated. The plate's scale is taken out of every number.
+    The programs run as they are; ``borrowed`` puts back what they change.
 
     Args:
         model: Pyro program of the rows, observing them.

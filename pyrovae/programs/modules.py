@@ -98,24 +98,35 @@ def has_numbers(tensor: Tensor) -> bool:
 
 
 @contextmanager
-def buffers_put_back(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Let the buffers of modules, and of all below them, be what they were afterwards."""
-    parts = {id(part): part for module in modules for part in module.modules()}
-    kept = [
-        (part, name, buffer, buffer.detach().clone())
-        for part in parts.values()
-        for name, buffer in part._buffers.items()
-        if buffer is not None and has_numbers(buffer)
-    ]
+def buffers_put_back(model: Program, guide: Program) -> Iterator[None]:
+    """Let the buffers of all modules of the programs be what they were afterwards, wherever the programs keep them."""
+    kept: dict[int, tuple[nn.Module, list[tuple[str, Tensor, Tensor]]]] = {}
+    thread = get_ident()
+
+    def keep(module: nn.Module, _: Any = None) -> None:
+        if id(module) in kept or get_ident() != thread:
+            return
+        for part in module.modules():
+            buffers = [(name, buffer) for name, buffer in part._buffers.items() if buffer is not None]
+            values = [(name, buffer, buffer.detach().clone()) for name, buffer in buffers if has_numbers(buffer)]
+            kept.setdefault(id(part), (part, values))
+
+    # Modules that no name leads to are met when they are called.
+    handle = register_module_forward_pre_hook(keep)
     try:
+        for module in reachable([model, guide]):
+            if isinstance(module, nn.Module):
+                keep(module)
         yield
     finally:
+        handle.remove()
         with torch.no_grad():
-            for part, name, buffer, value in kept:
-                part._buffers[name] = buffer
-                # Its number of changes would not say: batch normalisation writes without counting.
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
+            for part, values in kept.values():
+                for name, buffer, value in values:
+                    part._buffers[name] = buffer
+                    # Its number of changes would not say: batch normalisation writes without counting.
+                    if not torch.equal(buffer, value):
+                        buffer.copy_(value)
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from torch.distributions import TransformedDistribution, constraints
 
 from pyrovae.data import AnyRows, blocks_of, rows_at_once
 from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
+from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
-from pyrovae.programs.modules import Program, evaluation_mode
-from pyrovae.programs.parameters import private_param_store
+from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.site_checks import Site
 
@@ -156,12 +156,7 @@ def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> 
     incomplete = x[first[:_INCOMPLETE_ROWS]]
     # The programs are asked with whole rows first: those that know nothing of NaN need not see it.
     whole = incomplete.nan_to_num(nan=0.0)
-    with (
-        private_param_store(model, guide),
-        isolated_rng(0, x.device),
-        evaluation_mode(model, guide),
-        pyro.validation_enabled(False),
-    ):
+    with borrowed(model, guide, x.device), pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, whole)[0])
         if not any(
             observes(site, whole) and isinstance(_elementwise(site["fn"].support), EntryOrMissing)
@@ -202,12 +197,7 @@ def _lacking(x: AnyRows, missing: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def observes_bits(model: Program, guide: Program, x: Tensor) -> bool:
     """Whether a site that the model observes takes the values 0 and 1 only."""
-    with (
-        private_param_store(model, guide),
-        isolated_rng(0, x.device),
-        evaluation_mode(model, guide),
-        pyro.validation_enabled(False),
-    ):
+    with borrowed(model, guide, x.device), pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, probe_rows(x, 3))[0])
     supports = [_elementwise(site["fn"].support) for site in sites.values() if site["is_observed"]]
     return any(getattr(support, "entry", support) is constraints.boolean for support in supports)

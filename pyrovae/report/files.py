@@ -10,7 +10,7 @@ import torch
 
 from pyrovae import plots
 from pyrovae.pictures import PICTURE_FILES
-from pyrovae.runs import ModelRows, write_table
+from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,12 @@ def clear_folder(folder: Path) -> None:
     scored = [path.name for pattern in ("evaluation*.csv", "evaluation*.csv.json") for path in folder.glob(pattern)]
     for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
+
+
+def is_of_a_run(file: Path) -> bool:
+    """Whether a run has written the file into its folder."""
+    names = {CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, *_TABLES_AND_PICTURES, *PICTURE_FILES}
+    return file.name in names and file.is_file() and (file.parent / SUMMARY_FILE).is_file()
 
 
 def write_curves(folder: Path, rows: ModelRows, history: Sequence[Mapping[str, float]], curves: "Figure") -> None:

@@ -10,11 +10,9 @@ from pyrovae.models import ConditionalVAE
 from pyrovae.plots.images import are_images
 from pyrovae.programs import (
     Program,
-    evaluation_mode,
+    borrowed,
     inspect_pair,
-    isolated_rng,
     observing_site,
-    private_param_store,
     sample_sites,
     trace_pair,
 )
@@ -80,7 +78,7 @@ def reconstruct(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device)
     """
     x = rows.data.test[chosen].to(device)
     pair = pair_of_x(run, rows, chosen, device)
-    with private_param_store(*pair), isolated_rng(0, device), evaluation_mode(*pair), torch.no_grad():
+    with borrowed(*pair, device):
         inspect_pair(*pair, x)
         name = observing_site(*pair, x)
         likelihood = sample_sites(trace_pair(*pair, x)[0])[name]["fn"]

@@ -18,6 +18,7 @@ from pyrovae.models import VAE, Autoencoder, ConditionalVAE, TwoLayerVAE
 from pyrovae.programs import (
     Program,
     Weights,
+    buffers_put_back,
     evaluation_mode,
     inspect_pair,
     isolated_rng,
@@ -246,7 +247,8 @@ def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
         isolated_rng(0, torch.device(device)),
         evaluation_mode(run.model, run.guide),
     ):
-        structure = inspect_pair(run.model, run.guide, example)
+        with buffers_put_back(run.model, run.guide):
+            structure = inspect_pair(run.model, run.guide, example)
         yield Weights.of(run.model, run.guide, structure)
         keep_params(run.model, run.guide, structure, outside)
 

@@ -274,7 +274,7 @@ class TrainingLoop:
         # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
         with (
             evaluation_mode(self.model, self.guide),
-            buffers_put_back(self.modules),
+            buffers_put_back(self.model, self.guide),
             isolated_rng(seed, validation.device),
             batches_of(validation, batch_size) as batches,
         ):

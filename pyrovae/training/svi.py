@@ -132,7 +132,7 @@ def fit_svi(
         progress: show a progress bar.
 
     Raises:
-        ValueError: a pair that breaks the contract of ``inspect_pair``, data outside the likelihood's support,
+        ValueError: a pair that breaks the contract of ``check_pair``, data outside the likelihood's support,
             NaN in the data unless the programs take missing entries, a batch larger than the data, numbers out of
             range, an objective that is not defined for the pair, a checkpoint of a fit with other arguments or rows.
             Nothing was changed then.
@@ -202,7 +202,7 @@ def fit_svi(
         # A loss that is not finite stops the fit with an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
         first_rows = transformed(train[:5], train_transform)
-        with evaluation_mode(model, guide), buffers_put_back(owned_modules(model, guide)):
+        with evaluation_mode(model, guide), buffers_put_back(model, guide):
             structure = inspect_pair(model, guide, first_rows)
             with isolated_rng(seed, device):
                 sampler = make_sampler(model, guide, first_rows, structure)
@@ -222,8 +222,7 @@ def fit_svi(
             clip_norm,
             max_skipped_steps,
         )
-        held = buffers_put_back([*owned_modules(model, guide), *structure.modules])
-        with evaluation_mode(model, guide), held, isolated_rng(seed, device):
+        with evaluation_mode(model, guide), buffers_put_back(model, guide), isolated_rng(seed, device):
             check_known(sampler, first_rows, loop.weights)
         rates = lr if isinstance(lr, Schedule) else None
         make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))

@@ -157,7 +157,7 @@ class SignsOfTrouble:
         sampler, rows = self.sampler, torch.cat(list(batches))[:ROWS]
         with (
             evaluation_mode(sampler.model, sampler.guide),
-            buffers_put_back(self.modules),
+            buffers_put_back(sampler.model, sampler.guide),
             isolated_rng(self.seed, rows.device),
         ):
             try:

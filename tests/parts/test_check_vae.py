@@ -384,7 +384,7 @@ def test_a_model_of_ones_own_is_checked_by_its_programs():
 
 def test_what_is_no_vae():
     vae = make()
-    with pytest.raises(ValueError, match=r"got a tuple; expected a VAE.*use pyrovae.programs.inspect_pair"):
+    with pytest.raises(ValueError, match=r"got a tuple; expected a VAE.*use check_pair"):
         check_vae((vae.model, vae.guide), X)
 
 

@@ -10,7 +10,7 @@ from pyro.infer.autoguide import AutoNormal
 from pyro.infer.reparam import LocScaleReparam
 from torch import nn
 
-from pyrovae import compare_bounds, fit_svi
+from pyrovae import check_pair, compare_bounds, fit_svi
 from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler
 
 X = torch.randn(6, 4)
@@ -400,6 +400,34 @@ def test_draws_and_dimensions_are_told_apart_though_weights_start_at_zero(dim):
     with torch.no_grad():
         assert type(make_sampler(model, guide, X, structure)) is expected
     assert not model.layer.weight.any()
+
+
+def test_asking_for_the_contract_leaves_all_as_it_was():
+    pyro.clear_param_store()
+    norm, layer = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(3)))
+            logits = z.sum(-1, keepdim=True).expand(*z.shape[:-1], 4)
+            pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.module("norm", norm)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(layer(norm(x))))
+
+    state = torch.get_rng_state()
+    structure = check_pair(model, guide, torch.ones(10, 4))
+    assert (structure.latents, structure.observed) == (("z",), ("x",))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not pyro.get_param_store().keys()
+    assert norm.training
+    assert norm.num_batches_tracked == 0
+    with pytest.raises(ValueError, match="outside its support"):
+        check_pair(model, guide, torch.full((10, 4), 0.3))
+    with pytest.raises(ValueError, match="different latent sites"):
+        check_pair(model, lambda x: None, torch.ones(10, 4))
 
 
 def test_reparameterised_programs_are_taken():

@@ -10,7 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from pyrovae import ais, compare_bounds, compare_gradients, fit_svi, kl_forms, latent_summary, log_weights
+from pyrovae import (
+    ais,
+    bits_per_dim,
+    check_pair,
+    compare_bounds,
+    compare_gradients,
+    fit_svi,
+    inference_gap,
+    kl_forms,
+    latent_summary,
+    log_weights,
+    posterior_samples,
+    prior_log_px,
+)
 from pyrovae.programs import buffers_put_back
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)) + 3.0
@@ -20,6 +33,9 @@ class Pair(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder, self.decoder = nn.Linear(3, 2), nn.Linear(2, 3)
+
+    def forward(self, x, program):
+        return program(self, x)
 
     def encode(self, x):
         return self.encoder(x)
@@ -86,26 +102,61 @@ class Counting(Pair):
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
 
+    shift = 0.0
+
     def encode(self, x):
         self.calls += 1
-        return self.encoder(x)
+        return self.encoder(x) + self.shift * self.calls
 
 
+def programs_of(pair, kind):
+    """The programs of a pair as its methods, as functions of Pyro's idiom, and as functions that no name leads from."""
+    if kind == "methods":
+        return pair.model, pair.guide
+    # Larger collections are not searched.
+    place = dict.fromkeys(range(200)) | {"pair": pair} if kind == "hidden" else {"pair": pair}
+
+    def model(x):
+        pyro.module("pair", place["pair"])
+        return place["pair"](x, Pair.model)
+
+    def guide(x):
+        pyro.module("pair", place["pair"])
+        return place["pair"](x, Pair.guide)
+
+    return model, guide
+
+
+@pytest.mark.parametrize("kind", ["methods", "functions", "hidden"])
 @pytest.mark.parametrize(
     "look",
     [
-        lambda pair: log_weights(pair.model, pair.guide, X, 3),
-        lambda pair: compare_bounds(pair.model, pair.guide, X, num_samples=3),
-        lambda pair: latent_summary(pair.model, pair.guide, X, num_samples=3),
-        lambda pair: ais(pair.model, pair.guide, X[:3], num_temperatures=3, num_chains=2, progress=False),
-        lambda pair: kl_forms(pair.model, pair.guide, X),
-        lambda pair: compare_gradients(pair.model, pair.guide, X, num_repeats=3, progress=False),
+        lambda *pair: log_weights(*pair, X, 3),
+        lambda *pair: compare_bounds(*pair, X, num_samples=3),
+        lambda *pair: latent_summary(*pair, X, num_samples=3),
+        lambda *pair: ais(*pair, X[:3], num_temperatures=3, num_chains=2, progress=False),
+        lambda *pair: kl_forms(*pair, X),
+        lambda *pair: compare_gradients(*pair, X, num_repeats=3, progress=False),
+        lambda *pair: inference_gap(*pair, X[:3], steps=2, num_samples=3),
+        lambda *pair: bits_per_dim(*pair, X, compare_bounds(*pair, X, num_samples=3), bin_width=0.1),
+        lambda *pair: prior_log_px(*pair, X[:3], num_samples=100),
+        lambda *pair: posterior_samples(*pair, X[:1], num_draws=2, warm_up=2),
+        lambda *pair: check_pair(*pair, X),
     ],
 )
-def test_looking_leaves_buffers_that_programs_count_in(look):
+def test_looking_leaves_buffers_that_programs_count_in(look, kind):
     pair = Counting()
-    look(pair)
+    look(*programs_of(pair, kind))
     assert pair.calls == 0
+
+
+@pytest.mark.parametrize("kind", ["methods", "functions", "hidden"])
+def test_the_same_call_gives_the_same_number_where_programs_count(kind):
+    torch.manual_seed(0)
+    pair = Counting()
+    pair.shift = 0.1
+    first, second = (compare_bounds(*programs_of(pair, kind), X, num_samples=20).elbo for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_a_fit_counts_its_own_calls_alone():
@@ -117,7 +168,7 @@ def test_a_fit_counts_its_own_calls_alone():
 def test_buffers_that_were_replaced_are_put_back():
     module = nn.BatchNorm1d(3)
     mean = module.running_mean
-    with buffers_put_back([nn.Sequential(module)]):
+    with buffers_put_back(nn.Sequential(module), module):
         module.running_mean = torch.ones(3)
         module.running_var.add_(1)
     assert module.running_mean is mean
