@@ -57,10 +57,25 @@ class GradientStep:
     def __call__(self, *batch: Tensor) -> Tensor:
         """The values of the terms, one after the other."""
         values, *gradients = self.replay(*batch)
+        places = set[int]()
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is not None and gradient.layout is torch.strided:
+                if not _lie_alike(parameter, gradient) or gradient.data_ptr() in places:
+                    gradient = torch.empty_like(parameter).copy_(gradient)
+                places.add(gradient.data_ptr())
             parameter.grad = gradient
         assert values is not None
         return values
+
+
+def _lie_alike(parameter: Tensor, gradient: Tensor) -> bool:
+    """Whether numbers of the same place in memory belong together, as fused optimisers and clipping in place take them.
+
+    ``backward`` would see to it; ``autograd.grad`` gives transposed, expanded and shared gradients as they come.
+    """
+    if gradient.stride() == parameter.stride():
+        return True
+    return gradient.is_contiguous() and parameter.is_contiguous()
 
 
 # Not methods: a step that knew itself would stay, with all that it knows, until the garbage collector comes.

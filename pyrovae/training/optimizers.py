@@ -9,7 +9,8 @@ from torch import Tensor, nn
 def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba, 2015), in one kernel where there is one, and not a dozen small ones for each tensor."""
     parameters = list(parameters)
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    # It goes through memory as it lies: parts of larger tensors, and transposed ones, take the dozen.
+    fused = all(parameter.device.type in ("cpu", "cuda") and parameter.is_contiguous() for parameter in parameters)
     return torch.optim.Adam(parameters, lr=lr, fused=fused)
 
 
