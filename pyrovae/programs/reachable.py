@@ -1,12 +1,16 @@
 """What programs can reach by names: the objects that they are methods of, their closures, and the globals they name."""
 
 import functools
+import random
 import sys
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 from pyro.poutine.messenger import _context_wrap
 from torch import Tensor, nn
 
@@ -14,7 +18,11 @@ from torch import Tensor, nn
 _MOST_ITEMS = 100
 # Weights, children and hooks.
 _OF_ALL_MODULES = frozenset(vars(nn.Module())) - {"training"}
-_NO_OWNERS = (Tensor, str, bytes, int, float, complex, type, ModuleType)
+_NO_OWNERS = (Tensor, str, bytes, int, float, complex, ModuleType)
+_PLAIN = (bool, int, float, complex, str, np.generic)
+_SEQUENCES = (list, deque)
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
+"""What draws random numbers by itself."""
 
 
 def unwrapped(program: Any) -> Any:
@@ -25,7 +33,7 @@ def unwrapped(program: Any) -> Any:
 
 
 def reachable(programs: Iterable[Any]) -> list[Any]:
-    """The functions, modules, objects, lists and dictionaries that programs can reach, each once.
+    """The functions, modules, objects, classes, generators and collections that programs can reach, each once.
 
     Args:
         programs: functions, methods, and objects that have them.
@@ -36,6 +44,8 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
         reached = waiting.pop()
         if id(reached) in found or isinstance(reached, _NO_OWNERS):
             continue
+        if isinstance(reached, (*GENERATORS, *_SEQUENCES, set)):
+            found[id(reached)] = reached
         try:
             names = list(_names_of(reached, given=id(reached) in given))
         except Exception:  # an object that does not let itself be looked at
@@ -49,8 +59,12 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
 def plain_values(reached: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Where an object keeps numbers and texts: collection, key and value."""
     for (collection, key), value in _names_of(reached, given=True):
-        if key is not None and type(value) in (bool, int, float, str):
+        if key is not None and _is_plain(value):
             yield collection, key, value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (type(value) is tuple and all(isinstance(item, _PLAIN) for item in value))
 
 
 def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], Any]]:
@@ -65,12 +79,16 @@ def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], A
     elif isinstance(reached, dict):
         if len(reached) <= _MOST_ITEMS:
             yield from (((reached, key), value) for key, value in list(reached.items()))
-    elif isinstance(reached, list):
+    elif isinstance(reached, _SEQUENCES):
         if len(reached) <= _MOST_ITEMS:
             yield from (((reached, key), value) for key, value in enumerate(reached))
     elif isinstance(reached, tuple):
         yield from (((reached, None), value) for value in reached[:_MOST_ITEMS])
+    elif isinstance(reached, type):
+        if not _is_of_library(reached):
+            yield from (((reached, key), value) for key, value in vars(reached).items() if not key.startswith("__"))
     elif hasattr(reached, "__dict__") and (given or _is_of_user(reached)):
+        yield from (((reached, None), base) for base in type(reached).__mro__ if not _is_of_library(base))
         own = {key: value for key, value in vars(reached).items() if key not in _OF_ALL_MODULES}
         yield from (((vars(reached), key), value) for key, value in own.items())
         if isinstance(reached, nn.Module):
@@ -83,9 +101,14 @@ def _names_of_function(function: FunctionType) -> Iterator[tuple[tuple[Any, Any]
             yield (cell, "cell_contents"), cell.cell_contents
         except ValueError:  # nothing is in it yet
             continue
-    for name in set(_global_names(function.__code__)):
-        if name in function.__globals__:
-            yield (function.__globals__, name), function.__globals__[name]
+    yield from (((vars(function), key), value) for key, value in vars(function).items())
+    names = set(_global_names(function.__code__))
+    for name in names & function.__globals__.keys():
+        value = function.__globals__[name]
+        yield (function.__globals__, name), value
+        # A module of settings, of which the code names some.
+        if isinstance(value, ModuleType) and not _is_of_library(value):
+            yield from (((vars(value), key), vars(value)[key]) for key in names & vars(value).keys())
 
 
 def _global_names(code: CodeType) -> Iterator[str]:
@@ -100,7 +123,7 @@ def _is_of_user(reached: Any) -> bool:
 
 
 def _is_of_library(named: Any) -> bool:
-    """Whether a class or function is none of a user's own."""
-    root = (named.__module__ or "builtins").split(".")[0]
+    """Whether a class, function or module is none of a user's own."""
+    root = (named.__name__ if isinstance(named, ModuleType) else named.__module__ or "builtins").split(".")[0]
     file = getattr(sys.modules.get(root), "__file__", None) or ""
     return root in sys.stdlib_module_names - {"__main__"} or root == "pyrovae" or "site-packages" in file

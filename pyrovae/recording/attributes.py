@@ -1,46 +1,90 @@
 """What programs keep in Python, which their recorded operations know nothing of."""
 
+import pickle
+import random
+from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from types import CellType
 from typing import Any
 
-from pyrovae.programs import plain_values, reachable
+import numpy as np
+import torch
+
+from pyrovae.programs import GENERATORS, plain_values, reachable
 
 # Looked at before each step: more of them are data.
 _MOST_VALUES = 2000
 
 
 class Attributes:
-    """Numbers and texts that programs can reach by names, as they are now.
+    """What programs can reach by names, as it is now: numbers, texts, lengths of lists, generators of random numbers.
 
     Args:
         owners: the programs, or the modules and other objects that have them as methods.
     """
 
     def __init__(self, owners: Sequence[Any]) -> None:
-        places = (place for reached in reachable(owners) for place in plain_values(reached))
-        self._kept = list(islice(places, _MOST_VALUES))
+        found = reachable(owners)
+        self._kept = list(islice((place for reached in found for place in plain_values(reached)), _MOST_VALUES))
+        self._collections = [(reached, list(reached)) for reached in found if isinstance(reached, list | deque | set)]
+        self._generators = [(reached, _state(reached)) for reached in found if isinstance(reached, GENERATORS)]
 
     def changed(self) -> str:
-        """The name of one that has another value by now; empty if none has. NaN is as it was."""
+        """What is another one by now, with the repair; empty if nothing is. NaN is as it was."""
         for collection, key, before in self._kept:
             now = _now(collection, key)
             if now is not before and (type(now) is not type(before) or now != before) and before == before:
-                return str(key)
+                return f"it changes {key!r}, which is no tensor: make it a buffer"
+        for items, before in self._collections:
+            if len(items) != len(before):
+                return f"it changes the length of a {type(items).__name__}: count in a buffer"
+        for generator, state in self._generators:
+            if _state(generator) != state:
+                return f"it draws from a {type(generator).__name__} of its own: draw by torch or Pyro"
         return ""
 
     def put_back(self) -> None:
-        """Give all the values that they had."""
+        """Let all be what it was."""
+        for items, before in self._collections:
+            if len(items) != len(before):
+                items.clear()
+                items.update(before) if isinstance(items, set) else items.extend(before)
         for collection, key, before in self._kept:
             if isinstance(collection, CellType):
                 collection.cell_contents = before
-            elif not isinstance(collection, list) or key < len(collection):
+            elif isinstance(collection, type):
+                setattr(collection, key, before)
+            else:
                 collection[key] = before
+        for generator, state in self._generators:
+            _set_state(generator, state)
 
 
 def _now(collection: Any, key: Any) -> Any:
     try:
-        return collection.cell_contents if isinstance(collection, CellType) else collection[key]
+        if isinstance(collection, CellType):
+            return collection.cell_contents
+        return vars(collection)[key] if isinstance(collection, type) else collection[key]
     except (KeyError, IndexError, ValueError):
         return None
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, np.random.Generator):
+        return pickle.dumps(generator.bit_generator.state)
+    state = generator.get_state()
+    return pickle.dumps(state) if isinstance(generator, np.random.RandomState) else state.numpy().tobytes()
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = pickle.loads(state)
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(pickle.loads(state))
+    else:
+        generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))

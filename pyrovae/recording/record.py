@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from pyrovae.recording.function import CannotRecordError, TensorFunction
 from pyrovae.recording.simplify import simplify
+from pyrovae.recording.writes import written_nodes
 
 _NUMBERS = {
     getattr(Tensor, name) for name in ("item", "__bool__", "__float__", "__int__", "__index__", "tolist", "numpy")
@@ -34,10 +35,14 @@ class Recording:
     Attributes:
         graph: the operations, its arguments those of the function and then ``captured``.
         captured: the tensors that were met.
+        written: those of them that the operations write into.
     """
 
     def __init__(self, graph: fx.GraphModule, captured: list[Tensor]) -> None:
         self.graph, self.captured = graph, captured
+        written, placeholders = written_nodes(graph), graph.graph.find_nodes(op="placeholder")
+        of_captured = placeholders[len(placeholders) - len(captured) :]
+        self.written = [tensor for node, tensor in zip(of_captured, captured, strict=True) if node in written]
         self._run: Callable[..., Any] = graph.forward
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -103,14 +103,15 @@ class Replay:
             # By a call for other rows perhaps, whose number it is.
             outputs = self.function(*inputs)
             if changed := self._attributes.changed():
-                self._give_up(f"{changed!r}, which is no tensor, changes from call to call: make it a buffer")
+                self._give_up(changed)
             return outputs
-        states = generator_states(inputs[0].device)
+        states, written = generator_states(inputs[0].device), _copies(self._recorded.written)
         outputs = (self._compiled or self._recorded)(*inputs)
         if _is_finite(outputs[0]):
             return outputs
-        # An error of the program is for the program to say.
+        # An error of the program is for the program to say, which begins where the operations did.
         set_generator_states(states, inputs[0].device)
+        _restore(self._recorded.written, written)
         return self.function(*inputs)
 
     def check_next(self) -> None:
@@ -200,7 +201,7 @@ class Replay:
                 self._record(inputs, compiles, first=attributes)
                 return
             (first or attributes).put_back()
-            self._give_up(f"it changes {changed!r}, which is no tensor: make it a buffer")
+            self._give_up(changed)
         self._attributes = attributes
 
     def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:

@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
+
+from pyrovae.recording.writes import does_more, memory_of, written_nodes
 
 aten = torch.ops.aten
 
@@ -21,22 +22,26 @@ _NEUTRAL: dict[object, int] = {aten.mul.Tensor: 1, aten.div.Tensor: 1, aten.add.
 
 def simplify(graph: fx.GraphModule) -> None:
     """Leave out, in place, operations that change nothing or lead nowhere; no result changes, and no random draw."""
+    written = written_nodes(graph)
     for node in list(graph.graph.nodes):
-        if _changes_nothing(node):
+        if _changes_nothing(node, written):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
     for node in reversed(list(graph.graph.nodes)):
-        if node.op == "call_function" and not node.users and not _is_needed(node):
+        if node.op == "call_function" and not node.users and not does_more(node.target):
             graph.graph.erase_node(node)
     graph.graph.lint()
     graph.recompile()
 
 
-def _changes_nothing(node: fx.Node) -> bool:
+def _changes_nothing(node: fx.Node, written: set[fx.Node]) -> bool:
     if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
         return False
     neutral = node.target in _NEUTRAL and len(node.args) == 2 and not node.kwargs
     if node.target not in _SHAPES and not (neutral and _is_number(node.args[1], _NEUTRAL[node.target])):
+        return False
+    # x + 0 is a tensor of its own, where one of the two is written into later.
+    if neutral and not written.isdisjoint({memory_of(node), memory_of(node.args[0])}):
         return False
     before, after = node.args[0].meta.get("val"), node.meta.get("val")
     if not isinstance(before, Tensor) or not isinstance(after, Tensor):
@@ -46,16 +51,3 @@ def _changes_nothing(node: fx.Node) -> bool:
 
 def _is_number(argument: object, number: int) -> bool:
     return isinstance(argument, int | float) and argument == number
-
-
-def _is_needed(node: fx.Node) -> bool:
-    """Whether an operation does something beside its result: it writes, or moves a random generator."""
-    operation = node.target
-    if not isinstance(operation, OpOverload):
-        return False
-    # Batch normalisation writes its running means without saying so.
-    return (
-        operation._schema.is_mutable
-        or torch.Tag.nondeterministic_seeded in operation.tags
-        or "batch_norm" in operation.name()
-    )

@@ -65,7 +65,9 @@ class BatchTerms:
             progress: the fraction of the run's steps that is done.
         """
         self.terms.progress = progress
-        moving = [torch.tensor(schedule(progress), device=x.device) for schedule in self.terms.schedules.values()]
+        schedules = self.terms.schedules.values()
+        kind = torch.promote_types(x.dtype, torch.float32)
+        moving = [torch.tensor(schedule(progress), dtype=kind, device=x.device) for schedule in schedules]
         return self.step(x, *moving)
 
 

@@ -265,6 +265,46 @@ def test_operations_that_do_nothing_are_left_out():
     assert torch.equal(recording(x)[0], wasteful(x)[0])
 
 
+def test_what_is_written_into_later_is_a_tensor_of_its_own():
+    """0 + h is no h where something is added to it in place: tanh keeps h for its gradient."""
+
+    def summed(x):
+        x = x.detach().requires_grad_()
+        total, shifted = 0, torch.exp(x) * 1
+        for factor in (0.5, 1.0, 2.0):
+            total += torch.tanh(factor * x)
+        shifted.flatten()[0].add_(1.0)
+        loss = (total * torch.exp(x)).sum() + shifted.sum() + (x + 0).sum()
+        return (loss[None].detach(), *torch.autograd.grad(loss, [x]))
+
+    step = replay(summed)
+    recorded, _ = run(step, batches(4))
+    assert step.way == "recorded"
+    for ours, x in zip(recorded, batches(4), strict=True):
+        assert all(map(torch.equal, ours, summed(x)))
+
+
+def test_a_loss_that_is_not_finite_leaves_running_means_as_the_function_does():
+    def outputs(way):
+        torch.manual_seed(0)
+        norm, trail = nn.BatchNorm1d(2, momentum=0.5), torch.zeros(3)
+
+        def function(x):
+            trail[:2].add_(1.0).mul_(0.9)
+            loss = norm(x).square().sum() / (x[0, 0] != 7.0)
+            return (loss[None].detach(),)
+
+        step = replay(function, weights=[*norm.state_dict(keep_vars=True).values(), trail], stepping=way)
+        x = batches(6)
+        x[4][0, 0] = 7.0
+        values, _ = run(step, x)
+        assert step.way == way
+        assert not values[4][0].isfinite()
+        return [norm.running_mean, norm.running_var, norm.num_batches_tracked, trail]
+
+    assert all(map(torch.equal, outputs("recorded"), outputs("plain")))
+
+
 def test_draws_that_lead_nowhere_are_kept_for_those_after_them():
     def draws(x):
         torch.randn(3)
