@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
+from pyrovae.distributions.layers import layers, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
@@ -178,7 +179,7 @@ def _observed_sites(model: Program, guide: Program, x: Tensor) -> dict[str, Any]
     # What pyro.deterministic records has no probability.
     kept = {name: sites[name] for name in observed if not sites[name]["infer"].get("_deterministic")}
     for name, site in kept.items():
-        if isinstance(_innermost(site["fn"]), Unit):
+        if isinstance(without_reshaping(site["fn"]), Unit):
             raise ValueError(
                 f"site {name!r} is a pyro.factor, so the model's weights of x need not sum to 1 and there are no bits: "
                 "write the term as the log_prob of a distribution"
@@ -297,19 +298,9 @@ def _leaf(support: Any) -> Any:
     return support.entry if isinstance(support, EntryOrMissing) else support
 
 
-def _innermost(distribution: Any) -> Any:
-    while hasattr(distribution, "base_dist") and not hasattr(distribution, "transforms"):
-        distribution = distribution.base_dist
-    return distribution
-
-
 def _has_mask(distribution: Any) -> bool:
-    while hasattr(distribution, "base_dist"):
-        if isinstance(distribution, pyro.distributions.MaskedDistribution):
-            return True
-        distribution = distribution.base_dist
-    return False
+    return any(isinstance(layer, pyro.distributions.MaskedDistribution) for layer in layers(distribution))
 
 
 def _family(distribution: Any) -> str:
-    return type(_innermost(distribution)).__name__
+    return type(without_reshaping(distribution)).__name__

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyrovae.distributions.divergence import closed_form_kl, elementwise
+from pyrovae.distributions.layers import without_reshaping
 from pyrovae.evaluation.latent_results import OTHER_ORDER
 
 CLOSED_FORM = "closed form"
@@ -91,7 +92,7 @@ def site_terms(name: str, q_site: Any, p_site: Any, num_draws: int, *, first: bo
     q, p, value = q_site["fn"], p_site["fn"], q_site["value"]
     event_dim = q.event_dim
     q_factors, p_factors = elementwise(q), elementwise(p)
-    if isinstance(_innermost(q), Delta):
+    if isinstance(without_reshaping(q), Delta):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), whose KL from a density is infinite: use a guide "
             "with a spread, or compute the value in the model and the guide without pyro.sample"
@@ -148,19 +149,13 @@ def _posterior_mean(q: Any, value: Tensor) -> tuple[Tensor | None, bool, str | N
             return None, False, "its values are labels, without a mean"
         return value, False, None
     if not bool(torch.isfinite(mean).all()):
-        return None, False, f"{type(_innermost(q)).__name__} has no mean"
+        return None, False, f"{type(without_reshaping(q)).__name__} has no mean"
     return mean, True, None
 
 
 def log_prob(site: Any) -> Tensor:
     """The log-density of a site's value, over its batch."""
     return scale_and_mask(site["fn"].log_prob(site["value"]), mask=site["mask"])
-
-
-def _innermost(distribution: Any) -> Any:
-    while hasattr(distribution, "base_dist") and not hasattr(distribution, "transforms"):
-        distribution = distribution.base_dist
-    return distribution
 
 
 def _why_not_factorised(distribution: Any) -> str:

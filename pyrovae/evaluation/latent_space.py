@@ -9,6 +9,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
+from pyrovae.distributions.layers import innermost
 from pyrovae.programs import Latents, Sampler, sample_sites
 
 
@@ -90,9 +91,7 @@ def _supports(program_name: str, program: Any, probe: Tensor, names: tuple[str, 
 
 
 def _is_angle(fn: Any) -> bool:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, torch.distributions.VonMises)
+    return isinstance(innermost(fn), torch.distributions.VonMises)
 
 
 def _fixed_support(program: str, name: str, support: Any) -> Any:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrovae.distributions.layers import innermost, layers
+
 Site = dict[str, Any]
 """A sample site of a trace."""
 
@@ -71,8 +73,7 @@ def kind_of(name: str, site: Site) -> str:
 
 def check_parameters(kind: str, fn: Any) -> None:
     """Refuse a scale that is not positive and its like; what is not finite is left to those who know why."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
+    fn = innermost(fn)
     for name, constraint in fn.arg_constraints.items():
         value = vars(fn).get(name)
         if not isinstance(value, Tensor) or constraints.is_dependent(constraint) or constraint.event_dim:
@@ -164,15 +165,12 @@ def _bounds(support: Any) -> tuple[Tensor, ...]:
 def _mask(site: Site) -> Tensor:
     """Which log-densities count, by poutine.mask and by masked distributions."""
     mask, fn = torch.as_tensor(True if site["mask"] is None else site["mask"]), site["fn"]
-    while hasattr(fn, "base_dist"):
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = mask & torch.as_tensor(fn._mask).to(mask.device)
-        fn = fn.base_dist
+    for layer in layers(fn):
+        if isinstance(layer, dist.MaskedDistribution):
+            mask = mask & torch.as_tensor(layer._mask).to(mask.device)
     return mask.to(site["log_prob"].device)
 
 
 def is_point_mass(fn: Any) -> bool:
     """Whether a distribution is a Delta."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)
+    return isinstance(innermost(fn), dist.Delta)

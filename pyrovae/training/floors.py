@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyrovae.distributions.arguments import SCALE_FLOOR
+from pyrovae.distributions.layers import innermost
 from pyrovae.likelihoods import Columns
 from pyrovae.likelihoods.choices import Positive
 from pyrovae.likelihoods.covariance import CovarianceNormal
@@ -102,8 +103,7 @@ def posteriors_on_floor(outputs: dict[nn.Module, Any]) -> list[OnFloor]:
 
 def _scale(distribution: Any) -> Tensor:
     """Scales of the single numbers, those that have a floor."""
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
+    distribution = innermost(distribution)
     if hasattr(distribution, "coord_scale"):
         return distribution.coord_scale
     if hasattr(distribution, "scale_tril"):
