@@ -73,8 +73,8 @@ class LatentOverview:
     def histograms(self) -> "Figure":
         """The codes by dimension, the classes stacked; six dimensions at most, as each takes its time to draw."""
         dims, total = self.codes.dims[:_MOST_DIMS], len(self.codes.names)
-        held = "variance over rows" if self.codes.kl is None else "KL"
-        some = f": {len(dims)} of {total} dimensions, those with the largest {held}" if len(dims) < total else ""
+        ordered_by = "variance over rows" if self.codes.kl is None else "KL"
+        some = f": {len(dims)} of {total} dimensions, those with the largest {ordered_by}" if len(dims) < total else ""
         names = self.codes.named()[: len(dims)]
         return plots.latent_histograms(
             self.codes.means[:, dims], self.labels, names=names, title=f"{self.codes.title}{some}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
 from pyrovae.processes import Processes, draws_of_all_rows
 from pyrovae.programs import Precision, Sampler, precision_of_layers
-from pyrovae.recording import BFLOAT16, SINGLE, CannotRecordError, Stepping
+from pyrovae.recording import BFLOAT16, SINGLE, CannotRecordError, Replay, Stepping
 from pyrovae.training.gradient_step import GradientStep
 
 TERMS = ("objective", "elbo", "reconstruction", "kl")
@@ -53,6 +53,11 @@ class BatchTerms:
             rounding=SINGLE if precision == "32" else BFLOAT16,
             owners=[sampler.model, sampler.guide, *sampler.structure.modules],
         )
+
+    @property
+    def replay(self) -> Replay:
+        """How the programs are called."""
+        return self.step.replay
 
     def __call__(self, x: Tensor, progress: float) -> Tensor:
         """The mean loss, then the terms summed over rows, in the order of ``TERMS``; gradients are in the parameters.

@@ -37,8 +37,8 @@ def state_of(loop: TrainingLoop) -> State:
         "looked_at": [] if loop.validates else loop.looked_at,
         "trouble": loop.trouble.state(),
         "skipped": loop.skipped.state(),
-        "step": loop.step.step.replay.state(),
-        "judge": loop.judge.step.replay.state(),
+        "step": loop.step.replay.state(),
+        "judge": loop.judge.replay.state(),
     }
 
 
@@ -64,8 +64,8 @@ def restore(loop: TrainingLoop, state: State) -> None:
         loop.looked_at = [rows.to(device) for rows in state["looked_at"]]
     loop.trouble.restore(state["trouble"])
     loop.skipped.restore(state["skipped"])
-    loop.step.step.replay.restore(state["step"])
-    loop.judge.step.replay.restore(state["judge"])
+    loop.step.replay.restore(state["step"])
+    loop.judge.replay.restore(state["judge"])
     RandomState.from_plain(state["random"], device).put_back()
 
 

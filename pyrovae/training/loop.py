@@ -99,7 +99,7 @@ class TrainingLoop:
         make_optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         rates: Schedule | None,
         seed: int,
-        progress: bool,
+        shown: bool,
         keeper: Keeper,
         kept: State | None,
     ) -> FitResult:
@@ -120,7 +120,7 @@ class TrainingLoop:
         self.step = self._batch_terms(self.moved, self.last_step + 1)
         self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
         self.num_rows, self.epochs, self.batch_size = len(train), epochs, batch_size
-        shown = progress and self.processes.is_first
+        shown = shown and self.processes.is_first
         self.trouble = SignsOfTrouble(self.sampler, self.modules, self.objective, seed, aloud=shown)
         if kept is not None:
             restore(self, kept)
@@ -170,7 +170,7 @@ class TrainingLoop:
                 self.best_objective = float("-inf") if judged is None or moving else judged
                 self.best_epoch, self.best_weights = epoch, self.weights.copy(of_buffers=True)
             self.trouble.after_epoch(epoch, self.looked_at, self._part(), self.progress)
-            self._say_why_plain(progress=bar.shown)
+            self._say_why_plain(shown=bar.shown)
             bar.tell(elbo_in_words(terms, epoch, epochs))
             if self.patience is not None and epoch - self.best_epoch >= self.patience:
                 self.stopped_early = epoch < epochs
@@ -183,9 +183,9 @@ class TrainingLoop:
         self.skipped.next_epoch()
         self.shuffler_state = self.shuffler.get_state()
 
-    def _say_why_plain(self, *, progress: bool) -> None:
-        reason = self.step.step.replay.reason
-        if reason and not self.said_why_plain and progress:
+    def _say_why_plain(self, *, shown: bool) -> None:
+        reason = self.step.replay.reason
+        if reason and not self.said_why_plain and shown:
             say(f"Each step runs the Pyro programs, which is slower than a recording of it: {reason}.")
             self.said_why_plain = True
 
@@ -338,7 +338,7 @@ class TrainingLoop:
             params=param_values(self.model, self.guide, self.structure),
             kl_forms=self.kl_forms,
             signs_of_trouble=self.trouble.said,
-            stepping=self.step.step.replay.way,
+            stepping=self.step.replay.way,
             skipped_steps=self.skipped.total,
         )
 

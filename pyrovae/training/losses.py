@@ -114,7 +114,7 @@ def _run_epochs(
         start = time.perf_counter()
         terms = {"epoch": fit.epoch, "train_loss": fit.train_epoch(keeper)}
         if validation is not None:
-            terms["validation_loss"] = _mean_loss(fit, validation)
+            terms["validation_loss"] = _validation_loss(fit, validation)
         terms["seconds"] = time.perf_counter() - start
         bar.tell(loss_in_words(terms, fit.epoch, epochs))
         fit.end_epoch(terms, patience)
@@ -123,7 +123,7 @@ def _run_epochs(
 
 
 @torch.no_grad()
-def _mean_loss(fit: LossEpochs, tensors: tuple[Tensor, ...]) -> float:
+def _validation_loss(fit: LossEpochs, tensors: tuple[Tensor, ...]) -> float:
     module = fit.module
     was_training = [part for part in module.modules() if part.training]
     module.eval()
