@@ -52,12 +52,14 @@ def write_comparison(comparison: RunComparison, file: Path) -> None:
 
 
 def _verdict(comparison: RunComparison) -> Answer:
-    verdict = comparison.verdict()
-    apart, doubtful = "cannot be told from" not in verdict, "k-hat is above" in verdict
+    apart, doubtful = comparison.apart, bool(comparison.doubtful)
     word = "The best two differ" if apart else "The best two cannot be told apart"
     word += ", as far as the numbers can be believed" if apart and doubtful else ""
+    if comparison.unlike:
+        word = "The numbers of the best two do not compare"
     question = "Which is the best, and is the difference real?"
-    return Answer(question, word, verdict, "good" if apart and not doubtful else "care")
+    good = apart and not doubtful and not comparison.unlike
+    return Answer(question, word, comparison.verdict(), "good" if good else "care")
 
 
 def _differences(comparison: RunComparison) -> Table:

@@ -7,6 +7,7 @@ import torch
 
 from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
+from pyrovae.evaluation.kind import kind_of_numbers
 from pyrovae.models import ConditionalVAE
 from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.model_rows import of_each_class, pair_of_x, rows_to_draw
@@ -45,7 +46,8 @@ def write_run(
     """
     clear_folder(folder)
     # The weights first: whatever fails after them, they are there.
-    save(run, folder, _summary(run, rows, result, bounds, status, seconds, "not drawn yet"))
+    save(run, folder, _summary(run, rows, result, bounds, None, status, seconds, "not drawn yet"))
+    kind = None if bounds is None else kind_of_numbers(run.model, run.guide, rows.test[:3].to(device))
     columns, labels = data_columns(rows), rows.data.test_labels
     about = plots.picture_metadata(rows.provenance())
     write_curves(folder, rows, result.history, plots.learning_curves(result.history, result.best_epoch))
@@ -55,7 +57,7 @@ def write_run(
             frame["label"] = labels.numpy()
         write_table(frame.assign(**columns), folder / "evaluation.csv")
     pictures = _pictures(folder, run, rows, device, about) if bounds is not None else "not drawn: the fit broke off"
-    write_summary(run, folder, _summary(run, rows, result, bounds, status, seconds, pictures))
+    write_summary(run, folder, _summary(run, rows, result, bounds, kind, status, seconds, pictures))
     report_of_pair(folder, run, rows, result, bounds, status=status, seconds=seconds, device=device)
 
 
@@ -85,6 +87,7 @@ def _summary(
     rows: ModelRows,
     result: FitResult,
     bounds: BoundComparison | None,
+    kind: str | None,
     status: str,
     seconds: dict[str, float],
     pictures: str,
@@ -94,6 +97,7 @@ def _summary(
         evaluation = {
             "rows": len(bounds.elbo),
             "of": run.system.target,
+            "numbers": kind,
             "num_samples": bounds.num_samples,
             "nats_per_row": {
                 name: {"mean": mean, "standard_error_rows": over_rows, "standard_error_draws": draws}

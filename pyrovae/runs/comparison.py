@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
 from pyrovae.runs.objectives import describe_objective
@@ -71,12 +71,41 @@ class RunComparison:
         rows: number of test rows.
         settings: for each run, in what it was told otherwise than another: its parts and options by name.
         targets: for each run what its numbers estimate, ``"log p(x)"`` or ``"log p(x|c)"``.
+        kinds: for each run whether they are ``"probabilities"`` or ``"densities"``, or which columns have densities;
+            None where the run does not say.
     """
 
     table: "pd.DataFrame"
     rows: int
     settings: dict[str, dict[str, str]]
     targets: dict[str, str]
+    kinds: dict[str, str | None]
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two best runs differ by more than two standard errors."""
+        return bool(-self._second["difference"] > 2 * self._error)
+
+    @property
+    def doubtful(self) -> list[str]:
+        """Those of the two best runs whose log p(x) cannot be believed in most rows."""
+        best_two = self.table.iloc[:2].to_dict("records")
+        return [str(row["run"]) for row in best_two if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
+
+    @property
+    def given(self) -> list[str]:
+        """Runs whose numbers are of log p(x|c), beside others of log p(x) or alone."""
+        return [run for run, target in self.targets.items() if target != "log p(x)"]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some runs are told c of each row and others are not."""
+        return 0 < len(self.given) < len(self.targets)
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the numbers of the two best runs are of two kinds, which do not compare."""
+        return len(self._known_kinds(list(self.table["run"][:2]))) > 1
 
     def summary(self) -> str:
         """The table as text, and one sentence on the two best."""
@@ -97,30 +126,46 @@ class RunComparison:
 
     def verdict(self) -> str:
         """One sentence on whether the best run is better than the next."""
-        best, second = self.table.iloc[0], self.table.iloc[1]
-        error = (second["difference_standard_error"] ** 2 + second["difference_draws_error"] ** 2) ** 0.5
-        difference = -second["difference"]
-        given = [run for run, target in self.targets.items() if target != "log p(x)"]
-        mixed = 0 < len(given) < len(self.targets)
-        above = "is above" if mixed else "is better than"
-        apart = above if difference > 2 * error else "cannot be told from"
-        text = f"{best['run']} {apart} {second['run']}: {difference:.3f} nats per row, standard error {error:.3f}."
-        doubtful = [row["run"] for row in (best, second) if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
-        if doubtful:
+        best, second = self.table["run"].iloc[0], self._second
+        above = "is above" if self.is_mixed or self.unlike else "is better than"
+        apart = above if self.apart else "cannot be told from"
+        text = (
+            f"{best} {apart} {second['run']}: {-second['difference']:.3f} nats per row, standard error "
+            f"{self._error:.3f}."
+        )
+        if self.doubtful:
             text += (
-                f" But in more than three rows of four of {' and '.join(map(str, doubtful))} k-hat is above its limit "
+                f" But in more than three rows of four of {' and '.join(self.doubtful)} k-hat is above its limit "
                 "or unknown: log p(x) is too low or uncertain there, and so is the difference."
             )
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
-        if given and not mixed:
+        kinds = self._known_kinds(list(self.kinds))
+        if len(kinds) > 1:
+            told = "; ".join(f"those of {' and '.join(runs)} {kind}" for kind, runs in kinds.items())
+            text += f" The numbers do not compare, a density depends on the units of x: {told}."
+        if self.given and not self.is_mixed:
             text += " The numbers are of log p(x|c)."
-        elif mixed:
+        elif self.is_mixed:
             text += (
-                f" {', '.join(given)} is told c of each row, and its numbers are of log p(x|c): the difference is what "
-                "c says of the rows as much as what the models do."
+                f" {', '.join(self.given)} is told c of each row, and its numbers are of log p(x|c): the difference is "
+                "what c says of the rows as much as what the models do."
             )
         return text
+
+    @property
+    def _second(self) -> "pd.Series[Any]":
+        return self.table.iloc[1]
+
+    @property
+    def _error(self) -> float:
+        """Standard error of the difference of the two best runs."""
+        return math.hypot(self._second["difference_standard_error"], self._second["difference_draws_error"])
+
+    def _known_kinds(self, runs: Sequence[str]) -> dict[str, list[str]]:
+        """The kinds that these runs say, each with its runs."""
+        said = [(kind, run) for run in runs if (kind := self.kinds[run]) is not None]
+        return {kind: [run for other, run in said if other == kind] for kind, _ in said}
 
 
 def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
@@ -162,7 +207,13 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     lines = [_line(name, table, best) for name, table in ranked]
     settings = _differences({name: _settings(Path(name)) for name, _ in ranked})
     targets = {name: system_of(stored_config(Path(name))).target for name, _ in ranked}
-    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets)
+    kinds = {name: _kind(Path(name)) for name, _ in ranked}
+    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets, kinds)
+
+
+def _kind(folder: Path) -> str | None:
+    """Whether a run's numbers are probabilities or densities; one of an earlier version does not say."""
+    return (read_summary(folder).get("evaluation") or {}).get("numbers")
 
 
 def _settings(folder: Path) -> dict[str, str]:

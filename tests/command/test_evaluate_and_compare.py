@@ -409,6 +409,79 @@ def test_a_difference_of_numbers_that_cannot_be_believed_says_so(runs, tmp_path)
     assert "But in more" not in compare_runs([str(runs / "long"), str(runs / "short")]).verdict()
 
 
+@pytest.fixture(scope="module")
+def unlike(tmp_path_factory):
+    """Runs on the same bits by a density, and by probabilities of two fits."""
+    folder = tmp_path_factory.mktemp("unlike")
+    quick = ["--binarize", "threshold", "--num-samples", "50", "--no-report", "--quiet"]
+    for name, options in (
+        ("density", ["--likelihood", "Normal", "--epochs", "5"]),
+        ("probability", ["--epochs", "5"]),
+        ("probability-short", ["--epochs", "1"]),
+    ):
+        assert fit_main([*quick, *options, "--output-dir", str(folder / name)]) == 0
+    return folder
+
+
+def test_a_density_is_not_called_better_than_a_probability(unlike, tmp_path, capsys):
+    density, probability, short = (str(unlike / name) for name in ("density", "probability", "probability-short"))
+    assert compare_main([probability, density, "--html", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    means = [read(Path(run) / "evaluation.csv")["log_px"].mean() for run in (density, probability)]
+    best, second = (density, probability) if means[0] > means[1] else (probability, density)
+    assert f"{best} is above {second}: " in said
+    assert "The numbers do not compare, a density depends on the units of x" in said
+    assert f"those of {density} densities" in said
+    assert f"those of {probability} probabilities" in said
+    page = (tmp_path / "page.html").read_text()
+    assert "The numbers of the best two do not compare" in page
+    assert "The best two differ" not in page
+    alike = compare_runs([probability, short])
+    assert f"{probability} is better than {short}" in alike.verdict()
+    assert "do not compare" not in alike.verdict()
+    assert (alike.apart, alike.unlike) == (True, False)
+    # Of three runs the sentence is about all of them, whichever are the best two.
+    assert f"those of {probability} and {short} probabilities" in compare_runs([short, probability, density]).verdict()
+
+
+def test_columns_are_not_called_better_than_one_density_of_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"height": rng.normal(size=200), "ill": rng.integers(0, 2, 200)})
+    table.to_csv("people.csv", index=False)
+    options = [
+        "--data",
+        "people.csv",
+        "--columns",
+        "{ill: binary}",
+        "--epochs",
+        "2",
+        "--num-samples",
+        "50",
+        "--no-report",
+        "--quiet",
+    ]
+    for name in ("Columns", "Normal"):
+        assert fit_main([*options, "--likelihood", name, "--output-dir", name]) == 0
+    comparison = compare_runs(["Columns", "Normal"])
+    assert comparison.kinds["Columns"] == "densities of column 0, probabilities of the others"
+    assert comparison.kinds["Normal"] == "densities"
+    assert comparison.unlike
+    assert "is better than" not in comparison.verdict()
+
+
+def test_runs_that_do_not_say_their_kind_are_compared_as_before(unlike, tmp_path):
+    for name in ("density", "probability"):
+        shutil.copytree(unlike / name, tmp_path / name)
+    summary = tmp_path / "density" / "summary.json"
+    contents = json.loads(summary.read_text())
+    del contents["evaluation"]["numbers"]
+    summary.write_text(json.dumps(contents))
+    comparison = compare_runs([tmp_path / "density", tmp_path / "probability"])
+    assert not comparison.unlike
+    assert "do not compare" not in comparison.verdict()
+
+
 def test_fewer_draws_at_once_go_on_with_the_same_table(runs, tmp_path):
     score = [str(runs / "short"), "--num-samples", "35", "--quiet", "--output", str(tmp_path / "t.csv")]
     assert evaluate_main(score) == evaluate_main([*score, "--chunk-size", "5"]) == 0
