@@ -7,13 +7,15 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import make_arviz
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.rows_first import rows_first
 from pyrovae.programs import Program, check_positive, check_rows, observing_site
 
 
 def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500, seed: int = 0) -> Any:
     r"""Draws of a fitted pair as an ArviZ object: ``InferenceData`` from ArviZ 0.23, ``DataTree`` from ArviZ 1.
 
-    Its groups, each variable with the dimensions ``(chain, draw, row, ...)`` and one chain:
+    Its groups, each variable with the dimensions ``(chain, draw, row, ...)`` and one chain, a latent's other plates
+    behind the row:
 
     - ``posterior``: draws of the latents from q(z|x). They are independent draws of the guide, no Markov chain: R-hat
       and the effective sample size of a chain say nothing here.
@@ -57,6 +59,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         prior, _, _ = sampler.draw_prior(x, num_draws)
         site = observing_site(sampler.model, sampler.guide, x)
         predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
+        latents, prior = (rows_first(z, sampler.structure) for z in (latents, prior))
     rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
     data = "x" if "x" not in latents else "x_observed"
     arrays = {

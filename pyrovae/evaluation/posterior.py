@@ -12,6 +12,7 @@ from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.rows_first import rows_first
 from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
 from pyrovae.progress import Progress
 
@@ -142,11 +143,5 @@ def _run_chain(
 
 def _stack(sampler: Sampler, chains: list[Latents]) -> Latents:
     """Latents of one row by chain ``(chain, draw, row, *plates, *event)``."""
-    stacked = {}
-    for name, event_dim in sampler.structure.latent_event_dims.items():
-        values = torch.stack([chain[name] for chain in chains])
-        values = values.movedim(values.dim() - event_dim - 1, 2)
-        # Dimensions of plates that the latent is not in.
-        plates = tuple(range(3, values.dim() - event_dim))
-        stacked[name] = values.squeeze([dim for dim in plates if values.shape[dim] == 1])
-    return stacked
+    arranged = [rows_first(chain, sampler.structure) for chain in chains]
+    return {name: torch.stack([chain[name] for chain in arranged]) for name in arranged[0]}
