@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-# From it on three terms of Stirling's series are exact to float64.
+# Above it three terms of Stirling's series are exact to float64.
 _LARGE = 30.0
 
 
@@ -12,7 +12,7 @@ class NegativeBinomial(dist.NegativeBinomial):
     r"""PyTorch's NegativeBinomial, with a log density that keeps its digits at large total counts.
 
     PyTorch subtracts :math:`\log \Gamma(r)` from :math:`\log \Gamma(x + r)`: in float32 that costs 0.0007 nats at
-    r = 1000 and 0.008 at 10,000. From 30 on it is, with mean m and the remainder S of Stirling's formula,
+    r = 1000 and 0.008 at 10,000. Above 30 it is, with mean m and the remainder S of Stirling's formula,
 
     .. math:: \log p(x) = x \log m - x - \log x! + (r + x) \log\frac{r + x}{r + m} - \tfrac12 \log\frac{r + x}{r}
         + S(r + x) - S(r)
@@ -32,7 +32,7 @@ class NegativeBinomial(dist.NegativeBinomial):
         # In float64: of counts of a million, logarithms of Gamma functions leave float32 nothing after the point.
         x, total_count, logits = value.double(), self.total_count.double(), self.logits.double()
         plain = dist.NegativeBinomial(total_count, logits=logits, validate_args=False).log_prob(x)
-        large = total_count >= _LARGE
+        large = total_count > _LARGE
         r = total_count.clamp(min=_LARGE)
         log_mean = logits + r.log()
         mean = log_mean.exp()

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-# From it on four terms of the series of the normaliser are exact to float64.
+# Above it four terms of the series of the normaliser are exact to float64.
 _LARGE = 30.0
 
 
@@ -14,7 +14,7 @@ class StudentT(dist.StudentT):
     r"""PyTorch's StudentT, with a log density that keeps its digits at many degrees of freedom.
 
     PyTorch subtracts :math:`\log \Gamma(\nu / 2)` from :math:`\log \Gamma((\nu + 1) / 2)`: in float32 that costs 0.005
-    nats an entry at 10,000 degrees of freedom, where Gaussian data send them. From 30 on it is
+    nats an entry at 10,000 degrees of freedom, where Gaussian data send them. Above 30 it is
 
     .. math:: \log \Gamma(a + \tfrac12) - \log \Gamma(a) = \tfrac12 \log a - \frac{1}{8 a} + \frac{1}{192 a^3} - ...
 
@@ -35,4 +35,4 @@ class StudentT(dist.StudentT):
         standard = (value - self.loc) / self.scale
         tail = -0.5 * (df + 1) * torch.log1p(standard.square() / df)
         large = tail - self.scale.log() - 0.5 * math.log(2 * math.pi) - series
-        return torch.where(self.df >= _LARGE, large, plain)
+        return torch.where(self.df > _LARGE, large, plain)

@@ -145,7 +145,7 @@ def test_equally_spaced_numbers():
     assert "num_levels=5" in repr(support)
 
 
-@pytest.mark.parametrize("total_count", [0.5, 10.0, 29.0, 31.0, 1e3, 1e5])
+@pytest.mark.parametrize("total_count", [0.5, 10.0, 29.0, 30.0, 31.0, 1e3, 1e5])
 @pytest.mark.parametrize("mean", [0.01, 3.0, 50.0])
 def test_negative_binomial_keeps_its_digits(total_count, mean):
     """In float32 PyTorch is off by 0.008 nats at a total count of 10,000."""
