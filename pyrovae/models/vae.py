@@ -1,6 +1,7 @@
 """The variational autoencoder as a pair of Pyro programs."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pyro
@@ -202,7 +203,9 @@ class VAE(nn.Module):
         Raises:
             ValueError: probabilities of another shape, or that are not between 0 and 1.
         """
-        return quantiles(self.prior(), probabilities.to(next(self.parameters()).device)).detach()
+        # A VAE need not have parameters.
+        like = next(chain(self.parameters(), self.buffers()), probabilities)
+        return quantiles(self.prior(), probabilities.to(like.device)).detach()
 
     @evaluating
     def traverse(

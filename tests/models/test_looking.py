@@ -1,5 +1,6 @@
 """Traversals, the manifold, variants and rows like others: against SciPy's quantiles and the posterior's moments."""
 
+import pyro.distributions as dist
 import pytest
 import torch
 from problems import bits, small_vae
@@ -36,6 +37,28 @@ def test_quantiles_of_a_mixture_hold_the_right_part_of_it():
     below = (vae.prior().sample((100_000,))[..., None] <= found).double().mean(0)
     error = (probabilities * (1 - probabilities) * (1 / 10_000 + 1 / 100_000)).sqrt()
     assert ((below - probabilities).abs() < 5 * error).all()
+
+
+class KnownPosterior(torch.nn.Module):
+    def forward(self, x):
+        return dist.Normal(x, 1.0).to_event(1)
+
+
+class KnownPrior(torch.nn.Module):
+    def forward(self):
+        return dist.Normal(torch.zeros(2), 3.0).to_event(1)
+
+
+@pytest.mark.parametrize("prior", [priors.StandardNormal(2), KnownPrior()], ids=["buffers", "no tensor"])
+def test_a_vae_without_parameters_is_looked_at(prior):
+    vae = VAE(prior, likelihoods.Normal(torch.nn.Identity(), scale=0.1), KnownPosterior())
+    assert not list(vae.parameters())
+    scale = prior().stddev[0].item()
+    probabilities = torch.tensor([0.25, 0.5, 0.75])
+    expected = torch.tensor(stats.norm(0, scale).ppf([0.25, 0.5, 0.75])).float()
+    torch.testing.assert_close(vae.prior_quantiles(probabilities), expected.expand(2, -1))
+    torch.testing.assert_close(vae.traverse()[0, :, 0], scale * torch.linspace(-2, 2, 9), rtol=0, atol=1e-4)
+    torch.testing.assert_close(vae.manifold(2)[0, 1], scale * torch.tensor(stats.norm.ppf([0.25, 0.75])).float())
 
 
 def test_a_traversal_moves_one_dimension_and_leaves_the_others():
