@@ -22,9 +22,10 @@ class GradientNoise:
         \mathrm{SNR} = \|E g\| / \sqrt{\mathrm{tr\,Cov}(g)}
 
     The squared norm of a mean of n repeats is too large by the total variance / n in expectation, and that is taken
-    off. It may come out negative where the noise hides the gradient; the norm and the SNR are 0 then. Standard errors
-    are those of a jackknife over at most 20 groups of repeats (Busing, Meijer and van der Leeden, 1999), as t of 19
-    degrees of freedom; where the noise hides the gradient those of norm and SNR are up to 1.4 times too large.
+    off. It may come out negative where the noise hides the gradient; the norm and the SNR are 0 then, and their
+    standard errors say how large they may be. Standard errors are those of a jackknife over at most 20 groups of
+    repeats (Busing, Meijer and van der Leeden, 1999), as t of 19 degrees of freedom; where the noise hides the gradient
+    those of norm and SNR are up to 1.4 times too large.
     Gradients with heavy tails, those of a score function for example, need more repeats than others before their
     standard errors can be believed. Numbers are 0 and NaN where there are no parameters. Gradients are of the loss, in
     nats per row.
@@ -67,7 +68,10 @@ class GradientNoise:
 
     @property
     def norm_standard_error(self) -> float:
-        """The further distance from the norm to the roots of ``squared_norm`` plus and minus its standard error."""
+        """The further distance from the norm to the roots of ``squared_norm`` plus and minus its standard error.
+
+        Where ``squared_norm`` is negative it is the root of the standard error.
+        """
         return _error_of_root(self.squared_norm, self.squared_norm_standard_error)
 
     @property
@@ -77,7 +81,10 @@ class GradientNoise:
 
     @property
     def snr_standard_error(self) -> float:
-        """The further distance from the SNR to the roots of ``snr_squared`` plus and minus its standard error."""
+        """The further distance from the SNR to the roots of ``snr_squared`` plus and minus its standard error.
+
+        Where ``snr_squared`` is negative it is the root of the standard error.
+        """
         return _error_of_root(self.snr_squared, self.snr_squared_standard_error)
 
     @property
@@ -179,7 +186,8 @@ def _jackknife(value: Tensor, without: Tensor, sizes: Tensor) -> float:
 
 
 def _error_of_root(square: float, error: float) -> float:
-    low, middle, high = map(_root, (square - error, square, square + error))
+    # Of a negative estimate, too, the truth may lie an error above 0.
+    low, middle, high = map(_root, (square - error, square, max(square, 0.0) + error))
     return max(middle - low, high - middle)
 
 
