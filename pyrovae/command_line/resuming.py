@@ -11,13 +11,7 @@ from pyrovae.checkpoints import Checkpoints, write_whole
 from pyrovae.command_line.execution import CHECKPOINT_FOLDER
 from pyrovae.command_line.slots import options_of
 from pyrovae.processes import processes_now
-from pyrovae.runs import CONFIG_FILE, as_option, read_mapping, read_summary
-
-# What may be another when a run goes on: they change no result.
-_FREE = (
-    *("resume", "quiet", "no_report", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints"),
-    *("data_root", "chunk_size"),
-)
+from pyrovae.runs import CONFIG_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
 
 
 class RunKeeper:
@@ -117,7 +111,8 @@ def check_resumable(config: Mapping[str, Any]) -> str | None:
     path = options if under_way else folder / CONFIG_FILE
     stored = read_mapping(path)
     for option, now in config.items():
-        if option not in _FREE and option in stored and stored[option] != now:
+        # What changes no result may be another.
+        if option not in WITHOUT_EFFECT and option in stored and stored[option] != now:
             raise ValueError(
                 f"{as_option(option)} is {_shown(now)}, and the run in {folder} began with {_shown(stored[option])}: a "
                 "run goes on with its own options, so leave it out. To start another from its weights take --init-from"

@@ -66,10 +66,10 @@ def _differences(comparison: RunComparison) -> Table:
     lines = [
         [
             str(row["run"]),
-            f"{row['log_px']:.3f}",
+            f"{row['log_px']:z.3f}",
             f"{row['log_px_standard_error']:.3f}",
-            f"{row['elbo']:.3f}",
-            f"{row['difference']:.3f}",
+            f"{row['elbo']:z.3f}",
+            f"{row['difference']:z.3f}",
             f"{row['difference_standard_error']:.3f}",
             f"{row['difference_draws_error']:.4f}",
             f"{row['num_samples']:,}",

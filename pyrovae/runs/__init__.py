@@ -3,7 +3,14 @@
 from pyrovae.runs.comparison import RunComparison, compare_runs, scored_rows
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
-from pyrovae.runs.objective_options import DEFAULT_OBJECTIVE, GENERAL, OBJECTIVE_OPTIONS, SCHEDULES, as_option
+from pyrovae.runs.objective_options import (
+    DEFAULT_OBJECTIVE,
+    GENERAL,
+    OBJECTIVE_OPTIONS,
+    SCHEDULES,
+    WITHOUT_EFFECT,
+    as_option,
+)
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
 from pyrovae.runs.parts import build_pair, describe_parts, factory_takes
@@ -41,6 +48,7 @@ __all__ = [
     "SUMMARY_FILE",
     "SYSTEMS",
     "WEIGHTS_FILE",
+    "WITHOUT_EFFECT",
     "ModelRows",
     "Run",
     "RunComparison",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS
+from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS, WITHOUT_EFFECT
 from pyrovae.runs.objectives import describe_objective
 from pyrovae.runs.part import PARTS
 from pyrovae.runs.parts import describe_parts
@@ -35,18 +35,13 @@ _MOST_UNRELIABLE = 0.75
 _ASIDE = {
     *PARTS,
     *OBJECTIVE_OPTIONS,
+    *WITHOUT_EFFECT,
     "config",
     "model",
     "data",
-    "data_root",
     "stream",
     "num_samples",
-    "chunk_size",
     "device",
-    "output_dir",
-    "overwrite",
-    "quiet",
-    "no_report",
     "system",
     "corruption",
     "corruption_level",
@@ -115,8 +110,8 @@ class RunComparison:
         ]
         for row in self.table.itertuples():
             lines.append(
-                f"{row.run!s:<32} {row.log_px:>11.3f} {row.log_px_standard_error:>10.3f} {row.elbo:>11.3f}"
-                f" {row.difference:>11.3f} {row.difference_standard_error:>12.3f} {row.difference_draws_error:>11.4f}"
+                f"{row.run!s:<32} {row.log_px:>z11.3f} {row.log_px_standard_error:>10.3f} {row.elbo:>z11.3f}"
+                f" {row.difference:>z11.3f} {row.difference_standard_error:>12.3f} {row.difference_draws_error:>11.4f}"
                 f" {row.num_samples:>7,} {row.unreliable_rows:>11,}"
             )
         for run, told in self.settings.items():
@@ -130,7 +125,7 @@ class RunComparison:
         above = "is above" if self.is_mixed or self.unlike else "is better than"
         apart = above if self.apart else "cannot be told from"
         text = (
-            f"{best} {apart} {second['run']}: {-second['difference']:.3f} nats per row, standard error "
+            f"{best} {apart} {second['run']}: {-second['difference']:z.3f} nats per row, standard error "
             f"{self._error:.3f}."
         )
         if self.doubtful:

@@ -26,6 +26,12 @@ SCHEDULES: dict[str, type[Schedule]] = {"linear": Linear, "sigmoid": Sigmoid, "c
 DEFAULT_OBJECTIVE = "pyrovae.objectives.TraceMeanField_ELBO"
 """What is maximised if nothing is said."""
 
+WITHOUT_EFFECT = (
+    *("resume", "quiet", "no_report", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints"),
+    *("data_root", "chunk_size"),
+)
+"""Keys of a configuration that change no result."""
+
 _CAPACITY_LENGTH = 0.5
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from processes import take_interrupts
 
 from pyrovae import ais, compare_bounds, compare_runs, inference_gap, load, load_data
@@ -505,3 +506,23 @@ def test_large_numbers_stay_apart():
     values = torch.tensor(frame["a"].to_numpy())
     line = means_table(row_means({"ELBO": (values, values)}))[1]
     assert len(line.split()) == 4
+
+
+def test_settings_that_change_nothing_are_not_listed(runs, tmp_path, capsys):
+    """The same run twice, kept in other places and ways: no setting differs, and a difference of 0 has no sign."""
+    changed = {"checkpoint_every": 7.0, "keep_checkpoints": 5, "chunk_size": 3, "data_root": "there", "quiet": False}
+    for name in ("one", "other"):
+        shutil.copytree(runs / "short", tmp_path / name, ignore=shutil.ignore_patterns("evaluation-*"))
+    path = tmp_path / "other" / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changed}, sort_keys=False))
+    # Half of what the last digit shows, below.
+    table = tmp_path / "other" / "evaluation.csv"
+    scored = read(table)
+    scored.assign(log_px=scored["log_px"] - 2e-4).to_csv(table)
+    folders = [str(tmp_path / "one"), str(tmp_path / "other")]
+    comparison = compare_runs(folders)
+    assert comparison.settings == {folder: {} for folder in folders}
+    assert compare_main([*folders, "--html", str(tmp_path / "both.html")]) == 0
+    text = capsys.readouterr().out
+    assert "-0.000" not in text + (tmp_path / "both.html").read_text()
+    assert re.search(rf"{folders[1]} .* 0\.000 ", text)
