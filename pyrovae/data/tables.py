@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,13 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     header = first_row if _names_columns(path, first_row) else None
     with _damage(path):
         # Blank lines are kept, and then refused as missing cells, so that row numbers are line numbers.
-        frame = pd.read_csv(path, header=None, skiprows=1 if header else 0, skip_blank_lines=False, low_memory=False)
+        frame = pd.read_csv(
+            _without_blank_end(path),
+            header=None,
+            skiprows=1 if header else 0,
+            skip_blank_lines=False,
+            low_memory=False,
+        )
     if header:
         _check_header(path, header, frame.shape[1])
     names = header or [str(number) for number in range(1, frame.shape[1] + 1)]
@@ -80,11 +87,28 @@ def _damage(path: Path) -> Iterator[None]:
     """Whatever goes wrong where a file is read, as the error about it."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} cannot be read as a table ({error.reason}); expected UTF-8 text: save it as CSV UTF-8, as "
+            "spreadsheets call it."
+        ) from error
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read as a table ({' '.join(str(error).split())}); expected UTF-8 text with "
             "the same number of comma-separated numbers in every row, and at least one such row."
         ) from error
+
+
+def _without_blank_end(path: Path) -> Path | io.StringIO:
+    """The file, or its text where blank lines at the end have to be left out."""
+    blank = 0
+    with path.open(encoding="utf-8-sig") as file:
+        for line in file:
+            blank = 0 if line.strip() else blank + 1
+    if not blank:
+        return path
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return io.StringIO("".join(file.readlines()[:-blank]))
 
 
 def _names_columns(path: Path, cells: list[str]) -> bool:

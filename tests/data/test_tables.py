@@ -193,3 +193,22 @@ def test_names_of_columns_may_be_without_letters(tmp_path, header):
 def test_words_that_read_as_large_numbers_are_categories(tmp_path):
     text = "a,id\n" + "".join(f"{i},{('7e25', 'ab12', 'inf')[i % 3]}\n" for i in range(21))
     assert load_data(write(tmp_path, text), columns={"id": "categorical"}).categories == {"id": ("7e25", "ab12", "inf")}
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n\n", "\r\n", "  \n", "\n\t\n"])
+@pytest.mark.parametrize("text", ["width,height\n" + BODY, BODY, "width,height,label\n" + BODY.replace("\n", ",1\n")])
+def test_blank_lines_at_the_end_are_left_out(tmp_path, text, end):
+    splits = load_data(write(tmp_path, text + end))
+    assert rows(splits) == EXPECTED
+    assert splits.checksum == load_data(write(tmp_path, text)).checksum
+
+
+def test_an_empty_row_at_the_end_is_no_blank_line(tmp_path):
+    with pytest.raises(ValueError, match=r"row 5 .* column '1' is missing"):
+        load_data(write(tmp_path, BODY + ",\n"))
+
+
+def test_text_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
+    (tmp_path / "table.csv").write_bytes(("größe,b\n" + BODY).encode("latin-1"))
+    with pytest.raises(ValueError, match="expected UTF-8 text: save it as CSV UTF-8"):
+        load_data(tmp_path / "table.csv")
