@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def _evaluate(options: dict[str, Any]) -> int:
             f"--overwrite: {table} is no table of this command, as no {table.name}.json is beside it: give another name"
         )
     if options["overwrite"]:
-        processes_now().from_first(lambda: table.unlink(missing_ok=True))
+        for path in (table, table.with_name(f"{table.name}.json")):
+            processes_now().from_first(partial(path.unlink, missing_ok=True))
     print(rows.summary(), flush=True)
     weights = weights_checksum(options["run"])
     frame = score_rows(

@@ -107,14 +107,16 @@ def score_rows(
         for block in _in_turns(processes, left, _blocks(run, x, options, left[processes.rank :: processes.world_size])):
             block = block.assign(**{f"data_{key}": provenance[key] for key in _SAID_OF_DATA})
             if processes.is_first:
+                if not block.index[0]:
+                    _beside(table).write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
                 write_table(block, table, mode="a" if block.index[0] else "w", header=not block.index[0])
             bar.advance(len(block))
     return processes.from_first(lambda: read_table(table, ("log_px",)))
 
 
 def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int) -> int:
-    """How many rows an interrupted table has; without one, what is asked for is written beside it."""
-    beside = table.with_name(f"{table.name}.json")
+    """How many rows an interrupted table has."""
+    beside = _beside(table)
     if not table.parent.is_dir() or table.is_dir():
         wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
         raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
@@ -124,8 +126,12 @@ def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int
                 f"{table} is there for other options, other weights or other data: give another output, or --overwrite"
             )
         return _rows_kept(table, rows, rows_per_write)
-    beside.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _beside(table: Path) -> Path:
+    """The file that says what was asked of a table; it is written with the first rows."""
+    return table.with_name(f"{table.name}.json")
 
 
 def _in_turns(processes: Processes, starts: range, own: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:

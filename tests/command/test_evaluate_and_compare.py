@@ -526,3 +526,24 @@ def test_settings_that_change_nothing_are_not_listed(runs, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "-0.000" not in text + (tmp_path / "both.html").read_text()
     assert re.search(rf"{folders[1]} .* 0\.000 ", text)
+
+
+def test_rows_that_the_likelihood_refuses_leave_no_file(runs, tmp_path, capsys):
+    np.savez(tmp_path / "grey.npz", train=np.zeros((3, 1, 8, 8)), test=np.full((2, 1, 8, 8), 0.5))
+    output = tmp_path / "scores" / "t.csv"
+    output.parent.mkdir()
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "short", folder)
+    # As a run whose rows were bits as they stood.
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "binarize": "none"}, sort_keys=False))
+    score = [str(folder), "--data", str(tmp_path / "grey.npz"), "--output", str(output), "--quiet"]
+    assert evaluate_main(score) == 2
+    assert "0.5" in capsys.readouterr().err
+    assert list(output.parent.iterdir()) == []
+    # Nor those of rows that it took before.
+    bits = str(tmp_path / "bits.npz")
+    np.savez(bits, train=np.zeros((3, 1, 8, 8)), test=np.ones((2, 1, 8, 8)))
+    assert evaluate_main([str(folder), "--data", bits, "--num-samples", "20", *score[3:]]) == 0
+    assert evaluate_main([*score, "--overwrite"]) == 2
+    assert list(output.parent.iterdir()) == []
