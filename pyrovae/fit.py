@@ -57,6 +57,7 @@ from pyrovae.runs import (
 )
 
 _CHECKED_ROWS = 8
+_BATCH_SIZE = 64
 
 
 def make_parser(system: str = "vae") -> CommandParser:
@@ -88,6 +89,7 @@ def _fit(config: dict[str, Any]) -> int:
             return _say_ended(config["resume"], ended)
     device = choose_device(config["device"])
     rows = _load(config, "none" if config["binarize"] == "auto" else config["binarize"])
+    _choose_batch_size(config, len(rows.train))
     pyro.set_rng_seed(config["seed"])
     # Leave to overwrite holds for this run, not for the next one that reads its configuration.
     stored = {**config, "overwrite": False, "resume": None}
@@ -193,6 +195,16 @@ def _check(config: dict[str, Any]) -> None:
     check_system(config, defaults)
     if system.default_objective is not None:
         build_objective(config)
+
+
+def _choose_batch_size(config: dict[str, Any], rows: int) -> None:
+    """Put the rows of a step into the options where nothing is said of them, and refuse more than there are."""
+    if config["batch_size"] is None:
+        config["batch_size"] = min(_BATCH_SIZE, rows)
+    elif config["batch_size"] > rows and system_of(config).no_density is None:
+        raise ValueError(
+            f"--batch-size {config['batch_size']} is more than the {rows} training rows: give at most {rows}"
+        )
 
 
 def _say_ended(folder: str, status: str) -> int:

@@ -148,9 +148,10 @@ def _add_training_options(parser: CommandParser) -> None:
     add("--epochs", type=PositiveInt, default=200, help="passes over the training rows, at most")
     add(
         "--batch-size",
-        type=PositiveInt,
-        default=64,
-        help="rows of a step; more are faster on large data, fewer take more steps",
+        type=PositiveInt | None,
+        default=None,
+        help="rows of a step; more are faster on large data, fewer take more steps; without it 64, or all training "
+        "rows where they are fewer",
     )
     add("--lr", type=PositiveFloat, default=1e-3, help="learning rate of Adam")
     add(

@@ -437,7 +437,10 @@ BAD_INPUT = {
     "option out of range": (lambda _: ["--epochs", "0"], "epochs"),
     "no number": (lambda _: ["--lr", "fast"], "lr"),
     "bad part argument": (lambda _: ["--likelihood", "Normal", "--likelihood.scale", "-1"], "positive and finite"),
-    "too large a batch": (lambda _: ["--batch-size", "5000"], "batch_size is 5000, more than the 1437"),
+    "too large a batch": (
+        lambda _: ["--batch-size", "5000"],
+        "--batch-size 5000 is more than the 1437 training rows: give at most 1437",
+    ),
     "no such device": (lambda _: ["--device", "cuda:7"], "--device cuda:7: there is no such device here.*cpu"),
     "no device at all": (lambda _: ["--device", "abacus"], "--device abacus"),
     "no such config": (lambda _: ["--config", "none.yaml"], "--config: .*none.yaml"),
@@ -646,3 +649,27 @@ def test_what_is_wrong_with_a_part_of_ones_own_is_one_line(case, in_tmp, capsys)
     assert "Traceback" not in error
     assert re.search(BROKEN[case], error), error
     assert not (in_tmp / "out").exists()
+
+
+def test_few_rows_make_one_batch_where_no_size_is_given(in_tmp, monkeypatch):
+    """60 rows, 48 of them for training: the weights of --batch-size 48, also where the run was cut off."""
+    np.save("few.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    options = [*QUICK, "--data", "few.npy", "--likelihood", "Normal", "--checkpoint-every", "0"]
+    assert run(*options, "--batch-size", "48", "--output-dir", "given") == 0
+    assert run(*options, "--output-dir", "without") == 0
+
+    def cut(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyrovae.command_line.pairs.compare_bounds", cut)
+        assert run(*options, "--output-dir", "cut") == 130
+    assert run("--resume", "cut", "--quiet") == 0
+    expected = torch.load("given/weights.pt", weights_only=True)
+    for folder in ("without", "cut"):
+        assert yaml.safe_load(Path(folder, "config.yaml").read_text())["batch_size"] == 48
+        weights = torch.load(Path(folder, "weights.pt"), weights_only=True)
+        torch.testing.assert_close(weights, expected, rtol=0, atol=0)
+    np.save("many.npy", np.random.default_rng(0).normal(size=(100, 3)))
+    assert run(*options, "--data", "many.npy", "--output-dir", "many") == 0
+    assert yaml.safe_load(Path("many", "config.yaml").read_text())["batch_size"] == 64
