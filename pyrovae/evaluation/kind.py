@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.distributions import ColumnValues, EntryOrMissing
+from pyrovae.distributions.layers import innermost
 from pyrovae.programs import Program, borrowed, sample_sites, trace_pair
 
 _KINDS = ("probabilities", "densities")
@@ -31,7 +32,7 @@ def kind_of_numbers(model: Program, guide: Program, x: Tensor) -> str | None:
     with borrowed(model, guide, x.device), pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, x)[0])
     observed = {name: site["fn"] for name, site in sites.items() if site["is_observed"]}
-    if any(isinstance(_innermost(fn), Unit) or constraints.is_dependent(fn.support) for fn in observed.values()):
+    if any(isinstance(innermost(fn), Unit) or constraints.is_dependent(fn.support) for fn in observed.values()):
         return None
     columns = _real_columns(next(iter(observed.values()))) if len(observed) == 1 else None
     if columns is not None:
@@ -52,9 +53,3 @@ def _real_columns(distribution: Any) -> str | None:
         return None
     real = [str(column) for column, kind in enumerate(support.column_kinds) if kind == "real"]
     return f"{'column' if len(real) == 1 else 'columns'} {', '.join(real)}"
-
-
-def _innermost(distribution: Any) -> Any:
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    return distribution
