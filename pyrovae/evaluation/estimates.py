@@ -33,13 +33,13 @@ def estimates(log_w: Tensor, sweep: Sequence[int]) -> dict[str, Tensor]:
     k_hat, smoothed = pareto_smooth(np.ascontiguousarray(log_w.T.numpy()), resolution)
     return {
         "elbo": elbo,
-        "elbo_standard_error": _standard_error(log_w),
+        "elbo_standard_error": standard_error(log_w),
         "log_px": mean.value,
         "standard_error": mean.standard_error,
         "bias": -0.5 * mean.standard_error.square(),
         "log_px_smoothed": torch.from_numpy(smoothed),
         "gap": mean.value - elbo,
-        "gap_standard_error": _standard_error(relative - log_w),
+        "gap_standard_error": standard_error(relative - log_w),
         "ess": mean.ess,
         "k_hat": torch.from_numpy(k_hat),
         "sweep_bounds": torch.stack(bounds),
@@ -53,11 +53,12 @@ def _bound(log_w: Tensor, relative: Tensor, k: int) -> tuple[Tensor, Tensor]:
     groups = log_w[: num_groups * k].reshape(num_groups, k, -1)
     values = torch.logsumexp(groups, 1) - math.log(k)
     if num_groups >= _MIN_GROUPS:
-        return values.mean(0), _standard_error(values)
+        return values.mean(0), standard_error(values)
     return values.mean(0), _spread(relative) / math.sqrt(num_groups * k)
 
 
-def _standard_error(terms: Tensor) -> Tensor:
+def standard_error(terms: Tensor) -> Tensor:
+    """The standard error of the mean of ``(draws, rows)``."""
     return _spread(terms) / math.sqrt(len(terms))
 
 

@@ -1,20 +1,21 @@
 """Why there is a gap: the family of the guide, or the encoder."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
+from pyrovae.evaluation.arviz_interface import k_hat_limit
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.chunks import LogJoint
-from pyrovae.evaluation.estimates import estimates
-from pyrovae.evaluation.importance import block_log_weights, number_of_blocks
+from pyrovae.evaluation.importance import number_of_blocks
 from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.two_guides import halves, scored_twice
 from pyrovae.programs import Program, Sampler, check_positive
 from pyrovae.progress import Progress
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 class InferenceGap:
     """The gap between log p(x) and the ELBO of every row, in two parts that sum to it.
 
-    All attributes are float64 tensors ``(rows,)``, in nats.
+    All tensors are float64 ``(rows,)``, in nats.
 
     Attributes:
-        log_px: importance-weighted estimate of log p(x), with draws from the best member of the guide's family.
+        log_px: importance-weighted estimate of log p(x), with draws from the guide and from the best member of its
+            family, all weighted by a mixture of the two.
         elbo: the guide's ELBO.
         best_elbo: the ELBO of the best member of the guide's family, fitted to the row.
         total: ``log_px - elbo``.
@@ -38,8 +40,9 @@ class InferenceGap:
         total_standard_error: Monte Carlo standard error of ``total``.
         approximation_standard_error: that of ``approximation``.
         amortisation_standard_error: that of ``amortisation``.
-        k_hat: tail index of the weights behind ``log_px``; where it is large, ``log_px`` and with it ``total`` and
-            ``approximation`` are too low.
+        k_hat: tail index of the weights behind ``log_px``; above ``k_hat_limit`` (or NaN) ``log_px``, and with it
+            ``total`` and ``approximation``, are too low or uncertain.
+        num_samples: draws for each row from the guide, and as many from the best member.
     """
 
     log_px: Tensor
@@ -52,21 +55,38 @@ class InferenceGap:
     approximation_standard_error: Tensor
     amortisation_standard_error: Tensor
     k_hat: Tensor
+    num_samples: int
+
+    @property
+    def k_hat_limit(self) -> float:
+        """The largest k-hat that is believed, min(1 - 1 / log10(2 * num_samples), 0.7)."""
+        return k_hat_limit(2 * self.num_samples)
+
+    @property
+    def reliable(self) -> Tensor:
+        """Whether the split of a row can be believed: k-hat known and within its limit."""
+        return self.k_hat <= self.k_hat_limit
 
     def to_frame(self) -> "pd.DataFrame":
         """A table with one line for each row of data."""
         import pandas as pd
 
-        return pd.DataFrame({f.name: getattr(self, f.name).numpy() for f in fields(self)}).rename_axis(index="row")
+        columns = {name: value.numpy() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        columns["reliable"] = self.reliable.numpy()
+        return pd.DataFrame(columns).rename_axis(index="row")
 
     def summary(self) -> str:
-        """A table of means over rows, and one sentence on which part is larger."""
+        """A table of means over rows, one sentence on how far to believe them, and one on which part is larger."""
         names = ("total", "approximation", "amortisation")
         means = row_means({name: (getattr(self, name), getattr(self, f"{name}_standard_error")) for name in names})
-        return "\n".join([*means_table(means), self.verdict()])
+        return "\n".join([*means_table(means), belief_in_split(self.k_hat, self.num_samples), self.verdict()])
 
     def verdict(self) -> str:
-        """One sentence on which part is larger."""
+        """One sentence on which part is larger.
+
+        Where most rows are not reliable it is the family or nothing: of approximation, too low in these rows, can only
+        be said how much there is at least.
+        """
         difference = self.approximation - self.amortisation
         error = (
             (self.approximation_standard_error.square() + self.amortisation_standard_error.square()).sum().sqrt()
@@ -77,11 +97,30 @@ class InferenceGap:
             return f"Which part is larger cannot be told: they are not finite in row {unknown[0].item()}."
         if not math.isfinite(error):
             return "Which part is larger cannot be told: one draw says nothing of its error; num_samples=2 or more."
-        if abs(difference.mean().item()) <= 2 * error:
-            return "Both parts are equal within their errors."
-        if difference.mean() > 0:
+        if difference.mean().item() > 2 * error:
             return "The family of the guide is the larger part: a richer posterior would help most."
+        if int((~self.reliable).sum()) > len(difference) / 2:
+            return "Which part is larger cannot be told: in most rows approximation is too low or uncertain."
+        if difference.mean().item() >= -2 * error:
+            return "Both parts are equal within their errors."
         return "The encoder is the larger part: a larger encoder or longer training would help most."
+
+
+def belief_in_split(k_hat: Tensor, num_samples: int) -> str:
+    """One sentence on how far the halves of the gap can be believed.
+
+    Args:
+        k_hat: of ``InferenceGap``.
+        num_samples: of ``inference_gap``.
+    """
+    limit = k_hat_limit(2 * num_samples)
+    unreliable = int((~(k_hat <= limit)).sum())
+    if not unreliable:
+        return f"The halves of the gap can be believed: k-hat of the split is at most {limit:.2f} in every row."
+    return (
+        f"Approximation, and with it the total of both halves, is too low or uncertain in {unreliable:,} of "
+        f"{len(k_hat):,} rows, whose k-hat of the split is above {limit:.2f} or unknown."
+    )
 
 
 def inference_gap(
@@ -111,11 +150,15 @@ def inference_gap(
     that the guide gives (a flow's own weights stay), so the approximation gap is then an upper bound on that of the
     whole family.
 
+    Log p(x) comes from the draws of q and of q*, all weighted by a mixture of the two whose shares, about equal, are
+    those of largest likelihood (Veach and Guibas, 1995; Tan, 2004). q* alone is too narrow for it just where the
+    approximation gap is large.
+
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
         guide: Pyro program of the rows, drawing the model's latents by reparameterisation inside the same plate.
         x: rows ``(rows, *data_shape)``, on the device of the parameters; or ``data.StreamedRows``.
-        num_samples: draws for each row to estimate each of the three numbers, after fitting.
+        num_samples: draws for each row from the guide, and as many from q*, after fitting.
         steps: steps of Adam; its learning rate falls to zero over them.
         num_particles: draws for each row and step.
         lr: learning rate of Adam at the start, in units of the unconstrained parameters.
@@ -154,7 +197,8 @@ def inference_gap(
             )
         for rows in x.split(ROWS_PER_BLOCK):
             parts.append(_split(sampler, rows, num_samples, steps, num_particles, lr, bar))
-    return InferenceGap(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return InferenceGap(num_samples=num_samples, **columns)
 
 
 def _split(
@@ -163,22 +207,9 @@ def _split(
     local_guide = LocalGuide(sampler.guide, sampler.structure.latents, len(rows))
     local = type(sampler)(sampler.model, local_guide, sampler.structure)
     _fit(local, local_guide, rows, steps, num_particles, lr, bar)
-    own = estimates(block_log_weights(LogJoint(sampler, num_samples), rows, num_samples), [num_samples])
-    best = estimates(block_log_weights(LogJoint(local, num_samples), rows, num_samples), [num_samples])
-    return {
-        "log_px": best["log_px"],
-        "elbo": own["elbo"],
-        "best_elbo": best["elbo"],
-        "total": best["log_px"] - own["elbo"],
-        "approximation": best["gap"],
-        "amortisation": best["elbo"] - own["elbo"],
-        "total_standard_error": (best["standard_error"].square() + own["elbo_standard_error"].square()).sqrt(),
-        "approximation_standard_error": best["gap_standard_error"],
-        "amortisation_standard_error": (
-            best["elbo_standard_error"].square() + own["elbo_standard_error"].square()
-        ).sqrt(),
-        "k_hat": best["k_hat"],
-    }
+    own = scored_twice(LogJoint(sampler, num_samples), local, rows, num_samples)
+    best = scored_twice(LogJoint(local, num_samples), sampler, rows, num_samples)
+    return halves(own, best)
 
 
 def _fit(

@@ -11,7 +11,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.chunks import MEMORY_GIB, LogJoint
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, check_are_rows, check_positive, isolated_rng
+from pyrovae.programs import Latents, Program, check_are_rows, check_positive, isolated_rng
 
 
 def log_weights(
@@ -105,9 +105,13 @@ def _block(log_joint: LogJoint, x: AnyRows, start: int, num_samples: int, seed: 
 
 def block_log_weights(log_joint: LogJoint, rows: Tensor, num_samples: int) -> Tensor:
     """Log weights ``(num_samples, rows)`` of one block of rows."""
-    sampler, blocks = log_joint.sampler, []
+    return torch.cat([joint - log_q for _, joint, log_q in scored_draws(log_joint, rows, num_samples)])
+
+
+def scored_draws(log_joint: LogJoint, rows: Tensor, num_samples: int) -> Iterator[tuple[Latents, Tensor, Tensor]]:
+    """Draws from the guide for one block of rows, some at a time, with their log p(x, z) and log q(z|x)."""
+    sampler = log_joint.sampler
     # What is drawn at once must not depend on what is scored at once.
     for part in torch.arange(num_samples).split(draws_at_once(rows) * sampler.blocks_per_draw):
         latents, log_q = sampler.draw(rows, len(part))
-        blocks.append(log_joint(rows, latents) - log_q)
-    return torch.cat(blocks)
+        yield latents, log_joint(rows, latents), log_q

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyrovae.data import AnyRows
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
 from pyrovae.evaluation.blocks import evaluations_at_once
+from pyrovae.evaluation.gap import belief_in_split
 from pyrovae.evaluation.hamiltonian import Schedule, Start
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.processes import Processes, alone, processes_now
@@ -90,8 +91,8 @@ def score_rows(
         progress: show a progress bar.
 
     Returns:
-        The table: the columns of ``BoundComparison.to_frame``; with ``gap`` the parts of the gap; with ``ais``
-        ``ais_log_px``, ``ais_standard_error``, ``ais_ess`` and ``ais_acceptance``.
+        The table: the columns of ``BoundComparison.to_frame``; with ``gap`` the parts of the gap and ``gap_k_hat``, the
+        k-hat behind them; with ``ais`` ``ais_log_px``, ``ais_standard_error``, ``ais_ess`` and ``ais_acceptance``.
 
     Raises:
         ValueError: the table is there for other options, weights or data, or is no table of this function.
@@ -111,7 +112,8 @@ def score_rows(
                     _beside(table).write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
                 write_table(block, table, mode="a" if block.index[0] else "w", header=not block.index[0])
             bar.advance(len(block))
-    return processes.from_first(lambda: read_table(table, ("log_px",)))
+    needed = ("log_px", "gap_k_hat") if options.gap else ("log_px",)
+    return processes.from_first(lambda: read_table(table, needed))
 
 
 def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int) -> int:
@@ -187,7 +189,7 @@ def _score_part(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "
     if options.gap:
         gap = inference_gap(*pair, rows, num_samples=options.num_samples, seed=seed).to_frame()
         names = ("best_elbo", "approximation", "amortisation", "approximation_standard_error")
-        frame = frame.join(gap[[*names, "amortisation_standard_error"]])
+        frame = frame.join(gap[[*names, "amortisation_standard_error"]].assign(gap_k_hat=gap["k_hat"]))
     return frame
 
 
@@ -230,9 +232,11 @@ def summary_of(frame: "pd.DataFrame", options: ScoringOptions) -> str:
     # The lines of the three numbers come first, with these below them.
     lines = BoundComparison.from_frame(frame, options.num_samples).summary().split("\n")
     lines[4:4] = means_table(row_means(terms))[1:]
+    # The verdict, on importance sampling from the guide, stays the last line.
+    if options.gap:
+        lines.insert(-1, belief_in_split(column("gap_k_hat"), options.num_samples))
     if options.ais:
         ess, acceptance = column("ais_ess"), column("ais_acceptance")
-        # The verdict, on importance sampling from the guide, stays the last line.
         lines.insert(
             -1,
             f"AIS from the {options.ais_start}: {options.ais_chains:,} chains of {options.ais_temperatures:,} "

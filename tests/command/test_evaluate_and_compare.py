@@ -95,7 +95,14 @@ def test_gap_and_annealing_add_their_columns(runs, six, capsys):
     text = capsys.readouterr().out
     for name in ("approximation", "amortisation", "AIS log p(x)", "AIS from the prior: 4 chains of 20 temperatures"):
         assert name in text
+    assert table["gap_k_hat"].tolist() == pytest.approx(gap.k_hat.tolist(), nan_ok=True)
+    assert gap.summary().splitlines()[4] in text
     assert "k-hat" in text.splitlines()[-2]
+    # A table of an earlier version has no such column.
+    path = runs / "long" / "evaluation-60-six.csv"
+    pd.read_csv(path).drop(columns="gap_k_hat").to_csv(path, index=False)
+    assert evaluate_main([str(runs / "long"), "--data", six, *options]) == 2
+    assert "has no column 'gap_k_hat'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

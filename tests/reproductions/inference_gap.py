@@ -78,7 +78,7 @@ def main() -> None:
         seed=given.seed,
         progress=True,
     )
-    # Both are below log p(x) in expectation: of each row the higher one is the better.
+    # Both are too low where they fail: of each row the higher one is the better.
     best = torch.maximum(gap.log_px, annealed.log_px)
     elbo, best_elbo = gap.elbo, gap.best_elbo
     halves = {
@@ -87,14 +87,14 @@ def main() -> None:
         "amortisation": best_elbo - elbo,
         "negative log p(x) by annealing from the guide": -annealed.log_px,
         f"negative bound of {given.num_samples} draws": -bounds.log_px,
-        "negative bound of as many draws from the best q of each row": -gap.log_px,
+        "negative estimate from as many draws of the guide and of the best q of each row": -gap.log_px,
         "annealing above the bound": annealed.log_px - bounds.log_px,
     }
     write(
         given.results / f"{name}.json",
         row=f"inference gap, {given.data}, {given.posterior}",
         protocol="the fit of IWAE with K = 1; log p(x) of a row is the higher one of annealing and of importance draws "
-        "from the best q of the row",
+        "from the guide and the best q of the row",
         published=published(
             *([PUBLISHED[given.data], WU] if plain else [PUBLISHED[given.data]][: given.data != "mnist"])
         ),
