@@ -90,7 +90,8 @@ def _title_of_gap(gap: Tensor, outside: int) -> str:
 def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Figure":
     """k-hat of each row against its log p(x), with the limit above which a row is not to be believed.
 
-    Rows within the limit are dots, rows above it triangles; of rows whose k-hat is unknown the title says how many.
+    Rows within the limit are dots, rows above it triangles; those whose k-hat is infinite, a tail too long for floats,
+    are triangles at the top edge. Of rows whose k-hat is unknown the title says how many.
 
     Args:
         bounds: ``compare_bounds`` of the rows.
@@ -107,28 +108,43 @@ def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Fi
         >>> figure.axes[0].get_ylabel()
         'k-hat'
     """
-    known = bounds.k_hat.isfinite() & bounds.log_px.isfinite()
+    known = ~bounds.k_hat.isnan() & bounds.log_px.isfinite()
     if not bool(known.any()):
         raise ValueError(f"no row of {len(known)} has a k-hat, which needs at least 25 draws and finite weights")
     figure = new_figure(4.8, 3.8)
     axes = figure.subplots()
     size = min(max(6000 / len(known), 4.0), 20.0)
+    within, above = known & bounds.reliable, known & ~bounds.reliable
+    endless = above & bounds.k_hat.isinf()
+    of_which = f", {int(endless.sum()):,} of them infinite" if bool(endless.any()) else ""
     for chosen, colour, marker, label in (
-        (known & bounds.reliable, BLUE, "o", "k-hat within the limit"),
-        (known & ~bounds.reliable, ORANGE, "^", "k-hat above the limit"),
+        (within, BLUE, "o", f"k-hat within the limit: {counted(int(within.sum()), 'row')}"),
+        (above, ORANGE, "^", f"k-hat above the limit: {counted(int(above.sum()), 'row')}{of_which}"),
     ):
         if bool(chosen.any()):
             axes.scatter(
-                bounds.log_px[chosen].numpy(),
-                bounds.k_hat[chosen].numpy(),
+                bounds.log_px[chosen & ~endless].numpy(),
+                bounds.k_hat[chosen & ~endless].numpy(),
                 s=size,
                 color=colour,
                 marker=marker,
                 alpha=0.7,
                 linewidths=0,
-                label=f"{label}: {counted(int(chosen.sum()), 'row')}",
+                label=label,
             )
     axes.axhline(bounds.k_hat_limit, color=GREY, linestyle="--", label=f"limit {bounds.k_hat_limit:.2f}")
+    axes.plot(
+        bounds.log_px[endless].numpy(),
+        np.ones(int(endless.sum())),
+        "^",
+        color=ORANGE,
+        markersize=math.sqrt(size),
+        alpha=0.7,
+        markeredgewidth=0,
+        # 1 is the top of the axes.
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+    )
     lost = int((~known).sum())
     axes.set(xlabel=f"{target}, nats per row", ylabel="k-hat")
     without = f"; {counted(lost, 'row')} without one left out" if lost else ""

@@ -111,6 +111,27 @@ def test_ten_runs_are_told_apart():
     assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 10
 
 
+@pytest.mark.parametrize("endless", [4, 30])
+def test_rows_of_infinite_k_hat_are_at_the_top_edge(endless):
+    """They have a k-hat, and it is above the limit."""
+    bounds = bounds_of(3.0)
+    k_hat = bounds.k_hat.clone()
+    k_hat[:endless] = torch.inf
+    bounds = replace(bounds, k_hat=k_hat)
+    figure = plots.k_hat_scatter(bounds)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    at_top = axes.lines[1]
+    pixels = at_top.get_transform().transform(at_top.get_xydata())
+    assert pixels[:, 1] == pytest.approx([axes.bbox.y1] * endless)
+    assert at_top.get_xdata() == pytest.approx(bounds.log_px[:endless].numpy())
+    low, high = axes.get_xlim()
+    assert low < bounds.log_px.min() < bounds.log_px.max() < high
+    above = int((~bounds.reliable).sum())
+    assert f"k-hat above the limit: {above} rows, {endless} of them infinite" in axes.get_legend_handles_labels()[1]
+    assert axes.get_title() == "k-hat of 30 rows"
+
+
 def test_labels_of_many_numbers_of_draws_do_not_overlap():
     sweep = (1, 2, 5, 10, 20, 50, 100, 200, 400)
     log_weights = torch.randn(400, 30, dtype=torch.float64)
