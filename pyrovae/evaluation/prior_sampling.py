@@ -32,7 +32,8 @@ class PriorEstimate:
         log_px: the log mean likelihood; in expectation a lower bound of log p(x).
         standard_error: its Monte Carlo standard error, by the delta method.
         ess: effective number of draws behind it, between 1 and ``num_samples``.
-        k_hat: tail index of the likelihoods; above 0.7 (or NaN) neither number is to be believed.
+        k_hat: tail index of the likelihoods; above ``k_hat_limit`` (or NaN) neither ``log_px`` nor its error is to be
+            believed.
         num_samples: draws for each row.
     """
 
@@ -43,9 +44,14 @@ class PriorEstimate:
     num_samples: int
 
     @property
+    def k_hat_limit(self) -> float:
+        """The largest k-hat that is believed, min(1 - 1 / log10(num_samples), 0.7)."""
+        return k_hat_limit(self.num_samples)
+
+    @property
     def reliable(self) -> Tensor:
         """Whether the estimate of a row can be believed: k-hat known and within its limit."""
-        return self.k_hat <= k_hat_limit(self.num_samples)
+        return self.k_hat <= self.k_hat_limit
 
     def means(self) -> dict[str, tuple[float, float, float]]:
         """For ``log_px``: the mean over rows, its standard error over rows, and that of the draws alone."""
@@ -65,7 +71,7 @@ class PriorEstimate:
         lines.append(
             f"{len(self.log_px):,} rows, {self.num_samples:,} draws from the prior each; effective draws: median "
             f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; k-hat is above "
-            f"{k_hat_limit(self.num_samples):.2f} or unknown in {unreliable:,} rows"
+            f"{self.k_hat_limit:.2f} or unknown in {unreliable:,} rows"
         )
         return "\n".join(lines)
 

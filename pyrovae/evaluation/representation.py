@@ -49,7 +49,8 @@ def latent_summary(
     With several latent sites the KL of each is given the sites drawn before it (the chain rule), with these taken
     from the draws; they sum to ``kl`` if model and guide draw them in the same order. If they do not, each is the
     mean of log q - log p of the site, and only their sum is a KL. The KL is in closed form wherever
-    ``torch.distributions`` has one.
+    ``torch.distributions`` or this package has one, that of Gaussians of any covariance against independent
+    dimensions.
 
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.

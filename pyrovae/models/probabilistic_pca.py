@@ -19,9 +19,13 @@ from pyrovae.programs import check_not_negative, check_positive, check_rows, che
 class EMStep:
     """One half of an iteration of expectation-maximisation, in nats per row.
 
+    Both numbers are exact from ``fit_em``, and estimates of a few rows from ``fit_alternating``, whose half steps end
+    where training does.
+
     Attributes:
         step: ``"E"``, after which q is the posterior of the present parameters and the bound touches log p(x), or
-            ``"M"``, after which the parameters are the best ones for that q.
+            ``"M"``, after which the parameters are the best ones for that q; with ``fit_alternating`` as far as it
+            got.
         bound: the evidence lower bound of q and the parameters.
         log_px: log p(x) of the parameters.
     """

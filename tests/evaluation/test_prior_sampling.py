@@ -47,6 +47,15 @@ def test_fails_at_twenty_latents_and_shows_it():
     assert "in 10 rows" in estimate.summary()
 
 
+def test_the_limit_of_k_hat_is_that_of_the_number_of_draws():
+    problem, pair = linear_pair(3, 2)
+    estimate = prior_log_px(*pair, problem.rows(200), num_samples=100)
+    assert estimate.k_hat_limit == 0.5
+    between = (estimate.k_hat > 0.5) & (estimate.k_hat < 0.7)
+    assert between.any()
+    assert not estimate.reliable[between].any()
+
+
 def test_discrete_latents_by_enumeration():
     probs, locs = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([-2.0, 0.0, 3.0])
 
