@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrovae.evaluation.blocks import evaluations_at_once
-from pyrovae.programs import Latents, Sampler, has_numbers, owned_modules
+from pyrovae.programs import Latents, Sampler, generator_states, has_numbers, owned_modules, set_generator_states
 from pyrovae.recording import Replay
 
 # A compiler rounds exponentials otherwise; of 100 nats this is a thousandth of one.
@@ -43,6 +43,13 @@ class LogJoint:
 
     def __call__(self, rows: Tensor, latents: Latents) -> Tensor:
         """log p(x, z) of all draws of a block of rows."""
+        # A plate that subsamples draws at each run of the model, and what is drawn next must not depend on the chunks.
+        states = generator_states(rows.device)
+        log_joint = self._in_chunks(rows, latents)
+        set_generator_states(states, rows.device)
+        return log_joint
+
+    def _in_chunks(self, rows: Tensor, latents: Latents) -> Tensor:
         step = self.chunk_size or self._draws_at_once(rows, latents)
         num_draws = len(next(iter(latents.values())))
         if self._replay is None:

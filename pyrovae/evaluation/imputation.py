@@ -19,9 +19,11 @@ from pyrovae.programs import (
     Sampler,
     check_positive,
     check_rows,
+    generator_states,
     isolated_rng,
     observing_site,
     sample_sites,
+    set_generator_states,
     trace_pair,
 )
 from pyrovae.progress import Progress
@@ -225,6 +227,8 @@ class _Block:
             self._part(latents, slice(start, start + (chunk_size or step)))
             for start in range(0, num_proposals, chunk_size or step)
         ]
+        # A plate that subsamples draws at each run of the model, and what is drawn next must not depend on the chunks.
+        states = generator_states(rows.device)
         log_weights = torch.cat([sampler.log_joint(rows, chunk) for chunk in chunks]) - torch.cat(log_q)
         resolution = torch.finfo(log_weights.dtype).eps
         log_weights = log_weights.cpu().double()
@@ -233,6 +237,7 @@ class _Block:
         self.k_hat = torch.from_numpy(pareto_k(np.ascontiguousarray(log_weights.T.numpy()), resolution))
         weights = log_weights.softmax(0).to(rows.device, rows.dtype)
         self.mean = self._mean(chunks, weights)
+        set_generator_states(states, rows.device)
         chosen = torch.multinomial(weights.T, num_samples, replacement=True).T
         taken = {
             name: _take(latents[name], chosen, event_dim)

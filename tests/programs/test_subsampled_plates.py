@@ -3,10 +3,12 @@
 import pyro
 import pyro.distributions as dist
 import pytest
+import torch
 from problems import LinearGaussian
 from torch import nn
 
-from pyrovae import compare_bounds, fit_svi
+from pyrovae import compare_bounds, fit_svi, impute, log_weights
+from pyrovae.distributions import PartlyObserved
 
 PROBLEM, SIZE = LinearGaussian.random(3, 2, 0), 60
 
@@ -42,3 +44,36 @@ def test_it_trains_and_is_scored(objective):
     assert history[-1]["train_objective"] > history[0]["train_objective"] + 1
     bounds = compare_bounds(pair.model, pair.guide, x[:5], num_samples=2000)
     assert ((bounds.log_px - PROBLEM.log_px(x[:5])).abs() < 4 * bounds.standard_error).all()
+
+
+def thousands(x):
+    """The plate of 5,000 rows, of which it draws a permutation at each run."""
+    return pyro.plate("data", 5000, subsample_size=len(x), dim=-1)
+
+
+def model(x):
+    with thousands(x):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        rows = dist.Normal(z.sum(-1, keepdim=True), torch.ones(3)).to_event(1)
+        pyro.sample("x", PartlyObserved(rows), obs=x)
+
+
+def guide(x):
+    with thousands(x):
+        pyro.sample("z", dist.Normal(x.nan_to_num(0.0)[:, :2], 0.5).to_event(1))
+
+
+def test_scores_do_not_depend_on_how_they_are_cut():
+    """Plain and recorded: of 1,000 chunks of one draw the most are scored by recorded operations."""
+    x = torch.randn(64, 3)
+    ample = log_weights(model, guide, x, 1000, chunk_size=1000)
+    for options in ({"chunk_size": 7}, {"chunk_size": 1}, {"memory_gib": 1e-4}, {}):
+        torch.testing.assert_close(log_weights(model, guide, x, 1000, **options), ample, rtol=0, atol=1e-4)
+
+
+def test_imputed_draws_do_not_depend_on_how_proposals_are_cut():
+    x = torch.randn(64, 3)
+    x[::2, 1] = torch.nan
+    ample, few = (impute(model, guide, x, num_samples=20, num_proposals=1000, chunk_size=size) for size in (1000, 7))
+    torch.testing.assert_close(few.draws, ample.draws)
+    torch.testing.assert_close(few.mean, ample.mean)
