@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from pyrovae.data import AnyRows
 from pyrovae.programs import (
+    PROBE_ROWS,
     Program,
     Sampler,
     borrowed,
@@ -13,6 +14,7 @@ from pyrovae.programs import (
     check_support,
     inspect_pair,
     make_sampler,
+    probe_rows,
 )
 
 
@@ -26,6 +28,7 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
     check_any_rows(x, "x")
     check_missing(model, guide, x, "x")
     with borrowed(model, guide, x.device, seed):
-        structure = inspect_pair(model, guide, x[:5])
+        rows = probe_rows(x, max(PROBE_ROWS))
+        structure = inspect_pair(model, guide, rows)
         check_support(model, guide, x)
-        yield make_sampler(model, guide, x[:5], structure)
+        yield make_sampler(model, guide, rows, structure)

@@ -11,7 +11,7 @@ from pyrovae.programs.checks import (
     check_seed,
     which_rows,
 )
-from pyrovae.programs.contract import PairStructure, inspect_pair, sample_sites, trace_pair
+from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import (
     Program,
     buffers_put_back,
@@ -35,6 +35,7 @@ from pyrovae.programs.support import check_missing, check_support, observes, obs
 
 __all__ = [
     "GENERATORS",
+    "PROBE_ROWS",
     "Latents",
     "PairStructure",
     "Precision",
@@ -78,6 +79,7 @@ __all__ = [
     "plain_values",
     "precision_of_layers",
     "private_param_store",
+    "probe_rows",
     "reachable",
     "sample_sites",
     "set_generator_states",

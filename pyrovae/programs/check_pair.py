@@ -25,7 +25,7 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     Args:
         model: Pyro program of the rows, observing them.
         guide: Pyro program of the rows, drawing the model's latents.
-        x: rows of data ``(rows, *data_shape)``; programs run on a few of them.
+        x: rows of data ``(rows, *data_shape)``; programs run on a few of them, at equal distances.
 
     Returns:
         Names of the sites and what is known of them.

@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
+from pyrovae.data import AnyRows
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
@@ -82,9 +83,10 @@ def _one_line(error: ValueError) -> str:
     return str(error).split("\nTrace Shapes:")[0]
 
 
-def probe_rows(x: Tensor, num_rows: int) -> Tensor:
-    """So many rows of data, taken again from the start where there are fewer."""
-    return x[torch.arange(num_rows, device=x.device) % len(x)]
+def probe_rows(x: AnyRows, num_rows: int) -> Tensor:
+    """So many rows at equal distances over the data, taken again from the start where there are fewer."""
+    # Rows in an order, such as complete ones first, may be alike where they are neighbours.
+    return x[torch.arange(num_rows, device=x.device) * max(len(x), num_rows) // num_rows % len(x)]
 
 
 @torch.no_grad()
@@ -96,7 +98,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     Args:
         model: Pyro program of the rows, observing them.
         guide: Pyro program of the rows, drawing the model's latents.
-        x: rows of data ``(rows, *data_shape)``; a few are used.
+        x: rows of data ``(rows, *data_shape)``; a few at equal distances are used.
 
     Raises:
         ValueError: what breaks the contract, with the name of the site and the repair.

@@ -17,6 +17,7 @@ from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.objectives.schedules import check_schedule, value_at
 from pyrovae.programs import (
+    PROBE_ROWS,
     Precision,
     Program,
     Sampler,
@@ -34,6 +35,7 @@ from pyrovae.programs import (
     named_parameters,
     owned_modules,
     private_param_store,
+    probe_rows,
     training_mode,
     used_by_programs,
 )
@@ -202,13 +204,13 @@ def fit_svi(
         stack.enter_context(warnings.catch_warnings())
         # A loss that is not finite stops the fit with an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        first_rows = transformed(train[:5], train_transform)
+        few_rows = transformed(probe_rows(train, max(PROBE_ROWS)), train_transform)
         with evaluation_mode(model, guide), buffers_put_back(model, guide):
-            structure = inspect_pair(model, guide, first_rows)
+            structure = inspect_pair(model, guide, few_rows)
             with isolated_rng(seed, device):
-                sampler = make_sampler(model, guide, first_rows, structure)
-            kl_forms = maximized.kl_forms(sampler, first_rows)
-            check_support(model, guide, train if train_transform is None else first_rows)
+                sampler = make_sampler(model, guide, few_rows, structure)
+            kl_forms = maximized.kl_forms(sampler, few_rows)
+            check_support(model, guide, train if train_transform is None else few_rows)
             if validation is not None:
                 check_support(model, guide, validation)
         loop = TrainingLoop(
@@ -224,16 +226,16 @@ def fit_svi(
             max_skipped_steps,
         )
         with evaluation_mode(model, guide), buffers_put_back(model, guide), isolated_rng(seed, device):
-            check_known(sampler, first_rows, loop.weights)
+            check_known(sampler, few_rows, loop.weights)
         rates = lr if isinstance(lr, Schedule) else None
         make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))
         try:
             with training_mode(loop.modules):
                 # A program may differ in training, by a scale of its own for example.
-                inspect_pair(model, guide, first_rows)
+                inspect_pair(model, guide, few_rows)
                 with isolated_rng(seed, device):
-                    maximized.check(sampler, first_rows)
-                    stack.enter_context(_held(sampler, loop.weights, first_rows, trained))
+                    maximized.check(sampler, few_rows)
+                    stack.enter_context(_held(sampler, loop.weights, few_rows, trained))
             loop.weights.restore(loop.best_weights)
             return loop.run(train, validation, epochs, batch_size, make_optimizer, rates, seed, progress, keeper, kept)
         except BaseException:

@@ -1,5 +1,6 @@
 """What a pair owes: each breach is refused by name, in training and in evaluation alike."""
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -11,7 +12,8 @@ from pyro.infer.reparam import LocScaleReparam
 from torch import nn
 
 from pyrovae import check_pair, compare_bounds, fit_svi
-from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler
+from pyrovae.data import StreamedRows
+from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler, probe_rows
 
 X = torch.randn(6, 4)
 
@@ -293,6 +295,42 @@ def test_the_same_support_in_other_words_is_taken():
         lambda x: dist.Beta(torch.ones(len(x), 4), 1.0).to_event(1),
     )
     inspect_pair(*shares, torch.randn(10, 4))
+
+
+def streamed(model, guide, x, tmp_path):
+    np.save(tmp_path / "x.npy", x.numpy())
+    compare_bounds(model, guide, StreamedRows(tmp_path / "x.npy"), num_samples=2)
+
+
+JUDGES = {
+    "check_pair": lambda model, guide, x, _: check_pair(model, guide, x),
+    "compare_bounds": lambda model, guide, x, _: compare_bounds(model, guide, x, num_samples=2),
+    "streamed rows": streamed,
+    "fit_svi": lambda model, guide, x, _: fit_svi(model, guide, x, batch_size=20, progress=False),
+}
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("from_end", [False, True])
+def test_a_forgotten_mask_is_refused_in_any_order_of_the_rows(judge, from_end, tmp_path):
+    """Of 100 rows half are masked in the guide alone, the first or the last of them."""
+    guide = pair_of(standard_normal, lambda x: standard_normal(x).mask(x[:, 0] > 0))[1]
+    model = pair_of(standard_normal, standard_normal)[0]
+    x = torch.ones(100, 4)
+    x[50:] = -1
+    with pytest.raises(ValueError, match="latent 'z' is masked in one program and not in the other"):
+        JUDGES[judge](model, guide, x.flip(0) if from_end else x, tmp_path)
+
+
+@pytest.mark.parametrize(("rows", "of_three", "of_five"), [(1, [0] * 3, [0] * 5), (4, [0, 1, 2], [0, 1, 2, 3, 0])])
+def test_few_rows_are_looked_at_more_than_once(rows, of_three, of_five):
+    assert probe_rows(torch.arange(rows), 3).tolist() == of_three
+    assert probe_rows(torch.arange(rows), 5).tolist() == of_five
+
+
+def test_rows_that_are_looked_at_are_at_equal_distances():
+    assert probe_rows(torch.arange(1000), 5).tolist() == [0, 200, 400, 600, 800]
+    assert probe_rows(torch.arange(5), 5).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_masks_have_to_be_the_same():
