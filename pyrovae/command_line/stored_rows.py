@@ -3,15 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pyrovae.data import load_data
+from pyrovae.data import KnownColumns, load_data
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
-
-# What has to be the same for numbers of a table to mean the same.
-_COLUMNS = {
-    "column_names": "its columns are",
-    "column_kinds": "the kinds of its columns are",
-    "categories": "the values of its categories are",
-}
 
 
 def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None) -> ModelRows:
@@ -29,12 +22,16 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
     config = run.config
     try:
         place = data or config["data"]
+        known, columns = None, config["columns"]
+        if data is not None:
+            known, columns = _known_columns(run, read_summary(Path(folder)).get("data"))
         splits = load_data(
             place,
             root=root or config["data_root"],
             binarize=config["binarize"],
             missing=config["missing"],
-            columns=config["columns"],
+            columns=columns,
+            known_columns=known,
             seed=config["seed"],
             validation_fraction=config["validation_fraction"],
             test_fraction=config["test_fraction"],
@@ -53,29 +50,26 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         raise ValueError(
             f"--data {data}: its rows have shape {found.data.data_shape}, the run was fitted to {run.data_shape}"
         )
-    if data is not None:
-        _check_columns(f"--data {data}", found.provenance(), read_summary(Path(folder)).get("data"))
     return found
 
 
-def _check_columns(title: str, given: Mapping[str, object], fitted: object) -> None:
-    """Refuse a table whose numbers mean something else than those that the run was fitted to."""
-    if not isinstance(fitted, Mapping):
-        return
-    for name, what in _COLUMNS.items():
-        one, other = given.get(name), fitted.get(name)
-        # Tables without a header have no names, and runs of earlier versions stored none.
-        if one != other and not (name == "column_names" and None in (one, other)):
-            raise ValueError(
-                f"{title}: {what} {_listed(one)}, and those that the run was fitted to {_listed(other)}: give a table "
-                "with the same columns in the same order, each with the same values"
-            )
-
-
-def _listed(names: object) -> str:
-    if isinstance(names, Mapping):
-        return "; ".join(f"{name}: {', '.join(map(str, levels))}" for name, levels in names.items())
-    return ", ".join(map(str, names)) if isinstance(names, list) else "not said"
+def _known_columns(run: Run, fitted: object) -> tuple[KnownColumns | None, dict[str, str] | None]:
+    """The columns that a run was fitted to, and their kinds by name; None where it does not say them."""
+    # Runs of earlier versions stored no names.
+    if not isinstance(fitted, Mapping) or "column_names" not in fitted:
+        return None, run.config["columns"]
+    names, categories = list(fitted["column_names"]), dict(fitted.get("categories", {}))
+    kinds = dict(zip(names, fitted.get("column_kinds", []), strict=False))
+    for name in run.config.get("condition_columns") or ():
+        names.append(name)
+        kinds[name] = run.covariates.get(name, "categorical")
+        if name not in run.covariates:
+            known = [covariate for covariate in run.covariates if covariate.startswith(f"{name}=")]
+            categories[name] = [covariate.removeprefix(f"{name}=") for covariate in known]
+    asked = {
+        name: kind if kind == "binary" or name not in categories else "categorical" for name, kind in kinds.items()
+    }
+    return KnownColumns(tuple(names), categories), None if run.config["columns"] is None else asked
 
 
 def _checksums(provenance: Mapping[str, object]) -> list[object]:

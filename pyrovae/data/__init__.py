@@ -16,6 +16,7 @@ from pyrovae.data.streaming import (
     rows_at_once,
     rows_in_memory,
 )
+from pyrovae.data.typed import KnownColumns, UnusableValuesError
 
 __all__ = [
     "BINARIZED",
@@ -25,10 +26,12 @@ __all__ = [
     "Covariates",
     "DataSplits",
     "GaussianNoise",
+    "KnownColumns",
     "Masking",
     "SaltAndPepper",
     "StreamedRows",
     "Translation",
+    "UnusableValuesError",
     "all_in_memory",
     "blocks_of",
     "check_column_kinds",

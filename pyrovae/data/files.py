@@ -25,7 +25,7 @@ from pyrovae.data.arrays import (
 from pyrovae.data.row_readers import open_array
 from pyrovae.data.source import Rows, Source
 from pyrovae.data.streaming import StreamedRows, rows_at_once
-from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
+from pyrovae.data.typed import ColumnsAsked, KnownColumns, Missing, asked_kinds, encode_columns
 
 SPLITS = ("train", "validation", "test")
 VALUE_KEYS = ("data", "x")
@@ -34,13 +34,16 @@ LABEL_KEYS = ("labels", "y")
 _ROWS_LOOKED_AT = 10_000
 
 
-def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
+def read_npy(
+    path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None, known: KnownColumns | None = None
+) -> Source:
     """Read one array from a .npy file.
 
     Args:
         path: An existing file.
         missing: Whether NaN is kept, as a missing entry.
         columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
+        known: The columns of a table that this one has to agree with, or None.
 
     Raises:
         ValueError: If the file is no array, its array cannot be used, or it is too large for memory.
@@ -50,7 +53,7 @@ def read_npy(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         array = _load(path, file)
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds an archive of arrays, not one array; rename it to end in .npz.")
-    tensors, variant, typed = _tensors(path, {str(path): array}, missing, columns)
+    tensors, variant, typed = _tensors(path, {str(path): array}, missing, columns, known)
     return Source(path.name, variant, Rows(tensors[str(path)]), **typed)
 
 
@@ -89,13 +92,16 @@ def _check_values(title: str, rows: StreamedRows, missing: Missing) -> None:
         raise rows_without_values(title, empty[0], len(empty))
 
 
-def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
+def read_npz(
+    path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None, known: KnownColumns | None = None
+) -> Source:
     """Read all rows, or splits that are already made, from a .npz file.
 
     Args:
         path: An existing file.
         missing: Whether NaN is kept, as a missing entry.
         columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
+        known: The columns of a table that this one has to agree with, or None.
 
     Raises:
         ValueError: If the file is no archive, its keys are unclear, or its arrays cannot be used.
@@ -109,7 +115,7 @@ def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
         arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
     title = {key: f"{path}, array {key!r}," for key in arrays}
     values = {title[key]: arrays[key] for key, _ in chosen.values()}
-    tensors, variant, typed = _tensors(path, values, missing, columns)
+    tensors, variant, typed = _tensors(path, values, missing, columns, known)
     parts: dict[str, Rows] = {}
     for split, (key, label_key) in chosen.items():
         rows = tensors[title[key]]
@@ -119,7 +125,7 @@ def read_npz(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
 
 
 def _tensors(
-    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked | None
+    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked | None, known: KnownColumns | None
 ) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     """Float32 tensors under the same keys, what their values are, and what is known of the columns."""
     if columns is None:
@@ -127,12 +133,12 @@ def _tensors(
     check_arrays(arrays)
     dtype = next(iter(arrays.values())).dtype
     # Numbers that are names of categories may have more digits than float32.
-    arrays, typed = _typed(path, arrays, missing, columns)
+    arrays, typed = _typed(path, arrays, missing, columns, known)
     return to_tensors(arrays, missing)[0], variant_of(dtype, divided=False), typed
 
 
 def _typed(
-    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked
+    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked, known: KnownColumns | None
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays with categories as numbers from 0, and what is known of the columns."""
     import pandas as pd
@@ -141,6 +147,8 @@ def _typed(
     if len(shape) != 1:
         raise ValueError(f"columns is for tables, but {path} holds rows of shape {tuple(shape)}; leave it out.")
     names = [str(number) for number in range(1, shape[0] + 1)]
+    if known is not None:
+        known.positions(str(path), names)
     kinds = asked_kinds(str(path), names, columns)
     places = [(title, row) for title, array in arrays.items() for row in range(len(array))]
 
@@ -150,7 +158,8 @@ def _typed(
     whole = np.concatenate(list(arrays.values()))
     frame = pd.DataFrame(whole.astype(whole.dtype.newbyteorder("=")))
     cells = [frame.iloc[:, number] for number in range(len(names))]
-    encoded = encode_columns(cells, names, kinds, missing, where, "correct the file or columns.")
+    levels = None if known is None else known.categories
+    encoded = encode_columns(cells, names, kinds, missing, where, "correct the file or columns.", levels)
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     parts = dict(zip(arrays, np.split(encoded.values, ends), strict=True))
     return parts, {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}

@@ -18,7 +18,7 @@ from pyrovae.data.source import Source
 from pyrovae.data.splits import DataSplits, split_rows
 from pyrovae.data.streaming import AnyRows
 from pyrovae.data.tables import read_csv
-from pyrovae.data.typed import ColumnsAsked, Missing
+from pyrovae.data.typed import ColumnsAsked, KnownColumns, Missing
 
 READERS = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
 
@@ -31,6 +31,7 @@ def load_data(
     binarize: Binarize = ...,
     missing: Missing = ...,
     columns: ColumnsAsked | None = ...,
+    known_columns: KnownColumns | None = ...,
     seed: int = ...,
     validation_fraction: float = ...,
     test_fraction: float = ...,
@@ -47,6 +48,7 @@ def load_data(
     binarize: Binarize = ...,
     missing: Missing = ...,
     columns: ColumnsAsked | None = ...,
+    known_columns: KnownColumns | None = ...,
     seed: int = ...,
     validation_fraction: float = ...,
     test_fraction: float = ...,
@@ -62,6 +64,7 @@ def load_data(
     binarize: Binarize = "none",
     missing: Missing = "refuse",
     columns: ColumnsAsked | None = None,
+    known_columns: KnownColumns | None = None,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
@@ -92,6 +95,9 @@ def load_data(
             "categorical(k)" (0 to k - 1). Columns that a mapping does not name are real. Without a header the
             names are "1", "2" and so on. They come back as `column_kinds`, with numbers of categories counted
             over all rows, for `likelihoods.Columns`; what the numbers stand for as `categories`.
+        known_columns: The columns of a table that a model was fitted to, of which these are new rows: numbers mean the
+            levels that they meant there, and columns come in the order that they had there. None for a table of
+            its own.
         seed: Seed of the split and of the binarisation, a whole number from 0.
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
@@ -128,7 +134,7 @@ def load_data(
     if stream:
         source = _stream(name_or_path, binarize, missing, columns)
     else:
-        source = _read(name_or_path, root, download, missing, columns)
+        source = _read(name_or_path, root, download, missing, columns, known_columns)
     if source.test is None and validation_fraction + test_fraction >= 1:
         raise ValueError(
             f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
@@ -185,6 +191,7 @@ def _read(
     download: bool,
     missing: Missing,
     columns: ColumnsAsked | None,
+    known: KnownColumns | None,
 ) -> Source:
     path = Path(name_or_path).expanduser()
     if columns is not None and (name_or_path in NAMES or path.is_dir()):
@@ -204,7 +211,7 @@ def _read(
             f"{path} ends in {path.suffix or 'nothing'!r}, which is not supported; "
             "expected a file ending in .npy, .npz or .csv, or a folder of images. Convert it to one of these."
         )
-    return reader(path, missing, columns)
+    return reader(path, missing, columns, known)
 
 
 def _stream(name_or_path: str | Path, binarize: str, missing: Missing, columns: ColumnsAsked | None) -> Source:

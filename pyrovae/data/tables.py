@@ -10,7 +10,14 @@ from pathlib import Path
 
 from pyrovae.data.arrays import to_labels, to_tensors
 from pyrovae.data.source import Rows, Source
-from pyrovae.data.typed import ColumnsAsked, Missing, asked_kinds, encode_columns
+from pyrovae.data.typed import (
+    ColumnsAsked,
+    KnownColumns,
+    Missing,
+    are_words,
+    asked_kinds,
+    encode_columns,
+)
 
 LABEL_COLUMN = "label"
 # Words that pandas takes for missing cells, and signs that others write there.
@@ -25,13 +32,16 @@ _NUMBERS = (
 _LABELS = "the column holds classes: number them from 0, or give the column another name to have it as data."
 
 
-def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None) -> Source:
+def read_csv(
+    path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None, known: KnownColumns | None = None
+) -> Source:
     """Read a table, one row a line; a column named "label" holds the labels.
 
     Args:
         path: An existing file with cells separated by commas.
         missing: Whether missing cells are kept, as NaN.
         columns: Kinds of the columns but that of the labels, by name or in their order; None if all are numbers.
+        known: The columns of a table that this one has to agree with, in whose order they come; None for a new one.
 
     Raises:
         ValueError: If the file is no table, or a cell is missing and not to be, or has no value of its column's kind.
@@ -41,6 +51,7 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     with _damage(path), path.open(encoding="utf-8-sig", newline="") as file:
         first_row = [cell.strip() for cell in next(csv.reader(file), [])]
     header = first_row if _names_columns(path, first_row) else None
+    words = [name for name, levels in known.categories.items() if are_words(levels)] if known else []
     with _damage(path):
         # Blank lines are kept, and then refused as missing cells, so that row numbers are line numbers.
         frame = pd.read_csv(
@@ -49,6 +60,8 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
             skiprows=1 if header else 0,
             skip_blank_lines=False,
             low_memory=False,
+            # Words that look like numbers stay as they are written where others of their column are words.
+            dtype={number: str for number, name in enumerate(header or ()) if name in words},
         )
     if header:
         _check_header(path, header, frame.shape[1])
@@ -61,15 +74,26 @@ def read_csv(path: Path, missing: Missing = "refuse", columns: ColumnsAsked | No
     labels = None
     if LABEL_COLUMN in names:
         position = names.index(LABEL_COLUMN)
-        cells = encode_columns([frame.iloc[:, position]], [LABEL_COLUMN], ["real"], "refuse", where, _LABELS)
+        found = frame.iloc[:, position]
+        if absent := int(found.isna().sum()):
+            raise ValueError(
+                f"{where(int(found.isna().argmax()))}, column {LABEL_COLUMN!r} is missing ({absent} such cells); "
+                "every row needs a class: write -1 where it is not known, or leave the column out.",
+            )
+        cells = encode_columns([found], [LABEL_COLUMN], ["real"], "refuse", where, _LABELS)
         labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", cells.values[:, 0], len(frame))
         frame = frame.drop(columns=frame.columns[position])
         names = names[:position] + names[position + 1 :]
     if not names:
         raise ValueError(f"{path} holds no value beside the labels; give it columns of data.")
+    order = list(range(len(names)))
+    if known is not None and (header or columns is not None):
+        order = known.positions(str(path), names)
+        names = [names[position] for position in order]
     kinds = ["real"] * len(names) if columns is None else asked_kinds(str(path), names, columns)
+    levels = None if known is None else known.categories
     encoded = encode_columns(
-        [frame.iloc[:, number] for number in range(len(names))], names, kinds, missing, where, _NUMBERS
+        [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels
     )
     tensors, variant = to_tensors({str(path): encoded.values}, missing)
     return Source(

@@ -17,7 +17,55 @@ if TYPE_CHECKING:
 Missing = Literal["refuse", "keep"]
 ColumnsAsked = Mapping[str, str] | Sequence[str]
 
+# Levels that an error lists.
+_LEVELS_SAID = 10
+
 _EXPECTED = "'real', 'count', 'binary', 'categorical' or 'categorical(k)' with the number k of categories"
+
+
+class UnusableValuesError(ValueError):
+    """Values that are refused.
+
+    Args:
+        wrong: Which, and why.
+        repair: What to do about them, where ``load_data`` has all of its arguments.
+    """
+
+    def __init__(self, wrong: str, repair: str) -> None:
+        super().__init__(f"{wrong}; {repair}")
+        self.wrong = wrong
+
+
+@dataclass(frozen=True)
+class KnownColumns:
+    """The columns of a table that a model was fitted to, for another table that has to mean the same.
+
+    Args:
+        names: Their names, in their order; None if they had none.
+        categories: By the name of a column, what its numbers 0, 1, ... stand for.
+    """
+
+    names: tuple[str, ...] | None
+    categories: Mapping[str, Sequence[str]]
+
+    def positions(self, title: str, names: Sequence[str]) -> list[int]:
+        """Where each of the known columns stands among those of another table.
+
+        Raises:
+            ValueError: If the other table lacks one of them, or has one more.
+        """
+        if self.names is None:
+            return list(range(len(names)))
+        for one, other, has, repair in (
+            (self.names, names, "has no column", "add it, an empty one where missing cells are kept"),
+            (names, self.names, "has a column", "leave it out"),
+        ):
+            if apart := [name for name in one if name not in other]:
+                raise ValueError(
+                    f"{title} {has} {', '.join(map(repr, apart))}, and the rows that the run was fitted to have the "
+                    f"columns {', '.join(self.names)}: {repair}."
+                )
+        return [names.index(name) for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -65,6 +113,7 @@ def encode_columns(
     missing: Missing,
     where: Callable[[int], str],
     repair: str,
+    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> Encoded:
     """Turn the cells of each column into numbers.
 
@@ -76,6 +125,8 @@ def encode_columns(
         missing: Whether missing cells are kept, as NaN.
         where: Says where a row is, for errors.
         repair: What else an error says of cells that are no numbers.
+        levels: What the numbers of columns stand for by their names, where that is settled; None numbers the levels
+            that are found.
 
     Raises:
         ValueError: If a cell has no value of its column, or is missing and not to be, or all of a row are missing.
@@ -87,21 +138,26 @@ def encode_columns(
                 f"{where(row)}, column {name!r} is a whole number with more digits than float64 has, so that "
                 "categories would be merged: write names, with a letter before each number"
             )
-    columns = [_encode(column, kind) for column, kind in zip(cells, kinds, strict=True)]
+    columns = [
+        _encode(column, kind, levels if levels is None else levels.get(name, ()))
+        for column, name, kind in zip(cells, names, kinds, strict=True)
+    ]
     values = np.stack([column for column, _ in columns], axis=1)
     absent = np.stack([column.isna().to_numpy(dtype=bool) for column in cells], axis=1)
     wrong = ~np.isfinite(values) & ~absent
     full_kinds = [
-        f"categorical({len(levels)})" if kind == "categorical" else kind
-        for kind, (_, levels) in zip(kinds, columns, strict=True)
+        f"categorical({len(numbered)})" if kind == "categorical" else kind
+        for kind, (_, numbered) in zip(kinds, columns, strict=True)
     ]
-    refused = wrong | (absent if missing == "refuse" else False)
+    refused = wrong | absent if missing == "refuse" else wrong
     if refused.any():
         row, position = (int(index) for index in np.argwhere(refused)[0])
-        raise ValueError(
-            f"{where(row)}, column {names[position]!r} "
-            f"{_complaint(cells[position].iloc[row], full_kinds[position], bool(absent[row, position]))} "
-            f"({int(refused.sum())} such cells in all); {_MISSING if absent[row, position] else ''}{repair}"
+        is_missing, known = bool(absent[row, position]), columns[position][1]
+        alike, others = (absent, wrong) if is_missing else (wrong, refused & absent)
+        complaint = _complaint(cells[position].iloc[row], full_kinds[position], is_missing, known)
+        raise UnusableValuesError(
+            f"{where(row)}, column {names[position]!r} {complaint} {_counts(alike, position, others, names)}",
+            f"{_MISSING if is_missing else ''}{repair if is_missing or not known else _UNKNOWN}",
         )
     empty = absent.all(axis=1)
     if empty.any():
@@ -109,11 +165,27 @@ def encode_columns(
             f"{where(int(np.argmax(empty)))} and all others of the row are missing ({int(empty.sum())} such rows); "
             "leave out rows without any value."
         )
-    categories = {name: levels for name, (_, levels) in zip(names, columns, strict=True) if levels}
+    categories = {name: numbered for name, (_, numbered) in zip(names, columns, strict=True) if numbered}
     return Encoded(values, tuple(full_kinds), categories)
 
 
+def are_words(levels: Sequence[str]) -> bool:
+    """Whether one of some levels is no number."""
+    import pandas as pd
+
+    return bool(pd.to_numeric(pd.Series(levels), errors="coerce").isna().any())
+
+
 _MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a likelihood that takes them; otherwise '
+_UNKNOWN = "leave such rows out, or fit a run to data that have them."
+
+
+def _counts(alike: NDArray[np.bool_], position: int, others: NDArray[np.bool_], names: Sequence[str]) -> str:
+    """How many cells are refused for the same reason, and which columns have some that are for another."""
+    here, everywhere = int(alike[:, position].sum()), int(alike.sum())
+    also = ", ".join(repr(names[number]) for number in np.unique(np.argwhere(others)[:, 1]).tolist())
+    elsewhere = f", {everywhere} in all columns" if everywhere > here else ""
+    return f"({here} such cells{elsewhere}{f'; cells are refused for another reason in {also}' if also else ''})"
 
 
 def _first_rounded(column: pd.Series[Any]) -> int | None:
@@ -125,18 +197,29 @@ def _first_rounded(column: pd.Series[Any]) -> int | None:
     return int(np.argmax(rounded)) if rounded.any() else None
 
 
-def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Numbers of a column, NaN or infinite where a cell has none, and the levels that they number."""
+def _encode(
+    column: pd.Series[Any], kind: str, known: Sequence[str] | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Numbers of a column, NaN or infinite where a cell has none, and the levels that they number.
+
+    Args:
+        column: Its cells.
+        kind: Its kind as asked.
+        known: The levels, empty where it has none; None finds them.
+    """
     import pandas as pd
 
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     present = ~column.isna().to_numpy(dtype=bool)
-    is_text = bool(np.isnan(numbers[present]).any())
-    if kind == "categorical" or (kind == "binary" and is_text):
+    is_text = are_words(known) if known else bool(np.isnan(numbers[present]).any())
+    if known or kind == "categorical" or (kind == "binary" and is_text and known is None):
         # Whole numbers with more digits than float64 has are names, too.
         found = column.to_numpy() if column.dtype.kind in "iu" else numbers
         if is_text:
             found = column.map(lambda cell: str(cell).strip()).to_numpy(dtype=object)
+        if known:
+            numbered = {level: float(number) for number, level in enumerate(known)}
+            return np.array([numbered.get(_as_text(level), np.nan) for level in found]), tuple(known)
         levels = sorted(set(found[present]))
         if kind == "categorical" or len(levels) == 2:
             order = {level: float(number) for number, level in enumerate(levels)}
@@ -151,12 +234,16 @@ def _encode(column: pd.Series[Any], kind: str) -> tuple[NDArray[np.float64], tup
 
 
 def _as_text(level: Any) -> str:
-    return str(int(level)) if isinstance(level, float) and level == int(level) else str(level)
+    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
 
 
-def _complaint(cell: Any, kind: str, missing: bool) -> str:
+def _complaint(cell: Any, kind: str, missing: bool, known: Sequence[str]) -> str:
     if missing:
         return "is missing"
+    if known:
+        more = f" and {len(known) - _LEVELS_SAID} more" if len(known) > _LEVELS_SAID else ""
+        said = ", ".join(map(repr, known[:_LEVELS_SAID]))
+        return f"holds {str(cell)!r}, which the run does not know; it knows {said}{more}"
     allowed = {
         "real": "not a finite number",
         "count": "not a count 0, 1, 2, ...",

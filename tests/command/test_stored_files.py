@@ -214,15 +214,30 @@ def test_a_place_where_no_table_can_be(stored, run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("town,$_{$\nab,3\ncd,4\nef,5\n", "its columns are town, ._.., and those that the run was fitted to"),
-        ("$_{$,town\n3,ab\n4,xy\n5,ef\n", "the values of its categories are town: ab, ef, xy, and those that"),
-        ("$_{$,town\n3,ab\n4,ab\n5,ef\n", "the kinds of its columns are real, categorical.2., and those that"),
+        ("town\nab\ncd\nef\n", r"other.csv has no column '\$_\{\$', and the rows that the run was fitted to have the"),
+        ("town,a,$_{$\nab,1,3\ncd,1,4\nef,1,5\n", "other.csv has a column 'a', and the rows that the run was fitted"),
+        (
+            "$_{$,town\n3,ab\n4,xy\n5,ef\n7,xy\n",
+            r"row 3 .*, column 'town' holds 'xy', which the run does not know; it knows 'ab', 'cd', 'ef' \(2 such",
+        ),
     ],
 )
 def test_a_table_whose_numbers_mean_something_else(content, message, stored, tmp_path, capsys):
     (tmp_path / "other.csv").write_text(content)
     assert evaluate_main([str(stored / "table"), "--data", str(tmp_path / "other.csv"), "--quiet"]) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_columns_in_another_order_are_the_same_table(stored, tmp_path):
+    """The scores of the same rows; then those of rows that lack a town, as the whole table gives them."""
+    frame = pd.read_csv(stored / "towns.csv")
+    others = {"same": frame, "turned": frame.iloc[:, ::-1]}
+    for name, other in others.items():
+        other.to_csv(tmp_path / f"{name}.csv", index=False)
+        arguments = [str(stored / "table"), "--data", str(tmp_path / f"{name}.csv"), "--num-samples", "20", "--quiet"]
+        assert evaluate_main([*arguments, "--output", str(tmp_path / f"{name}-scores.csv")]) == 0
+    one, other = (pd.read_csv(tmp_path / f"{name}-scores.csv").drop(columns="data_name") for name in others)
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_no_cell_is_a_formula(stored, tmp_path, monkeypatch):

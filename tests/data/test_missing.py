@@ -1,12 +1,13 @@
 """Missing cells, and columns of different kinds."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from pyrovae.data import check_column_kinds, columns_by_kind, load_data, mark_missing, num_categories
+from pyrovae.data import KnownColumns, check_column_kinds, columns_by_kind, load_data, mark_missing, num_categories
 
 TABLE = """age,city,height,smokes,stage
 31,Oslo,1.7,yes,1
@@ -113,7 +114,7 @@ def test_truth_values_beside_missing_cells(tmp_path):
         (
             TABLE,
             {"columns": KINDS},
-            r"row 3 \(line of the file\), column 'age' is missing \(4 such cells in all\); to keep",
+            r"row 3 \(line of the file\), column 'age' is missing \(1 such cells, 4 in all columns\); to keep",
         ),
         (TABLE, {}, r"row 2 \(line of the file\), column 'city' holds 'Oslo', which is not a finite number"),
         ("a,b\n1,\n2,3\n3,4\n", {}, r'is missing .* use missing="keep" \(--missing keep\)'),
@@ -210,3 +211,65 @@ def test_mark_missing():
 def test_masks_that_are_refused(missing, message):
     with pytest.raises(ValueError, match=message):
         mark_missing(torch.ones(2, 2), missing)
+
+
+def test_refused_cells_are_counted_by_what_is_wrong(tmp_path):
+    """Three missing cells, one of them in 'a', beside words in 'b' and a sign in 'c'."""
+    text = "a,b,c\n,x,1\n2,y,\n3,z,-\n4,w,\n"
+    whole = r"'a' is missing \(1 such cells, 3 in all columns; cells are refused for another reason in 'b', 'c'\)"
+    with pytest.raises(ValueError, match=whole):
+        load_data(write(tmp_path, text))
+    with pytest.raises(ValueError, match=r"'b' holds 'x', .* \(4 such cells, 5 in all columns\); every"):
+        load_data(write(tmp_path, text), missing="keep")
+    with pytest.raises(ValueError, match=r"row 4 .*'c' holds '-', .* \(1 such cells\); every"):
+        load_data(write(tmp_path, text), missing="keep", columns={"b": "categorical"})
+
+
+def test_a_missing_label_is_not_to_be_kept(tmp_path):
+    text = "a,label\n" + "".join(f"{i},{i % 2}\n" for i in range(20))
+    with pytest.raises(ValueError, match=r"row 22 .*'label' is missing \(1 such cells\); .* write -1") as caught:
+        load_data(write(tmp_path, text + "3,\n"), missing="keep")
+    assert "--missing" not in str(caught.value)
+    splits = load_data(write(tmp_path, text + "3,-1\n"), missing="keep")
+    assert sum(int((part == -1).sum()) for part in (splits.train_labels, splits.validation_labels)) <= 1
+
+
+KNOWN = KnownColumns(("size", "town", "smoker", "code"), {"town": ("01", "Köln", "x"), "smoker": ("no", "yes")})
+KNOWN_KINDS = {"size": "real", "town": "categorical", "smoker": "binary", "code": "categorical(3)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # A level less, and words of one kind alone.
+        ("size,town,smoker,code\n1,x,yes,0\n2,x,yes,1\n3,01,yes,2\n", [[1, 2, 1, 0], [2, 2, 1, 1], [3, 0, 1, 2]]),
+        # All words of a column look like numbers, and columns stand in another order.
+        ("smoker,code,town,size\nno,0,01,1\nno,1,01,2\nno,2,01,3\n", [[1, 0, 0, 0], [2, 0, 0, 1], [3, 0, 0, 2]]),
+        (
+            "size,town,smoker,code\n1,,no,0\n2,Köln,,1\n3,,,2\n",
+            [[1, math.nan, 0, 0], [2, 1, math.nan, 1], [3, math.nan, math.nan, 2]],
+        ),
+    ],
+)
+def test_new_rows_mean_what_known_columns_mean(tmp_path, text, expected):
+    splits = load_data(write(tmp_path, text), missing="keep", columns=KNOWN_KINDS, known_columns=KNOWN)
+    assert joined(splits) == sorted(str([float(value) for value in row]) for row in expected)
+    assert splits.column_names == KNOWN.names
+    assert splits.column_kinds == ("real", "categorical(3)", "binary", "categorical(3)")
+    assert splits.categories == KNOWN.categories
+
+
+def test_numbers_that_are_known_levels(tmp_path):
+    levels = ("-1", "0.5", "3", str(10**18 + 1))
+    known, kinds = KnownColumns(("1",), {"1": levels}), ["categorical"]
+    splits = load_data(write(tmp_path, "3\n3.0\n0.5\n-1\n3\n"), columns=kinds, known_columns=known)
+    assert joined(splits) == sorted(map(str, [[2.0], [2.0], [1.0], [0.0], [2.0]]))
+    whole = [3, -1, 10**18 + 1]
+    np.save(tmp_path / "array.npy", np.array(whole)[:, None])
+    for path in (tmp_path / "array.npy", write(tmp_path, "\n".join(map(str, whole)))):
+        splits = load_data(path, columns=kinds, known_columns=known)
+        assert joined(splits) == sorted(map(str, [[2.0], [0.0], [3.0]]))
+    with pytest.raises(
+        ValueError, match=r"row 3 .*'1' holds 'four', which the run does not know; it knows '-1', '0.5'"
+    ):
+        load_data(write(tmp_path, "3\n03\nfour\n3\n"), columns=kinds, known_columns=known)
