@@ -19,7 +19,7 @@ from pyrovae.command_line import (
     print_error,
     run_command,
 )
-from pyrovae.data import BINARIZED, load_data
+from pyrovae.data import BINARIZED, UnusableValuesError, load_data
 from pyrovae.semi_supervised.comparison import Comparison, Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
 from pyrovae.semi_supervised.labels import UNLABELLED
@@ -176,14 +176,19 @@ def _compare(config: dict[str, Any]) -> int:
     if config["seed"] + config["seeds"] > 2**32:
         raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32, with --seeds")
     device = choose_device(config["device"])
-    data = load_data(
-        config["data"],
-        root=config["data_root"],
-        binarize="dynamic" if config["data"] in BINARIZED else "none",
-        seed=config["seed"],
-        validation_fraction=config["validation_fraction"],
-        test_fraction=config["test_fraction"],
-    )
+    try:
+        data = load_data(
+            config["data"],
+            root=config["data_root"],
+            binarize="dynamic" if config["data"] in BINARIZED else "none",
+            seed=config["seed"],
+            validation_fraction=config["validation_fraction"],
+            test_fraction=config["test_fraction"],
+        )
+    except UnusableValuesError as error:
+        raise ValueError(
+            f"{error.wrong}; this command takes tables of complete numbers only, with classes numbered from 0"
+        ) from error
     settings = _settings(config, data.data_shape, device)
     comparison = Comparison(data, settings)
     if config["batch_size"] > len(data.train):

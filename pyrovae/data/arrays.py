@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.data.typed import Missing
+from pyrovae.data.typed import Missing, UnusableValuesError
 
 Array = NDArray[Any]
 
@@ -187,7 +187,9 @@ def check_digits(title: str, array: Array) -> None:
             )
 
 
-def broken_values(title: str, count: int, first: str, row: int, position: tuple[int, ...], has_nan: bool) -> ValueError:
+def broken_values(
+    title: str, count: int, first: str, row: int, position: tuple[int, ...], has_nan: bool
+) -> UnusableValuesError:
     """The error about values that are no numbers of float32.
 
     Args:
@@ -198,10 +200,11 @@ def broken_values(title: str, count: int, first: str, row: int, position: tuple[
         position: Its place in the row.
         has_nan: Whether NaN is among them.
     """
-    return ValueError(
+    return UnusableValuesError(
         f"{title} holds {count} values that are NaN, infinite or too large for float32, the first ({first}) in row "
-        f"{row} at position {position}, both counted from 0; remove or replace them"
-        + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if has_nan else ".")
+        f"{row} at position {position}, both counted from 0",
+        "remove or replace them"
+        + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if has_nan else "."),
     )
 
 

@@ -265,3 +265,27 @@ def test_an_interrupt_leaves_what_was_finished(tmp_path):
     assert errors.splitlines()[-1].startswith("error: interrupted; what was finished before is in the output folder")
     assert [row["method"] for row in rows_of(tmp_path / "out")] == ["pixels-logistic"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "wrong"),
+    [
+        ("t.csv", "a,label\n1,0\nx,1\n3,0\n", "column 'a' holds 'x', which is not a finite number"),
+        ("t.csv", "a,label\n1,0\n,1\n3,0\n", "column 'a' is missing"),
+        ("t.csv", "a,label\n1,cat\n2,dog\n3,cat\n", "column 'label' holds 'cat', which is not a finite number"),
+        ("t.npz", None, "holds 1 values that are NaN, infinite or too large for float32"),
+    ],
+)
+def test_only_tables_of_complete_numbers_are_taken(file, text, wrong, tmp_path, capsys):
+    """Without options that the command lacks."""
+    path = tmp_path / file
+    if text is None:
+        np.savez(path, data=np.array([[1.0], [np.nan], [2.0]]), labels=np.array([0, 1, 0]))
+    else:
+        path.write_text(text)
+    assert main(["--data", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert wrong in error
+    assert "; this command takes tables of complete numbers only, with classes numbered from 0" in error
+    assert "--missing" not in error
+    assert "--columns" not in error
