@@ -7,7 +7,7 @@ from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
 from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.of_run import report_of_autoencoder
-from pyrovae.runs import ModelRows, Run, describe_parts, save, write_table
+from pyrovae.runs import ModelRows, Run, describe_parts, store, write_table
 from pyrovae.training import LossResult
 
 
@@ -41,7 +41,7 @@ def write_autoencoder(
     import pandas as pd
 
     clear_folder(folder)
-    save(run, folder, _summary(run, rows, pretraining, result, errors, status, seconds))
+    store(run, folder, _summary(run, rows, pretraining, result, errors, status, seconds))
     if result is None or errors is None:
         report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
         return

@@ -12,7 +12,7 @@ from pyrovae.models import ConditionalVAE
 from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.model_rows import of_each_class, pair_of_x, rows_to_draw
 from pyrovae.report.of_run import report_of_pair
-from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, save, write_summary, write_table
+from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, store, write_summary, write_table
 from pyrovae.training import FitResult
 
 
@@ -46,7 +46,7 @@ def write_run(
     """
     clear_folder(folder)
     # The weights first: whatever fails after them, they are there.
-    save(run, folder, _summary(run, rows, result, bounds, None, status, seconds, "not drawn yet"))
+    store(run, folder, _summary(run, rows, result, bounds, None, status, seconds, "not drawn yet"))
     kind = None if bounds is None else kind_of_numbers(run.model, run.guide, rows.test[:3].to(device))
     columns, labels = data_columns(rows), rows.data.test_labels
     about = plots.picture_metadata(rows.provenance())

@@ -14,7 +14,8 @@ from pyrovae.runs.objective_options import (
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
 from pyrovae.runs.parts import build_pair, describe_parts, factory_takes
-from pyrovae.runs.storage import Run, load, refuse_without_density, save, start_from, stored_data, write_summary
+from pyrovae.runs.run import Run
+from pyrovae.runs.storage import load, refuse_without_density, save, start_from, store, stored_data, write_summary
 from pyrovae.runs.stored_config import says_nothing
 from pyrovae.runs.stored_files import (
     CONFIG_FILE,
@@ -76,6 +77,7 @@ __all__ = [
     "score_rows",
     "scored_rows",
     "start_from",
+    "store",
     "stored_data",
     "summary_of",
     "system_of",

@@ -19,7 +19,7 @@ from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
 from pyrovae.progress import Progress
-from pyrovae.runs.storage import Run
+from pyrovae.runs.run import Run
 from pyrovae.runs.stored_files import read_mapping, read_table, write_table
 
 if TYPE_CHECKING:

@@ -3,33 +3,23 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from pyrovae.checkpoints import write_whole
-from pyrovae.models import VAE, Autoencoder, ConditionalVAE, TwoLayerVAE
 from pyrovae.programs import (
-    Program,
-    Weights,
-    buffers_put_back,
-    evaluation_mode,
-    inspect_pair,
     isolated_rng,
-    keep_params,
-    owned_module,
     owned_modules,
-    private_param_store,
 )
 from pyrovae.runs.imports import users_errors
 from pyrovae.runs.parts import build_pair
-from pyrovae.runs.stored_config import says_nothing, stored_config, stored_shapes
+from pyrovae.runs.run import Run, first_difference, weights_of
+from pyrovae.runs.stored_config import check_config, says_nothing, stored_config, stored_shapes
 from pyrovae.runs.stored_files import (
     CONFIG_FILE,
     FORMAT,
@@ -40,88 +30,70 @@ from pyrovae.runs.stored_files import (
     read_weights,
     weights_checksum,
 )
-from pyrovae.runs.systems import Facts, System, system_of
+from pyrovae.runs.systems import system_of
 from pyrovae.version import __version__
 
 _STATEMENT = "pyro.param:"
 _EXAMPLE = "example"
-_MODULES = (VAE, ConditionalVAE, TwoLayerVAE, Autoencoder)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A pair of programs, and the configuration that it was built from.
-
-    Attributes:
-        model: Pyro program of the rows; that of an autoencoder refuses to run, as it has no p(x).
-        guide: Pyro program of the latents.
-        config: the command's options, as plain values; ``build_pair`` reads them.
-        data_shape: shape of one row.
-        example: some rows ``(rows, *row_shape)`` that the programs can run on; needed to store ``pyro.param``
-            statements, which make themselves known when they run.
-        column_kinds: what the columns of a table are, where the data say so.
-        covariates: for a conditional VAE what is known of each row beside x, the kinds of numbers by name.
-    """
-
-    model: Program
-    guide: Program
-    config: Mapping[str, Any]
-    data_shape: tuple[int, ...]
-    example: Tensor | None = None
-    column_kinds: tuple[str, ...] | None = None
-    covariates: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def system(self) -> System:
-        """The kind of model that it is."""
-        return system_of(self.config)
-
-    @property
-    def module(self) -> VAE | ConditionalVAE | TwoLayerVAE | Autoencoder | None:
-        """The module that owns the two programs; None for a model of the user's own."""
-        module = owned_module(self.model)
-        return module if isinstance(module, _MODULES) else None
-
-    @property
-    def vae(self) -> VAE | None:
-        """The module, if it is a ``VAE``."""
-        return self.module if isinstance(self.module, VAE) else None
-
-    @property
-    def autoencoder(self) -> Autoencoder | None:
-        """The module, if it is an ``Autoencoder``."""
-        return self.module if isinstance(self.module, Autoencoder) else None
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row as the programs take it, with its covariates behind it."""
-        return Facts(self.config["latent_dim"], self.data_shape, covariates=dict(self.covariates)).row_shape
 
 
 def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None) -> None:
-    """Write the configuration, the weights and a summary of a run.
+    """Write the configuration, the weights and a summary of a run whose configuration builds its pair.
+
+    Such are the runs of ``load`` and of ``build_pair``. A VAE of one's own that no configuration builds is stored by
+    ``torch.save(vae.state_dict(), path)``.
 
     ``weights.pt`` is a dictionary of tensors, for a VAE its ``state_dict``, and loads with ``weights_only=True``;
     ``config.yaml`` is what ``python -m pyrovae.fit --config`` reads; ``summary.json`` says what was done, with the
     checksum of the weights.
 
     Args:
-        run: the pair and its configuration.
+        run: the pair and its configuration, from which the pair is built once more, to compare the names and shapes of
+            the weights.
         folder: where to; it is made if it is not there.
         summary: what else to say, as plain values.
 
     Raises:
-        ValueError: no run.
+        ValueError: no run, or a configuration that builds no such pair; nothing is written then.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from pyrovae.runs import Run, build_pair, load, save
+        >>> folder = tempfile.mkdtemp()
+        >>> code = '''
+        ... from pyrovae import VAE, likelihoods, networks, posteriors, priors
+        ... def make(data_shape, latent_dim):
+        ...     likelihood = likelihoods.Bernoulli(networks.MLP(latent_dim, data_shape))
+        ...     posterior = posteriors.DiagonalNormal(networks.MLP(data_shape, 2 * latent_dim))
+        ...     return VAE(priors.StandardNormal(latent_dim), likelihood, posterior)
+        ... '''
+        >>> _ = Path(folder, "my_model.py").write_text(code)
+        >>> config = {"model": f"{folder}/my_model.py:make", "latent_dim": 2}
+        >>> run = Run(*build_pair(config, (5,)), config, (5,))
+        >>> save(run, f"{folder}/run")
+        >>> x = torch.ones(3, 5)
+        >>> torch.equal(load(f"{folder}/run").vae.reconstruct(x), run.vae.reconstruct(x))
+        True
     """
     if not isinstance(run, Run):
         raise ValueError(
             f"run is a {type(run).__name__}; expected a Run, of model, guide and configuration, as load gives it; "
             "weights alone are stored by torch.save(vae.state_dict(), path)"
         )
+    _check_config(run)
+    store(run, folder, summary)
+
+
+def store(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None) -> None:
+    """``save`` for a run that was built from its configuration, which is not built again.
+
+    After a long fit the files of the user's own parts may be others, and the weights have to be kept.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG_FILE, yaml.safe_dump(dict(run.config), sort_keys=False).encode())
-    with _weights(run) as weights:
+    with weights_of(run) as weights:
         tensors = weights.copy()
     if run.example is not None and any(name.startswith(_STATEMENT) for name in tensors):
         tensors[_EXAMPLE] = run.example[:1].detach().clone()
@@ -129,6 +101,31 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
     torch.save(tensors, buffer)
     write_whole(folder / WEIGHTS_FILE, buffer.getbuffer())
     write_summary(run, folder, summary or {})
+
+
+def _check_config(run: Run) -> None:
+    """Refuse a run that ``load`` could not give back, as its configuration does not build its pair."""
+    repair = (
+        "save stores runs whose config builds them, as those of load and of pyrovae.runs.build_pair; the weights of a "
+        "VAE of your own are stored by torch.save(vae.state_dict(), path)"
+    )
+    try:
+        config = yaml.safe_load(yaml.safe_dump(dict(run.config)))
+        check_config(config, "run.config")
+        with isolated_rng(0, torch.device("cpu")):
+            pair = build_pair(config, run.data_shape, run.column_kinds, run.covariates)
+        example = None if run.example is None else run.example.cpu()
+        built_run = replace(run, model=pair[0], guide=pair[1], config=config, example=example)
+        with users_errors("its programs"), weights_of(built_run) as weights:
+            built = weights.copy()
+    except KeyError as error:
+        raise ValueError(f"run.config says nothing of {error}: {repair}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"run.config builds no pair ({error}): {repair}") from error
+    with weights_of(run) as weights:
+        different = first_difference(weights.tensors, built)
+    if different is not None:
+        raise ValueError(f"the pair is not the one that run.config builds: {different}; {repair}")
 
 
 def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
@@ -201,8 +198,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     # The programs run, and may be the user's own.
-    with users_errors(str(folder)), _weights(run, device) as weights:
-        different = _first_difference(saved, weights.tensors)
+    with users_errors(str(folder)), weights_of(run, device) as weights:
+        different = first_difference(saved, weights.tensors)
         if different is None:
             weights.restore(saved)
     if different is not None:
@@ -225,43 +222,13 @@ def start_from(run: Run, folder: str | Path, device: str | torch.device = "cpu")
         ValueError: no run folder, or weights of other parts.
     """
     other = load(folder, device=device)
-    with _weights(other, device) as weights:
+    with weights_of(other, device) as weights:
         values = weights.copy()
-    with _weights(run, device) as weights:
-        different = _first_difference(values, weights.tensors)
+    with weights_of(run, device) as weights:
+        different = first_difference(values, weights.tensors)
         if different is not None:
             raise ValueError(f"the weights of {folder} are of other parts or sizes: {different}. Give the same parts")
         weights.restore(values)
-
-
-@contextmanager
-def _weights(run: Run, device: str | torch.device = "cpu") -> Iterator[Weights]:
-    """The weights of the pair; changed values of ``pyro.param`` statements are kept."""
-    if run.autoencoder is not None:
-        # It cannot run as a pair of programs, and all that it has is in it.
-        yield Weights(run.autoencoder.state_dict(keep_vars=True), list(run.autoencoder.parameters()))
-        return
-    example = torch.zeros(1, *run.row_shape, device=device) if run.example is None else run.example
-    with (
-        private_param_store(run.model, run.guide) as outside,
-        isolated_rng(0, torch.device(device)),
-        evaluation_mode(run.model, run.guide),
-    ):
-        with buffers_put_back(run.model, run.guide):
-            structure = inspect_pair(run.model, run.guide, example)
-        yield Weights.of(run.model, run.guide, structure)
-        keep_params(run.model, run.guide, structure, outside)
-
-
-def _first_difference(saved: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> str | None:
-    """What is the first to be there on one side alone, or of another shape."""
-    for name, tensor in needed.items():
-        if name not in saved:
-            return f"it has no {name!r}"
-        if saved[name].shape != tensor.shape:
-            return f"{name!r} has shape {tuple(saved[name].shape)}, and the model needs {tuple(tensor.shape)}"
-    more = [name for name in saved if name not in needed]
-    return f"it has {more[0]!r}, which the model has not" if more else None
 
 
 def _json_safe(value: Any) -> Any:

@@ -48,31 +48,43 @@ def stored_config(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: a damaged file, or a value of another type.
     """
-    path = folder / CONFIG_FILE
-    config = read_mapping(path)
+    config = read_mapping(folder / CONFIG_FILE)
+    check_config(config, str(folder / CONFIG_FILE))
+    return config
+
+
+def check_config(config: Mapping[str, Any], place: str) -> None:
+    """Refuse a configuration with values of other types than they have to be of, or of unknown names.
+
+    Args:
+        config: of a run.
+        place: where it stands, for messages.
+
+    Raises:
+        ValueError: the option and what it is instead.
+    """
     # The objective was a name alone once.
     checked = {**config, "objective": {}} if isinstance(config.get("objective"), str) else config
     for name, types in _TYPES.items():
         if name in checked and not _is_of(checked[name], types):
             expected = " or ".join(_WORDS[kind] for kind in types)
-            raise ValueError(f"{path}: {name} is {checked[name]!r}; expected {expected}")
+            raise ValueError(f"{place}: {name} is {checked[name]!r}; expected {expected}")
     for name, known in _KNOWN.items():
         if config.get(name) is not None and config[name] not in known:
             raise ValueError(
-                f"{path}: {name} is {config[name]!r}, which this version does not know; expected {', '.join(known)}"
+                f"{place}: {name} is {config[name]!r}, which this version does not know; expected {', '.join(known)}"
             )
     for name in ("columns", "condition_columns"):
         words = [*(config.get(name) or ()), *(config[name].values() if isinstance(config.get(name), dict) else ())]
         if not all(isinstance(word, str) for word in words):
-            raise ValueError(f"{path}: {name} is {config[name]!r}; expected words in it")
+            raise ValueError(f"{place}: {name} is {config[name]!r}; expected words in it")
     for slot in (*PARTS, "objective"):
         part = checked.get(slot)
         if part and not (isinstance(part.get("class_path"), str) and _is_arguments(part.get("init_args", {}))):
             raise ValueError(
-                f"{path}: {slot} is {part!r}; expected class_path, the import path of a class, and init_args, its "
+                f"{place}: {slot} is {part!r}; expected class_path, the import path of a class, and init_args, its "
                 "arguments by name"
             )
-    return config
 
 
 def says_nothing(folder: Path, config: Mapping[str, Any], error: KeyError) -> ValueError:
