@@ -34,13 +34,15 @@ def check_not_negative(**numbers: object) -> None:
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse a seed that is no whole number.
+    """Refuse a seed that is no whole number of those that torch's generators take.
 
     Raises:
         ValueError: what it is instead.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise ValueError(f"seed is {seed!r}; expected a whole number")
+    if not -(2**63) <= int(seed) < 2**64:
+        raise ValueError(f"seed is {seed}; expected a whole number from -2**63 to 2**64 - 1")
 
 
 def check_rows(x: Tensor, argument: str) -> None:

@@ -1,6 +1,5 @@
 """Fitting a pair of Pyro programs by stochastic variational inference."""
 
-import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from pyrovae.programs import (
     check_known,
     check_missing,
     check_positive,
+    check_seed,
     check_support,
     evaluation_mode,
     inspect_pair,
@@ -164,7 +164,8 @@ def fit_svi(
     if step not in get_args(Stepping):
         raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
     check_skipping(clip_norm, max_skipped_steps)
-    seed = operator.index(seed)
+    check_seed(seed)
+    seed = int(seed)
     maximized = as_objective(objective, num_particles, beta)
     device = _parameter_device(model, guide, default=train.device)
     _check_dtype(model, guide, train)

@@ -459,3 +459,10 @@ def test_parameters_that_nothing_would_train_are_refused():
         fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)
     weight.requires_grad_(False)
     fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True, 2**70, -(2**70)])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    vae = small_vae()
+    with pytest.raises(ValueError, match=f"seed is {seed!r}; expected a whole number"):
+        fit_svi(vae.model, vae.guide, bits(20), batch_size=10, seed=seed)
