@@ -219,7 +219,7 @@ def _compare(config: dict[str, Any]) -> int:
                     f"({result.seconds:.0f} s)",
                     flush=True,
                 )
-    except (NonFiniteLossError, FloatingPointError) as error:
+    except NonFiniteLossError as error:
         print_error(f"{error}\nfinished before: {len(results)} runs, in {folder}")
         return EXIT_NON_FINITE
     finally:

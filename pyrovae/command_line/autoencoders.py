@@ -14,7 +14,7 @@ from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
 from pyrovae.report import write_autoencoder
 from pyrovae.runs import ModelRows, Run
-from pyrovae.training import LossResult, fit_autoencoder, pretrain_layers
+from pyrovae.training import LossResult, NonFiniteLossError, fit_autoencoder, pretrain_layers
 
 
 def fit_reconstructions(
@@ -72,7 +72,7 @@ def fit_reconstructions(
                 checkpoints=keeper.of("fit"),
                 **options,
             )
-    except FloatingPointError as error:
+    except NonFiniteLossError as error:
         seconds["fit"] = time.perf_counter() - start
         why = str(error)
         by_first(lambda: write_autoencoder(folder, run, rows, pretraining, None, None, status=why, seconds=seconds))

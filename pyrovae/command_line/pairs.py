@@ -73,6 +73,7 @@ def fit_pair(
     except NonFiniteLossError as error:
         seconds["fit"] = time.perf_counter() - start
         failed, why = error.result, str(error)
+        assert isinstance(failed, FitResult)
         by_first(lambda: write_run(folder, run, rows, failed, None, status=why, seconds=seconds, device=device))
         keeper.forget()
         print_error(f"{error}\nrun folder: {folder}")
@@ -111,7 +112,7 @@ def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
     """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
     try:
         yield
-    except (NonFiniteLossError, FloatingPointError, ProcessEndedError):
+    except (NonFiniteLossError, ProcessEndedError):
         raise
     except ValueError as error:
         # The package's own say enough; of one of Python or torch in a part of the user's own ``check_vae`` says more.

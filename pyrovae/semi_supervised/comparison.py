@@ -135,8 +135,7 @@ class Comparison:
 
         Raises:
             ValueError: what the models refuse.
-            NonFiniteLossError: a VAE diverged.
-            FloatingPointError: the network on pixels diverged.
+            NonFiniteLossError: a VAE, or the network on pixels, diverged.
         """
         test, labels = self.data.test, self.test_labels
         seconds_before = self._fit_vae(known, seed) if method.startswith("m1") else 0.0

@@ -1,6 +1,7 @@
 """Fitting autoencoders: at once, or layer by layer first."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
 from pyrovae.programs import check_rows, isolated_rng
-from pyrovae.training.losses import LossResult, minimize_losses
+from pyrovae.training.losses import minimize_losses
+from pyrovae.training.result import LossResult
 from pyrovae.training.transform import transformed
 
 # That a transform is tried on.
@@ -22,7 +24,14 @@ def fit_autoencoder(
     *,
     validation: Tensor | None = None,
     train_transform: Callable[[Tensor], Tensor] | None = None,
-    **options: Any,
+    epochs: int = 100,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    patience: int | None = 20,
+    checkpoints: Checkpoints | str | Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    progress: bool = True,
 ) -> LossResult:
     r"""Fit an autoencoder by the reconstruction of its training rows.
 
@@ -35,13 +44,19 @@ def fit_autoencoder(
         train: rows ``(rows, *data_shape)``, on the device of the parameters.
         validation: rows to judge each epoch by. With them the weights of the best epoch are kept, else the last.
         train_transform: applied to each training batch, ``load_data(...).train_transform`` for example.
-        **options: ``epochs``, ``batch_size``, ``lr``, ``patience``, ``checkpoints``, ``resume``, ``seed`` and
-            ``progress`` of ``minimize_losses``.
+        epochs: passes over the rows, at most.
+        batch_size: rows of each step; fewer rows make one step.
+        lr: learning rate of Adam.
+        patience: epochs without a better validation loss before stopping; None never stops early.
+        checkpoints: where the state of the fit is kept, as in ``fit_svi``.
+        resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
+        seed: of shuffling and of all draws; the caller's generators stay as they are.
+        progress: show a progress bar.
 
     Raises:
-        ValueError: rows with NaN or of another type than the weights, values outside [0, 1] under cross-entropy, also
-            after ``train_transform``, numbers out of range, a checkpoint of another fit.
-        FloatingPointError: a loss that is NaN or infinite.
+        ValueError: no ``Autoencoder``, rows with NaN or of another type than the weights, values outside [0, 1] under
+            cross-entropy, also after ``train_transform``, numbers out of range, a checkpoint of another fit.
+        NonFiniteLossError: the loss became NaN or infinite; the best weights so far were put back.
 
     Example:
         >>> import torch
@@ -52,6 +67,7 @@ def fit_autoencoder(
         >>> result.history[-1]["train_loss"] < 0.1 * result.history[0]["train_loss"]
         True
     """
+    _check_kind(autoencoder)
     for name, rows in (("train", train), ("validation", validation)):
         if rows is not None and (name != "train" or train_transform is None):
             _check(autoencoder, name, rows)
@@ -65,7 +81,21 @@ def fit_autoencoder(
 
     settings = {**_settings(autoencoder), "train_transform": train_transform}
     held_out = None if validation is None else (validation,)
-    return minimize_losses(autoencoder, losses, (train,), validation=held_out, settings=settings, **options)
+    return minimize_losses(
+        autoencoder,
+        losses,
+        (train,),
+        validation=held_out,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        patience=patience,
+        checkpoints=checkpoints,
+        resume=resume,
+        settings=settings,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def pretrain_layers(
@@ -73,28 +103,39 @@ def pretrain_layers(
     train: Tensor,
     *,
     corruption: Callable[[Tensor], Tensor] | None = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    lr: float = 1e-3,
     checkpoints: Callable[[str], Checkpoints] | None = None,
-    **options: Any,
+    resume: bool = False,
+    seed: int = 0,
+    progress: bool = True,
 ) -> list[LossResult]:
     r"""Pretrain a deep autoencoder greedily, layer by layer (Bengio et al., 2007; Vincent et al., 2010).
 
     Each layer of the encoder is fitted with its mirror image in the decoder as an autoencoder of one layer, on the
     output of the layers below it, which stay as they are. The first reconstructs the rows by the autoencoder's own
     loss, the others the activations below them by squared error. ``fit_autoencoder`` then fine-tunes all layers
-    together.
+    together, and is the one to give validation rows to.
 
     Args:
         autoencoder: with ``MLP`` networks, whose hidden layers mirror one another, such as 200, 50 and 50, 200.
         train: rows ``(rows, *data_shape)``, on the device of the parameters.
         corruption: damage to the input of each layer while it is fitted, for a stack of denoising autoencoders.
+        epochs: passes over the rows for each layer.
+        batch_size: rows of each step; fewer rows make one step.
+        lr: learning rate of Adam.
         checkpoints: gives those of the fit of a layer, by its name, ``"layer-1"`` and so on.
-        **options: ``epochs``, ``batch_size``, ``lr``, ``resume``, ``seed`` and ``progress`` of ``minimize_losses``.
+        resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
+        seed: of shuffling and of all draws; the caller's generators stay as they are.
+        progress: show a progress bar.
 
     Returns:
         What each fit did, from the first layer to the code.
 
     Raises:
         ValueError: networks that do not mirror one another, rows with NaN, values outside [0, 1] under cross-entropy.
+        NonFiniteLossError: the loss became NaN or infinite.
 
     Example:
         >>> import torch
@@ -103,10 +144,7 @@ def pretrain_layers(
         >>> len(pretrain_layers(autoencoder, torch.randn(50, 6), epochs=1, progress=False))
         2
     """
-    if "validation" in options:
-        raise ValueError(
-            "layers are pretrained without validation rows: give them to fit_autoencoder, which comes after"
-        )
+    _check_kind(autoencoder)
     _check(autoencoder, "train", train)
     encoder, decoder = _blocks(autoencoder.encoder, first=True), _blocks(autoencoder.decoder, first=False)
     widths = [[linear.in_features for linear, _ in blocks] for blocks in (encoder, decoder)]
@@ -122,10 +160,32 @@ def pretrain_layers(
         layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
         kept = None if checkpoints is None else checkpoints(f"layer-{depth + 1}")
         settings = _settings(layer)
-        results.append(minimize_losses(layer, layer.losses, (below,), checkpoints=kept, settings=settings, **options))
+        results.append(
+            minimize_losses(
+                layer,
+                layer.losses,
+                (below,),
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                checkpoints=kept,
+                resume=resume,
+                settings=settings,
+                seed=seed,
+                progress=progress,
+            )
+        )
         with torch.no_grad():
             below = torch.cat([up(rows) for rows in below.split(4096)])
     return results
+
+
+def _check_kind(autoencoder: Autoencoder) -> None:
+    if not isinstance(autoencoder, Autoencoder):
+        raise ValueError(
+            f"autoencoder is a {type(autoencoder).__name__}; expected an Autoencoder(encoder, decoder): a VAE is "
+            "fitted by fit_svi(vae.model, vae.guide, train)"
+        )
 
 
 def _settings(autoencoder: Autoencoder) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pyrovae.processes import AveragedGradients, ProcessEndedError, Processes, d
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
 from pyrovae.training.optimizers import adam, moved_parameters
+from pyrovae.training.result import LossResult, NonFiniteLossError
 
 Losses = Callable[..., Tensor]
 """A function from the tensors of a batch to the loss of each row."""
@@ -84,15 +85,13 @@ class LossEpochs:
         """Judge an epoch by its terms.
 
         Raises:
-            FloatingPointError: a loss that is NaN or infinite; the best weights so far are put back.
+            NonFiniteLossError: a loss that is NaN or infinite; whoever runs the epochs puts the best weights back.
         """
-        self.history.append(terms)
         judged = terms.get("validation_loss", terms["train_loss"])
         if not judged < float("inf") or not self.total < float("inf"):
-            raise FloatingPointError(
-                f"the loss is {judged} in epoch {self.epoch}; the weights of epoch {self.best_epoch} were put back: a "
-                "lower learning rate is the usual repair, otherwise look for extreme values in the data"
-            )
+            result = LossResult(self.history, self.best_epoch, stopped_early=False)
+            raise NonFiniteLossError(self.epoch, None, None, result)
+        self.history.append(terms)
         if "validation_loss" not in terms or judged < self.best:
             self.best, self.best_epoch = judged, self.epoch
             self.best_weights = copy.deepcopy(self.module.state_dict())

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.checkpoints import Checkpoints, Keeper, begin_or_resume
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.processes import ProcessEndedError
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.progress import Progress
 from pyrovae.training.loss_epochs import LossEpochs, Losses
 from pyrovae.training.progress_terms import loss_in_words
+from pyrovae.training.result import LossResult
 from pyrovae.training.settings import settings_of
-
-
-@dataclass(frozen=True)
-class LossResult:
-    """What a fit by a loss did; the fitted weights are in the module.
-
-    Attributes:
-        history: for each epoch ``train_loss``, a mean over rows taken while the weights move, ``validation_loss`` after
-            it where there are validation rows, ``epoch`` and ``seconds``.
-        best_epoch: the epoch, counted from 1, whose weights were kept.
-        stopped_early: whether the validation loss had stopped falling.
-    """
-
-    history: list[dict[str, float]]
-    best_epoch: int
-    stopped_early: bool
 
 
 def minimize_losses(
@@ -71,10 +56,10 @@ def minimize_losses(
 
     Raises:
         ValueError: numbers out of range, a checkpoint of another fit.
-        FloatingPointError: a loss that is NaN or infinite; the best weights so far are put back.
+        NonFiniteLossError: the loss became NaN or infinite; the best weights so far are put back.
     """
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
-    if not 0 < lr < float("inf"):
+    if not is_finite_number(lr) or not lr > 0:
         raise ValueError(f"lr is {lr!r}; expected a positive number")
 
     def settings_of_fit() -> dict[str, str]:

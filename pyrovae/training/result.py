@@ -44,6 +44,22 @@ class FitResult:
     skipped_steps: int = 0
 
 
+@dataclass(frozen=True)
+class LossResult:
+    """What a fit by a loss did; the fitted weights are in the module.
+
+    Attributes:
+        history: for each epoch ``train_loss``, a mean over rows taken while the weights move, ``validation_loss`` after
+            it where there are validation rows, ``epoch`` and ``seconds``.
+        best_epoch: the epoch, counted from 1, whose weights were kept.
+        stopped_early: whether the validation loss had stopped falling.
+    """
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    stopped_early: bool
+
+
 def still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
     """Whether more epochs would have helped: the best is among the last tenth.
 
@@ -57,20 +73,21 @@ def still_improving(result: FitResult, epochs: int, objective: Objective) -> boo
     return result.best_epoch > 0.9 * epochs and objective.settled * epochs <= epochs - 1
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(RuntimeError, FloatingPointError):
     """The loss became NaN or infinite; the last good weights were put back.
 
     Attributes:
         epoch: epoch of the step, counted from 1.
-        step: step within the epoch, counted from 1; None on the validation rows.
-        site: name of the first site whose parameters, value or log-density are not finite.
-        result: what had been fitted until then.
+        step: step within the epoch, counted from 1; None on the validation rows, and in a fit by a loss.
+        site: name of the first site whose parameters, value or log-density are not finite; None in a fit by a loss.
+        result: what had been fitted until then; a ``LossResult`` of a fit by a loss.
     """
 
-    def __init__(self, epoch: int, step: int | None, site: str, result: FitResult) -> None:
+    def __init__(self, epoch: int, step: int | None, site: str | None, result: FitResult | LossResult) -> None:
         place = f"step {step}" if step is not None else "on the validation rows"
+        where = "" if site is None else f", {place}; the first site that is not finite is {site!r}"
         super().__init__(
-            f"the loss is not finite at epoch {epoch}, {place}; the first site that is not finite is {site!r}. "
+            f"the loss is not finite at epoch {epoch}{where}. "
             f"The weights of epoch {result.best_epoch} were put back. A lower learning rate is the usual repair; "
             "otherwise look for extreme values in the data"
         )

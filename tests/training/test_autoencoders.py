@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from problems import small_vae
 
-from pyrovae import compare_bounds, load_data, networks
+from pyrovae import LossResult, NonFiniteLossError, compare_bounds, load_data, networks
 from pyrovae.data import GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.models import Autoencoder
 from pyrovae.training import fit_autoencoder, pretrain_layers
@@ -115,8 +116,37 @@ def test_bad_input():
         pretrain_layers(convolutional, rows)
     with pytest.raises(ValueError, match=r"decoder gave shape \(20, 3\) for rows of shape \(20, 1, 8, 8\)"):
         fit_autoencoder(Autoencoder(networks.MLP((1, 8, 8), 5), networks.MLP(5, 3)), rows, progress=False)
-    with pytest.raises(FloatingPointError, match="the weights of epoch"):
-        fit_autoencoder(make(), rows, lr=1e30, epochs=5, progress=False)
+    with pytest.raises(ValueError, match=r"autoencoder is a VAE; expected an Autoencoder.*fit_svi\(vae\.model"):
+        fit_autoencoder(small_vae(), rows)
+    with pytest.raises(ValueError, match=r"autoencoder is a VAE; expected an Autoencoder"):
+        pretrain_layers(small_vae(), rows)
+    with pytest.raises(ValueError, match="lr is 'a'; expected a positive number"):
+        fit_autoencoder(make(), rows, lr="a")
+    with pytest.raises(TypeError, match=r"fit_autoencoder\(\) got an unexpected keyword argument 'epoch'"):
+        fit_autoencoder(make(), rows, epoch=2)
+
+
+def test_a_loss_that_is_not_finite_is_the_error_of_fit_svi_with_what_was_fitted_until_then():
+    """The largest numbers of float32 have infinite squares, so rows of the third epoch are those that fail."""
+    rows, seen = torch.rand(20, 1, 8, 8), []
+
+    def damaged(x):
+        seen.append(len(x))
+        return x if len(seen) <= 3 else torch.full_like(x, 3e38)  # the first call is the check of the rows
+
+    autoencoder = make()
+    with pytest.raises(NonFiniteLossError, match=r"at epoch 3\. The weights of epoch 2 were put back") as caught:
+        fit_autoencoder(autoencoder, rows, train_transform=damaged, epochs=5, progress=False)
+    error = caught.value
+    assert isinstance(error, FloatingPointError)
+    assert isinstance(error, RuntimeError)
+    assert (error.epoch, error.step, error.site) == (3, None, None)
+    assert isinstance(error.result, LossResult)
+    assert [terms["epoch"] for terms in error.result.history] == [1, 2]
+    assert error.result.best_epoch == 2
+    good = make()
+    fit_autoencoder(good, rows, epochs=2, progress=False)
+    assert all(torch.equal(value, good.state_dict()[name]) for name, value in autoencoder.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -203,5 +233,5 @@ def test_rows_that_the_networks_cannot_take_are_named():
     bits = Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6), loss="cross_entropy")
     with pytest.raises(ValueError, match="train after train_transform has values from"):
         fit_autoencoder(bits, x, train_transform=lambda rows: 5 * rows, **options)
-    with pytest.raises(ValueError, match="layers are pretrained without validation rows"):
+    with pytest.raises(TypeError, match=r"pretrain_layers\(\) got an unexpected keyword argument 'validation'"):
         pretrain_layers(Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6)), x, validation=x, **options)
