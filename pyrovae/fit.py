@@ -45,6 +45,7 @@ from pyrovae.runs import (
     as_option,
     build_objective,
     build_pair,
+    check_categories,
     check_system,
     describe_objective,
     describe_parts,
@@ -94,6 +95,7 @@ def _fit(config: dict[str, Any]) -> int:
     # Leave to overwrite holds for this run, not for the next one that reads its configuration.
     stored = {**config, "overwrite": False, "resume": None}
     data = rows.data
+    remark = check_categories(config, data.column_kinds)
     pair = build_pair(config, data.data_shape, data.column_kinds, rows.covariate_kinds)
     run = Run(*pair, stored, data.data_shape, rows.test[:1].to(device), data.column_kinds, rows.covariate_kinds)
     for module in owned_modules(run.model, run.guide):
@@ -130,6 +132,8 @@ def _fit(config: dict[str, Any]) -> int:
 
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, rows, device)
+    if remark is not None:
+        print(remark, flush=True)
     if config["resume"] is not None:
         print(f"{'resumed':<12}{keeper.reached()}", flush=True)
     try:

@@ -13,7 +13,7 @@ from pyrovae.runs.objective_options import (
 )
 from pyrovae.runs.objectives import build_objective, describe_objective, in_options
 from pyrovae.runs.part import PARTS, class_name
-from pyrovae.runs.parts import build_pair, describe_parts, factory_takes
+from pyrovae.runs.parts import build_pair, check_categories, describe_parts, factory_takes
 from pyrovae.runs.run import Run
 from pyrovae.runs.storage import load, refuse_without_density, save, start_from, store, stored_data, write_summary
 from pyrovae.runs.stored_config import says_nothing
@@ -58,6 +58,7 @@ __all__ = [
     "as_option",
     "build_objective",
     "build_pair",
+    "check_categories",
     "check_system",
     "class_name",
     "compare_runs",

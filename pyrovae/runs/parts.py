@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyrovae import likelihoods
+from pyrovae.data import num_categories
 from pyrovae.programs import Program
 from pyrovae.runs.imports import find, users_errors
-from pyrovae.runs.part import accepted, class_name
+from pyrovae.runs.part import Part, accepted, class_name
 from pyrovae.runs.systems import Facts, system_of
 
 
@@ -65,6 +67,39 @@ def factory_takes(path: str, argument: str) -> bool:
     """
     with users_errors(f"--model {path}"):
         return argument in accepted(find(*_place_and_name(path)), {argument: None})
+
+
+def check_categories(config: Mapping[str, Any], column_kinds: Sequence[str] | None) -> str | None:
+    """Refuse a built-in likelihood under which the numbers of three categories or more would be amounts.
+
+    Args:
+        config: of the run.
+        column_kinds: of the columns of x, where the data say so.
+
+    Returns:
+        A line on a likelihood or a model of the user's own that does not take the kinds; None where there is none.
+
+    Raises:
+        ValueError: the likelihood, and one of the kinds.
+    """
+    kinds = column_kinds or ()
+    # Two categories are 0 and 1, as those of binary columns.
+    ordered = [kind for kind in kinds if (num_categories(kind) or 0) > 2]
+    if not ordered or (config["model"] is None and "likelihood" not in system_of(config).slots):
+        return None
+    if config["model"] is not None:
+        name, takes = f"--model {config['model']}", factory_takes(config["model"], "column_kinds")
+    else:
+        likelihood = Part(config, "likelihood")
+        name, takes = likelihood.name, likelihood.takes("column_kinds")
+        if likelihood.part is likelihoods.Categorical and len(set(kinds)) == 1:
+            return None
+        if not takes and likelihood.part.__module__.startswith("pyrovae."):
+            raise ValueError(
+                f"{name} does not take the kinds of columns: the numbers 0, 1, ... of a column that is {ordered[0]} "
+                "would be amounts; take --likelihood Columns, or leave such columns out"
+            )
+    return None if takes else f"{name} is not told that a column is {ordered[0]}: it has no argument column_kinds"
 
 
 def _place_and_name(path: str) -> tuple[str, str]:

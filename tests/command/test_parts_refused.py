@@ -1,6 +1,7 @@
 """Parts that do not fit the data or one another, given to ``python -m pyrovae.fit``: one clear error each."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,3 +263,64 @@ def test_one_clear_error_and_nothing_written(case, tmp_path, monkeypatch, capsys
     assert error.count("\n") == 1
     assert re.search(message, error.rstrip()), error
     assert {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+OWN_WITHOUT_KINDS = """
+from pyrovae.likelihoods import Normal
+
+
+class Mine(Normal):
+    pass
+
+
+def make(latent_dim, data_shape):
+    from pyrovae import VAE, networks, posteriors, priors
+    decoder = networks.MLP(latent_dim, Normal.decoder_shape(data_shape))
+    encoder = networks.MLP(data_shape, 2 * latent_dim)
+    vae = VAE(priors.StandardNormal(latent_dim), Normal(decoder), posteriors.DiagonalNormal(encoder))
+    return vae.model, vae.guide
+"""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "said"),
+    [
+        ("categorical, categorical", ["--likelihood", "Normal"], "error: --likelihood Normal does not take the kinds"),
+        (
+            "real, categorical",
+            ["--likelihood", "Laplace"],
+            "numbers 0, 1, ... of a column that is categorical(3) would",
+        ),
+        (
+            "binary, categorical",
+            ["--likelihood", "Categorical"],
+            "take --likelihood Columns, or leave such columns out",
+        ),
+        ("categorical, categorical", ["--likelihood", "Categorical", "--likelihood.num_levels", "3"], None),
+        ("real, categorical", ["--likelihood", "Columns", "--encoder", "ColumnEncoder"], None),
+        ("binary, real", ["--likelihood", "Normal"], None),
+        ("categorical(2), real", ["--likelihood", "Normal"], None),
+        (
+            "real, categorical",
+            ["--system", "conditional-vae", "--condition-columns", "b", "--likelihood", "Normal"],
+            None,
+        ),
+        ("real, categorical", ["--likelihood", "own.py:Mine"], "--likelihood Mine is not told that a column is cat"),
+        ("real, categorical", ["--model", "own.py:make"], "--model own.py:make is not told that a column is cat"),
+    ],
+)
+def test_categories_are_no_amounts(kinds, options, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first = "012" if kinds.startswith("cat") and "(2)" not in kinds else "01"
+    lines = [f"{first[i % len(first)]},{'cab'[i % 3] if kinds.endswith('categorical') else i}" for i in range(30)]
+    Path("table.csv").write_text("\n".join(["a,b", *lines]))
+    Path("own.py").write_text(OWN_WITHOUT_KINDS)
+    refused = said is not None and "is not told" not in said
+    columns = ["--data", "table.csv", "--columns", f"[{kinds}]", "--output-dir", "run"]
+    quick = ["--epochs", "1", "--num-samples", "20", "--quiet", "--no-report"]
+    assert main([*quick, *columns, *options]) == (2 if refused else 0)
+    printed = capsys.readouterr()
+    if said is not None:
+        assert said in (printed.err if refused else printed.out)
+    else:
+        assert "is not told" not in printed.out
