@@ -31,7 +31,14 @@ def make_parser() -> CommandParser:
     )
     add = parser.add_argument
     add("run", type=str, metavar="RUN", help="the run folder")
-    add("--data", type=str | None, default=None, help="score the test rows of other data; without it those of the run")
+    add(
+        "--data",
+        type=str | None,
+        default=None,
+        help="score rows of other data: their test rows where they bring some, else a part drawn as that of the run "
+        "was (--test-fraction of python -m pyrovae.fit), or --all-rows; without it the test rows of the run",
+    )
+    add("--all-rows", action="store_true", help="score all rows of --data, in their order, and not a part of them")
     add("--data-root", type=str | None, default=None, help="folder of the data, as in python -m pyrovae.fit")
     add("--num-samples", type=PositiveInt, default=5000, help="importance draws for each row; more come closer")
     add("--chunk-size", type=PositiveInt | None, default=None, help="draws scored at once; small saves memory")
@@ -79,6 +86,8 @@ def _check(options: dict[str, Any]) -> None:
     if given and not options["ais"]:
         idle = ", ".join(map(as_option, given))
         raise ValueError(f"{idle} would be ignored, as there is no --ais: add it, or leave {idle} out")
+    if options["all_rows"] and options["data"] is None:
+        raise ValueError("--all-rows scores rows that the run was not fitted to: add --data, or leave --all-rows out")
     if options["seed"] >= 2**32:
         raise ValueError(f"--seed {options['seed']}: expected a whole number below 2**32")
 
@@ -88,7 +97,9 @@ def _evaluate(options: dict[str, Any]) -> int:
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
     refuse_without_density(options["run"])
-    rows = rows_of_run(run, options["run"], data=options["data"], root=options["data_root"])
+    rows = rows_of_run(
+        run, options["run"], data=options["data"], root=options["data_root"], all_rows=options["all_rows"]
+    )
     scoring = ScoringOptions(
         num_samples=options["num_samples"],
         chunk_size=options["chunk_size"],
@@ -102,7 +113,7 @@ def _evaluate(options: dict[str, Any]) -> int:
         ais_warm_up=options["ais_warm_up"],
         seed=options["seed"],
     )
-    other = "" if options["data"] is None else f"-{Path(rows.data.name).stem}"
+    other = "" if options["data"] is None else f"-{Path(rows.data.name).stem}{'-all' * options['all_rows']}"
     table = Path(options["output"] or Path(options["run"]) / f"evaluation-{scoring.num_samples}{other}.csv")
     if options["overwrite"] and table.is_file() and not table.with_name(f"{table.name}.json").is_file():
         raise ValueError(
@@ -112,10 +123,11 @@ def _evaluate(options: dict[str, Any]) -> int:
         for path in (table, table.with_name(f"{table.name}.json")):
             processes_now().from_first(partial(path.unlink, missing_ok=True))
     print(rows.summary(), flush=True)
+    if options["all_rows"]:
+        print(f"{'scored':<12}all {len(rows.test):,} rows of {rows.data.name}", flush=True)
     weights = weights_checksum(options["run"])
-    frame = score_rows(
-        run, rows.test.to(device), scoring, table, rows.provenance(), weights, progress=not options["quiet"]
-    )
+    provenance = rows.provenance() | ({"all_rows": True} if options["all_rows"] else {})
+    frame = score_rows(run, rows.test.to(device), scoring, table, provenance, weights, progress=not options["quiet"])
     lines = [run.system.in_words(summary_of(frame, scoring)), run.system.remark(run.config), f"table: {table}"]
     print("", *(line for line in lines if line is not None), sep="\n")
     return 0

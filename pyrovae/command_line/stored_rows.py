@@ -7,7 +7,9 @@ from pyrovae.data import KnownColumns, load_data
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
 
 
-def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None) -> ModelRows:
+def rows_of_run(
+    run: Run, folder: str | Path, *, data: str | None = None, root: str | None = None, all_rows: bool = False
+) -> ModelRows:
     """The data that a stored run was fitted to, split and binarised as they were then; or other data in the same way.
 
     Args:
@@ -15,6 +17,7 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
         folder: its folder.
         data: name or path of other data; None reads those of the run.
         root: folder of the data; None takes that of the run.
+        all_rows: take all rows of other data for test rows.
 
     Raises:
         ValueError: the rows are not there any more, or other data have another shape.
@@ -34,7 +37,7 @@ def rows_of_run(run: Run, folder: str | Path, *, data: str | None = None, root: 
             known_columns=known,
             seed=config["seed"],
             validation_fraction=config["validation_fraction"],
-            test_fraction=config["test_fraction"],
+            test_fraction=1 if all_rows else config["test_fraction"],
             # Runs that were stored before there was streaming are in memory; and so are other data that cannot stream.
             stream=config.get("stream", False) and Path(place).suffix.lower() == ".npy",
         )

@@ -68,6 +68,8 @@ def missing_entries(rows: AnyRows) -> int:
 
 
 def _ends(block: Tensor) -> list[float]:
+    if not len(block):
+        return []
     low, high = block.aminmax()
     if low.isnan():
         observed = block[~block.isnan()]

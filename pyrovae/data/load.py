@@ -102,14 +102,15 @@ def load_data(
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
         test_fraction: Part of the rows for test, in (0, 1). It does not apply where a test set is given:
-            for "mnist", "fashion-mnist", "cifar10" and .npz files with "test".
+            for "mnist", "fashion-mnist", "cifar10" and .npz files with "test". 1 is for new rows of a model that is
+            fitted: all are test rows, in their order, and none are for training and validation.
         download: Fetch the files of "mnist", "fashion-mnist" or "cifar10" if they are not there.
         stream: Read the rows of a .npy file when they are needed, for data larger than memory. The splits are then
             `StreamedRows`, of the same rows as in memory. Once all rows are gone over in the order of the file, to
             check them. Only values as they are stored can be streamed, without `binarize` and `columns`.
 
     Returns:
-        The splits, at least one row in each.
+        The splits, at least one row in each unless all are test rows.
 
     Raises:
         ValueError: If there is no such data, it cannot be used, or an argument is out of range.
@@ -130,12 +131,13 @@ def load_data(
     _check_arguments(binarize, missing, seed)
     _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)
-    _check_fraction("test_fraction", test_fraction)
+    if test_fraction != 1:
+        _check_fraction("test_fraction", test_fraction)
     if stream:
         source = _stream(name_or_path, binarize, missing, columns)
     else:
         source = _read(name_or_path, root, download, missing, columns, known_columns)
-    if source.test is None and validation_fraction + test_fraction >= 1:
+    if source.test is None and test_fraction != 1 and validation_fraction + test_fraction >= 1:
         raise ValueError(
             f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
             "training; their sum must be below 1, for example 0.1 and 0.1."

@@ -158,12 +158,17 @@ def split_rows(
     Args:
         source: The data as read; parts it sets apart are kept.
         validation_fraction: Part of `source.train` drawn for validation, in (0, 1).
-        test_fraction: Part of `source.train` drawn for test, in (0, 1).
+        test_fraction: Part of `source.train` drawn for test, in (0, 1); or 1, all of it in its order.
         generator: Random source of the draw.
 
     Raises:
-        ValueError: If there are too few rows for one in every split.
+        ValueError: If there are too few rows for one in every split, or all are asked for beside a test set.
     """
+    if test_fraction == 1:
+        if source.test is not None:
+            raise ValueError(f"{source.name} has test rows of its own, so that not all of its rows can be test rows.")
+        none = source.train.take(torch.arange(0))
+        return none, none, source.train
     if source.validation is not None and source.test is not None:
         return source.train, source.validation, source.test
     total = len(source.train)

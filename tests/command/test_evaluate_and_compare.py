@@ -554,3 +554,28 @@ def test_rows_that_the_likelihood_refuses_leave_no_file(runs, tmp_path, capsys):
     assert evaluate_main([str(folder), "--data", bits, "--num-samples", "20", *score[3:]]) == 0
     assert evaluate_main([*score, "--overwrite"]) == 2
     assert list(output.parent.iterdir()) == []
+
+
+def test_all_rows_of_other_data_are_scored(runs, tmp_path, capsys):
+    """In the order of the file, as compare_bounds scores them, also where they are too few to be split."""
+    run, x = load(runs / "short"), load_data("digits", binarize="dynamic").test
+    for count in (12, 1):
+        np.save(tmp_path / "new.npy", x[:count].numpy())
+        arguments = [str(runs / "short"), "--data", str(tmp_path / "new.npy"), "--num-samples", "20", "--quiet"]
+        assert evaluate_main([*arguments, "--all-rows", "--overwrite"]) == 0
+        assert f"scored      all {count} rows of new.npy" in capsys.readouterr().out
+        table = runs / "short" / "evaluation-20-new-all.csv"
+        assert (
+            read(table)["log_px"].tolist()
+            == compare_bounds(run.model, run.guide, x[:count], num_samples=20).log_px.tolist()
+        )
+        told = json.loads(table.with_name(f"{table.name}.json").read_text())["data"]
+        assert told["all_rows"] is True
+        assert told["rows"] == {"train": 0, "validation": 0, "test": count}
+
+
+def test_all_rows_are_those_of_data_without_test_rows(runs, six, capsys):
+    assert evaluate_main([str(runs / "short"), "--all-rows"]) == 2
+    assert "add --data, or leave --all-rows out" in capsys.readouterr().err
+    assert evaluate_main([str(runs / "short"), "--data", six, "--all-rows"]) == 2
+    assert "six.npz has test rows of its own" in capsys.readouterr().err

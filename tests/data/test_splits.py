@@ -110,8 +110,13 @@ def test_support_is_found_from_the_values(tmp_path, values, support):
     assert load_data(path).support == support
 
 
-@pytest.mark.parametrize("argument", ["validation_fraction", "test_fraction"])
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    ("argument", "fraction"),
+    [
+        ("validation_fraction", 1),
+        *((f"{part}_fraction", wrong) for part in ("validation", "test") for wrong in (0, -0.1, 1.5, float("nan"))),
+    ],
+)
 def test_a_fraction_out_of_range(table, argument, fraction):
     with pytest.raises(ValueError, match=rf"{argument}={fraction} is out of range; use a number between 0 and 1"):
         load_data(table, **{argument: fraction})
@@ -177,3 +182,20 @@ def test_an_unsupported_ending(tmp_path, name, ending):
     (tmp_path / name).write_text("1,2\n")
     with pytest.raises(ValueError, match=rf"ends in '{ending}', which is not supported; expected .*\.csv"):
         load_data(tmp_path / name)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("count", [1, 7])
+def test_all_rows_are_test_rows_in_their_order(tmp_path, stream, count):
+    values = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    np.save(tmp_path / "new.npy", values)
+    splits = load_data(tmp_path / "new.npy", test_fraction=1, stream=stream)
+    assert splits.test[:].tolist() == values.tolist()
+    assert splits.provenance()["rows"] == {"train": 0, "validation": 0, "test": count}
+    assert f"from {values.min():g} to {values.max():g}" in splits.summary()
+
+
+def test_not_all_rows_are_test_rows_beside_those_that_are_set_apart(tmp_path):
+    np.savez(tmp_path / "split.npz", train=np.zeros((5, 2)), test=np.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"split.npz has test rows of its own"):
+        load_data(tmp_path / "split.npz", test_fraction=1)
