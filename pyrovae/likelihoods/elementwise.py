@@ -75,13 +75,13 @@ class Elementwise(nn.Module):
 
         Args:
             first: ``data_shape``.
-            values: of parameters by name, shape () or ``data_shape``.
+            values: of parameters by name, shape () or ``data_shape``; one without a value starts where the user said.
         """
         outputs = [first]
         for name, choice in self.choices.items():
             if choice.number is not None:
                 continue
-            raw = choice.unbounded(choice.inside(values[name]))
+            raw = choice.unbounded(choice.inside(values[name])) if name in values else first.new_tensor(choice.start)
             if choice.predicted:
                 outputs.append((raw - choice.start).expand_as(first))
             elif (parameter := getattr(self, f"raw_{name}")) is not None:

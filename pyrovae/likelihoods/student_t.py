@@ -94,10 +94,12 @@ class StudentT(Elementwise):
         return StudentTDistribution(df, loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, and at the scale that has the standard deviation around it."""
+        """Start at the mean of each entry, and at the scale that has the standard deviation around it.
+
+        For fewer than 3 degrees of freedom it is the scale for 3.
+        """
         choice = self.choices["df"]
         df = choice.bounded(torch.tensor(choice.start)) if choice.number is None else torch.tensor(choice.number)
         # A variance exists above 2 only; below 3 it says little of the scale.
         shrink = (1 - 2 / df.clamp(min=3.0)).sqrt().item()
-        mean = entry_mean(rows)
-        self.start_at(mean, df=df.to(mean), scale=shrink * self.spread(rows, "scale"))
+        self.start_at(entry_mean(rows), scale=shrink * self.spread(rows, "scale"))

@@ -112,3 +112,15 @@ def test_a_decoder_without_an_output_bias_is_left_alone():
     part.initialize(NORMAL_ROWS)
     assert torch.equal(decoder.bias, before)
     torch.testing.assert_close(part.scale.detach(), NORMAL_ROWS.var(0).mean().sqrt(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("df", SOURCES)
+@pytest.mark.parametrize("initial_df", [2.5, 3.5, 20.0])
+def test_student_t_starts_at_the_degrees_of_freedom_that_were_asked_for(df, initial_df):
+    part = with_bias("StudentT", (3,), {"df": df, "scale": "per_dimension", "initial_df": initial_df}).double()
+    rows = NORMAL_ROWS.double()
+    part.initialize(rows)
+    law = part(torch.zeros(1, dtype=F64)).base_dist
+    torch.testing.assert_close(law.df, torch.full((3,), initial_df, dtype=F64), rtol=1e-6, atol=0)
+    known = max(initial_df, 3.0)
+    torch.testing.assert_close(law.scale, rows.std(0, correction=0) * (1 - 2 / known) ** 0.5, rtol=1e-6, atol=0)
