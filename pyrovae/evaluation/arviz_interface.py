@@ -51,7 +51,8 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
 
     The largest weights are replaced by quantiles of the generalised Pareto distribution fitted to them (Vehtari,
     Simpson, Gelman, Yao and Gabry, 2024). Where five draws or more share the largest weight, the weights are
-    bounded and there is no tail to fit: the index is then 0, as it is in the limit of an exact guide.
+    bounded and there is no tail to fit: the index is then 0, as it is in the limit of an exact guide. Weights alone do
+    not tell whether they tie because all draws of discrete latents were one value.
 
     Args:
         log_weights: ``(rows, draws)``.

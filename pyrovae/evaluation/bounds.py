@@ -43,7 +43,8 @@ class BoundComparison:
         gap_standard_error: its Monte Carlo standard error; both numbers come from the same draws.
         ess: effective number of draws behind ``log_px``, between 1 and ``num_samples``.
         k_hat: tail index of the weights; above ``k_hat_limit`` (or NaN) neither ``log_px`` nor its error is to be
-            believed.
+            believed. Of discrete latents it is 0 too where all draws of a row have one value, and then says nothing
+            of the values that the guide almost never draws.
         sweep: numbers of draws K.
         sweep_bounds: estimates of the K-sample bound from the same weights, ``(len(sweep), rows)``; in expectation
             they rise with K from the ELBO to log p(x).
