@@ -17,7 +17,7 @@ def mark_missing(x: Tensor, missing: Tensor) -> Tensor:
         A copy of `x`, of floats.
 
     Raises:
-        ValueError: If the mask is not boolean, has another shape, or leaves nothing of a row.
+        ValueError: If `x` is no tensor, or the mask is not boolean, has another shape, or leaves nothing of a row.
 
     Example:
         >>> import torch
@@ -25,6 +25,8 @@ def mark_missing(x: Tensor, missing: Tensor) -> Tensor:
         tensor([[1., nan],
                 [3., 4.]])
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor")
     if not isinstance(missing, Tensor) or missing.dtype != torch.bool:
         given = missing.dtype if isinstance(missing, Tensor) else f"a {type(missing).__name__}"
         raise ValueError(f"missing is {given}; expected a boolean tensor, True where an entry is missing")

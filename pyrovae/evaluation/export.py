@@ -80,6 +80,6 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         "log_weight": ["row"],
         f"log_likelihood.{data}": ["row"],
     }
-    groups["observed_data"] = {data: x.cpu().numpy()}
+    groups["observed_data"] = {data: x.detach().cpu().numpy()}
     coords = {"row": torch.arange(len(x)).tolist()}
     return make_arviz(groups, dims, coords)

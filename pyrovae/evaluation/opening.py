@@ -29,6 +29,6 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
     check_missing(model, guide, x, "x")
     with borrowed(model, guide, x.device, seed):
         rows = probe_rows(x, max(PROBE_ROWS))
-        structure = inspect_pair(model, guide, rows)
+        structure = inspect_pair(model, guide, rows, len(x))
         check_support(model, guide, x)
         yield make_sampler(model, guide, rows, structure)

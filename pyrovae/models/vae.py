@@ -1,6 +1,6 @@
 """The variational autoencoder as a pair of Pyro programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -237,6 +237,8 @@ class VAE(nn.Module):
             >>> vae.traverse(torch.zeros(1, 8, 8)).shape
             torch.Size([2, 9, 1, 8, 8])
         """
+        if dims is not None and not isinstance(dims, Iterable):
+            raise ValueError(f"dims is {dims!r}; expected several dimensions, such as [{dims!r}]")
         median = self.prior_quantiles(torch.tensor([0.5]))[:, 0]
         start = median
         if x is not None:

@@ -1,5 +1,6 @@
 """What a pair of Pyro programs owes, checked before any number is taken from it."""
 
+import inspect
 import re
 import warnings
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pyrovae.programs.site_checks import Site, check_latent, check_parameters, c
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 PROBE_ROWS = (3, 5)
 
+_OF_TENSORS = re.compile(r"tensor [ab] \((\d+)\)")
 _OF_SHAPES = re.compile("shape|size|channels|dimension")
 
 
@@ -90,7 +92,7 @@ def probe_rows(x: AnyRows, num_rows: int) -> Tensor:
 
 
 @torch.no_grad()
-def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
+def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None = None) -> PairStructure:
     """Run the pair on a few rows, and refuse it by name where it breaks the contract of ``check_pair``.
 
     The programs run as they are; ``borrowed`` puts back what they change.
@@ -99,6 +101,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
         model: Pyro program of the rows, observing them.
         guide: Pyro program of the rows, drawing the model's latents.
         x: rows of data ``(rows, *data_shape)``; a few at equal distances are used.
+        all_rows: how many rows there are, where x has some of them; None is ``len(x)``.
 
     Raises:
         ValueError: what breaks the contract, with the name of the site and the repair.
@@ -106,10 +109,11 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     for program, given in (("model", model), ("guide", guide)):
         if not callable(given):
             raise ValueError(f"the {program} is a {type(given).__name__}; expected a Pyro program over a batch of rows")
+        _check_call(program, given, x)
     for num_rows in PROBE_ROWS:
         rows = probe_rows(x, num_rows)
         with called_modules() as modules:
-            model_trace, guide_trace = _traces_of_few_rows(model, guide, rows)
+            model_trace, guide_trace = _traces_of_few_rows(model, guide, rows, all_rows or len(x))
         model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
         latents = [name for name, site in guide_sites.items() if not site["is_observed"]]
         model_latents = [name for name, site in model_sites.items() if not site["is_observed"]]
@@ -140,7 +144,28 @@ def inspect_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     )
 
 
-def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
+def _check_call(program: str, given: Program, x: Tensor) -> None:
+    """Refuse a module that is no program itself, and a program of other arguments than the rows."""
+    called: Any = given
+    if isinstance(given, nn.Module):
+        called = given.forward
+        if type(given).forward is nn.Module.forward:
+            raise ValueError(
+                f"the {program} is a {type(given).__name__}, a module and no program: give its methods, as vae.model "
+                "and vae.guide"
+            )
+    try:
+        inspect.signature(called).bind(x)
+    except TypeError as error:
+        raise ValueError(
+            f"the {program} cannot be called with the rows alone ({error}): a program takes one tensor of rows; put "
+            "what else is known of each row behind it, as ConditionalVAE.join does"
+        ) from error
+
+
+def _traces_of_few_rows(
+    model: Program, guide: Program, rows: Tensor, all_rows: int
+) -> tuple[poutine.Trace, poutine.Trace]:
     # Pyro only warns of what is refused here; and whether values are inside a support is checked on all rows.
     with warnings.catch_warnings(), pyro.validation_enabled(False):
         warnings.simplefilter("ignore")
@@ -150,9 +175,11 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            raise ValueError(_explained(_one_line(error), len(rows))) from error
+            raise ValueError(_explained(_one_line(error), len(rows), all_rows)) from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
+            if all_rows != len(rows) and {str(all_rows), str(len(rows))} == set(_OF_TENSORS.findall(reason)):
+                raise ValueError(f"{_made_for_all(len(rows), all_rows)} ({reason})") from error
             parts = [*owned_modules(model, guide), *modules]
             kinds = {parameter.dtype for module in parts for parameter in module.parameters()}
             if kinds and rows.dtype not in kinds:
@@ -171,7 +198,7 @@ def _traces_of_few_rows(model: Program, guide: Program, rows: Tensor) -> tuple[p
     return traces
 
 
-def _explained(message: str, num_rows: int) -> str:
+def _explained(message: str, num_rows: int, all_rows: int) -> str:
     """What Pyro says of a plate, with the repair."""
     found = re.search(r"Shape mismatch inside plate\('(.*)'\) at site .* dim -1, (\d+) vs (\d+)", message)
     if found and int(found[2]) != num_rows:
@@ -179,12 +206,21 @@ def _explained(message: str, num_rows: int) -> str:
             f"plate {found[1]!r} has size {found[2]} for {num_rows} rows: the data plate has to be "
             f"pyro.plate({found[1]!r}, len(x), dim=-1), or to have subsample=x"
         )
+    if found and int(found[3]) == all_rows != num_rows:
+        return _made_for_all(num_rows, all_rows)
     if "Shape mismatch inside plate" in message:
         return (
             f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
             "distribution, n being the number of data dimensions (3 for images)"
         )
     return message
+
+
+def _made_for_all(num_rows: int, all_rows: int) -> str:
+    return (
+        f"a batch has {num_rows} rows, and something in the programs {all_rows}, as many as there are rows in all: "
+        "programs run on batches, so take sizes of tensors and plates from len(x), in both programs"
+    )
 
 
 def _param_names(trace: poutine.Trace) -> frozenset[str]:

@@ -207,7 +207,7 @@ def fit_svi(
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
         few_rows = transformed(probe_rows(train, max(PROBE_ROWS)), train_transform)
         with evaluation_mode(model, guide), buffers_put_back(model, guide):
-            structure = inspect_pair(model, guide, few_rows)
+            structure = inspect_pair(model, guide, few_rows, len(train))
             with isolated_rng(seed, device):
                 sampler = make_sampler(model, guide, few_rows, structure)
             kl_forms = maximized.kl_forms(sampler, few_rows)

@@ -177,3 +177,10 @@ def test_a_latent_beside_a_second_plate_has_no_dimension_of_it():
     assert w.shape == (1, 200, 3, 2)
     # 6 means of 200 draws at 5 standard errors: a false alarm in about 1 of 300,000 seeds.
     np.testing.assert_allclose(w.mean(("chain", "draw")).to_numpy(), x[:, :2], rtol=0, atol=5 * 0.1 / 200**0.5)
+
+
+def test_rows_with_a_gradient_are_exported_as_those_without():
+    vae, x = small_vae((4,)), bits(5, (4,))
+    plain, tracked = (to_arviz(vae.model, vae.guide, rows, num_draws=3) for rows in (x, x.clone().requires_grad_()))
+    for group in ("observed_data", "log_likelihood"):
+        np.testing.assert_array_equal(getattr(plain, group)["x"].values, getattr(tracked, group)["x"].values)

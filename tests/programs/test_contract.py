@@ -11,7 +11,7 @@ from pyro.infer.autoguide import AutoNormal
 from pyro.infer.reparam import LocScaleReparam
 from torch import nn
 
-from pyrovae import check_pair, compare_bounds, fit_svi
+from pyrovae import check_pair, compare_bounds, compare_gradients, fit_svi
 from pyrovae.data import StreamedRows
 from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler, probe_rows
 
@@ -495,3 +495,47 @@ def test_bounds_of_parts_may_be_those_of_the_rows():
 
     x = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [9.0, 0.0]])
     compare_bounds(counting, guide, x, num_samples=5)
+
+
+every_way_in = pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, guide, x: fit_svi(model, guide, x, epochs=1, batch_size=3, progress=False),
+        lambda model, guide, x: compare_bounds(model, guide, x, num_samples=5),
+        check_pair,
+        lambda model, guide, x: compare_gradients(model, guide, x, num_repeats=3),
+    ],
+    ids=["fit", "evaluation", "check_pair", "compare_gradients"],
+)
+
+
+@every_way_in
+def test_a_vae_in_place_of_its_programs_is_told_from_them(use):
+    vae = small_vae((4,))
+    for model, guide in ((vae, vae.guide), (vae.model, vae)):
+        with pytest.raises(ValueError, match=r"is a VAE, a module and no program: give its methods, as vae\.model"):
+            use(model, guide, bits(6, (4,)))
+
+
+@every_way_in
+def test_a_program_of_two_arguments_is_told_where_the_second_belongs(use):
+    def with_labels(x, y):
+        return good_model(x)
+
+    with pytest.raises(ValueError, match=r"the model cannot be called with the rows alone \(missing.*'y'.*join"):
+        use(with_labels, guide, X)
+    with pytest.raises(ValueError, match="the guide cannot be called with the rows alone"):
+        use(good_model, lambda: guide(X), X)
+
+
+@every_way_in
+@pytest.mark.parametrize("plate", [60, None])
+def test_a_number_of_all_rows_in_a_program_is_named(use, plate):
+    """As the size of a tensor, and as that of a plate in one of the programs."""
+
+    def guide_of_all(x):
+        with pyro.plate("data", plate or len(x)):
+            pyro.sample("z", normal(torch.zeros(2) if plate else torch.zeros(60, 2)))
+
+    with pytest.raises(ValueError, match=r"has \d rows, and something in the programs 60, .*from len\(x\), in both"):
+        use(good_model, guide_of_all, torch.randn(60, 4))
