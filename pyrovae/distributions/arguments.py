@@ -18,6 +18,14 @@ def check_counts(part: str, **counts: int) -> None:
             raise ValueError(f"{part}: {name} is {value!r}; expected a positive integer")
 
 
+def check_called(part: str, **networks: object) -> None:
+    """Refuse what is no network or part, by the names of the part and of the argument."""
+    for name, network in networks.items():
+        if isinstance(network, type) or not callable(network):
+            given = f"the class {network.__name__}" if isinstance(network, type) else repr(network)
+            raise ValueError(f"{part}: {name} is {given}; expected a module, such as networks.MLP(inputs, outputs)")
+
+
 def is_whole_number(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, one of NumPy too, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import IndependentBernoulli
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, probability
 
@@ -32,6 +33,7 @@ class Bernoulli(nn.Module):
 
     def __init__(self, decoder: nn.Module, start_at_mean: bool = False) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.decoder, self.start_at_mean = decoder, start_at_mean
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

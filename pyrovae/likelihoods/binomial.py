@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import Binomial as BinomialDistribution
-from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.distributions.arguments import check_called, is_whole_number
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, probability
 
@@ -33,6 +33,7 @@ class Binomial(nn.Module):
 
     def __init__(self, decoder: nn.Module, total_count: int) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         if not is_whole_number(total_count) or total_count < 1:
             raise ValueError(
                 f"{type(self).__name__}: total_count is {total_count!r}; the number of trials has to "

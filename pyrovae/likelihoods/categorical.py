@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import CategoricalLevels
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.levels import check_num_levels
 from pyrovae.likelihoods.shapes import split_params, start_decoder
 
@@ -35,6 +36,7 @@ class Categorical(nn.Module):
 
     def __init__(self, decoder: nn.Module, num_levels: int = 256) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.decoder, self.num_levels = decoder, check_num_levels(num_levels, self)
 
     @classmethod

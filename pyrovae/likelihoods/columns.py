@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
@@ -67,6 +68,7 @@ class Columns(nn.Module):
         scale_floor: float = 0.01,
     ) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.column_kinds = check_column_kinds(column_kinds)
         if scale not in ("per_column", "predicted"):
             raise ValueError(f"Columns: scale is {scale!r}; expected 'per_column' or 'predicted'")

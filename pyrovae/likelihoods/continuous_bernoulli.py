@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import ContinuousBernoulli as ContinuousBernoulliDistribution
+from pyrovae.distributions.arguments import check_called
 from pyrovae.distributions.continuous_bernoulli import logits_of_mean
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean
@@ -32,6 +33,7 @@ class ContinuousBernoulli(nn.Module):
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.decoder = decoder
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

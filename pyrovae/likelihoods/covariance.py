@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import Reshaped
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.choices import Positive
 from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
@@ -35,6 +36,7 @@ class CovarianceNormal(nn.Module):
         scale_floor: float,
     ) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         if covariance not in get_args(Covariance):
             raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
         self.decoder, self.data_shape = decoder, as_data_shape(data_shape)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import DiscretizedLogistic
-from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.distributions.arguments import check_called, is_whole_number
 from pyrovae.likelihoods.choices import Positive
 from pyrovae.likelihoods.levels import check_num_levels, check_range
 from pyrovae.likelihoods.shapes import split_params, start_decoder
@@ -55,6 +55,7 @@ class DiscretizedLogisticMixture(nn.Module):
         scale_floor: float = 1e-3,
     ) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         if not is_whole_number(num_components) or num_components < 1:
             raise ValueError(
                 f"{type(self).__name__}: num_components is {num_components!r}; expected a positive whole number"

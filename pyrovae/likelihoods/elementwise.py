@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.choices import Choice, Source
 from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_variance
@@ -21,6 +22,7 @@ class Elementwise(nn.Module):
 
     def __init__(self, decoder: nn.Module, data_shape: Sequence[int] | None, *choices: Choice) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.decoder = decoder
         self.data_shape = None if data_shape is None else as_data_shape(data_shape)
         self.choices = {choice.name: choice for choice in choices}

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import PartlyObserved as PartlyObservedDistribution
+from pyrovae.distributions.arguments import check_called
 
 
 class PartlyObserved(nn.Module):
@@ -31,6 +32,7 @@ class PartlyObserved(nn.Module):
 
     def __init__(self, likelihood: nn.Module) -> None:
         super().__init__()
+        check_called(type(self).__name__, likelihood=likelihood)
         self.likelihood = likelihood
 
     @classmethod

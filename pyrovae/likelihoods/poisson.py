@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import Poisson as PoissonDistribution
+from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.counts import bounded_rate, log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 from pyrovae.likelihoods.starts import entry_mean
@@ -31,6 +32,7 @@ class Poisson(nn.Module):
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
+        check_called(type(self).__name__, decoder=decoder)
         self.decoder = decoder
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

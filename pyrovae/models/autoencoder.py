@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
+from pyrovae.distributions.arguments import check_called
 from pyrovae.models.interpolation import line
 from pyrovae.programs import evaluating, initialize_modules
 
@@ -49,6 +50,7 @@ class Autoencoder(nn.Module):
         corruption: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        check_called(type(self).__name__, encoder=encoder, decoder=decoder)
         if loss not in get_args(ReconstructionLoss):
             raise ValueError(f"loss is {loss!r}; expected one of {', '.join(get_args(ReconstructionLoss))}")
         self.encoder, self.decoder, self.loss, self.corruption = encoder, decoder, loss, corruption

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.distributions.arguments import check_called
+
 
 class Denoising(nn.Module):
     r"""Another posterior, which sees a corrupted copy of each row in training, and the row itself in evaluation.
@@ -30,6 +32,7 @@ class Denoising(nn.Module):
 
     def __init__(self, posterior: nn.Module, corruption: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        check_called(type(self).__name__, posterior=posterior)
         self.posterior, self.corruption = posterior, corruption
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

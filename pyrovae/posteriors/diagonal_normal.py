@@ -4,7 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import IndependentNormal
-from pyrovae.distributions.arguments import positive_scale
+from pyrovae.distributions.arguments import check_called, positive_scale
 from pyrovae.posteriors.shapes import encoder_size_error
 
 
@@ -33,6 +33,7 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
+        check_called(type(self).__name__, encoder=encoder)
         self.encoder = encoder
 
     @classmethod

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 # Registers the KL to priors with independent dimensions.
 import pyrovae.distributions.kl  # noqa: F401
-from pyrovae.distributions.arguments import positive_scale
+from pyrovae.distributions.arguments import check_called, positive_scale
 from pyrovae.posteriors.shapes import encoder_size_error
 
 
@@ -36,6 +36,7 @@ class FullCovarianceNormal(nn.Module):
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
+        check_called(type(self).__name__, encoder=encoder)
         self.encoder = encoder
 
     @classmethod

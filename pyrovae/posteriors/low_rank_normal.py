@@ -6,7 +6,7 @@ from torch import Tensor, nn
 # Registers the KL to priors with independent dimensions.
 import pyrovae.distributions.kl  # noqa: F401
 from pyrovae.distributions import LowRankMultivariateNormal
-from pyrovae.distributions.arguments import check_counts, positive_scale
+from pyrovae.distributions.arguments import check_called, check_counts, positive_scale
 from pyrovae.posteriors.shapes import encoder_size_error
 
 # Smaller scales beside factors of about one are beyond float32 in the determinant.
@@ -39,6 +39,7 @@ class LowRankNormal(nn.Module):
 
     def __init__(self, encoder: nn.Module, rank: int = 2) -> None:
         super().__init__()
+        check_called(type(self).__name__, encoder=encoder)
         check_counts(type(self).__name__, rank=rank)
         self.encoder, self.rank = encoder, rank
 

@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyrovae.distributions.arguments import check_counts, positive_scale
+from pyrovae.distributions.arguments import check_called, check_counts, positive_scale
 from pyrovae.distributions.mixture_of_normals import MixtureOfNormals as MixtureDistribution
 from pyrovae.posteriors.shapes import encoder_size_error
 
@@ -34,6 +34,7 @@ class MixtureOfNormals(nn.Module):
 
     def __init__(self, encoder: nn.Module, num_components: int = 5) -> None:
         super().__init__()
+        check_called(type(self).__name__, encoder=encoder)
         check_counts(type(self).__name__, num_components=num_components)
         self.encoder, self.num_components = encoder, num_components
 

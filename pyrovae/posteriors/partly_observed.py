@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrovae.distributions.arguments import check_called
 from pyrovae.networks.shapes import as_shape
 
 
@@ -40,6 +41,7 @@ class PartlyObserved(nn.Module):
 
     def __init__(self, posterior: nn.Module, data_shape: Sequence[int], append_mask: bool = False) -> None:
         super().__init__()
+        check_called(type(self).__name__, posterior=posterior)
         self.posterior = posterior
         self.append_mask = append_mask
         self.register_buffer("fill", torch.zeros(as_shape(data_shape, "data_shape")))

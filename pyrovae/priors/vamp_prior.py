@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrovae.distributions.arguments import check_counts
+from pyrovae.distributions.arguments import check_called, check_counts
 from pyrovae.distributions.mixture import SharedMixture
 from pyrovae.networks.shapes import as_shape
 
@@ -44,6 +44,7 @@ class VampPrior(nn.Module):
         self, posterior: nn.Module, data_shape: Sequence[int], num_pseudo_inputs: int = 500, learned: bool = True
     ) -> None:
         super().__init__()
+        check_called(type(self).__name__, posterior=posterior)
         check_counts(type(self).__name__, num_pseudo_inputs=num_pseudo_inputs)
         self.posterior = posterior
         start = torch.rand(num_pseudo_inputs, *as_shape(tuple(data_shape), "VampPrior: data_shape"))

@@ -9,6 +9,7 @@ from torch import nn
 
 from pyrovae import (
     VAE,
+    Autoencoder,
     compare_bounds,
     fit_svi,
     likelihoods,
@@ -20,6 +21,10 @@ from pyrovae import (
 )
 
 LATENT, DATA = 2, 3
+ONE_ARGUMENT = (
+    *("Bernoulli", "Beta", "ContinuousBernoulli", "Laplace", "LogNormal", "NegativeBinomial", "Normal", "Poisson"),
+    *("StudentT", "ZeroInflatedNegativeBinomial", "ZeroInflatedPoisson"),
+)
 EVERY_WAY_IN = {
     "fit": lambda vae, x: fit_svi(vae.model, vae.guide, x, epochs=1, batch_size=10, progress=False),
     "evaluation": lambda vae, x: compare_bounds(vae.model, vae.guide, x, num_samples=5),
@@ -384,3 +389,38 @@ def test_arrays_in_place_of_tensors_and_one_number_in_place_of_dimensions():
         mark_missing(x.numpy(), x > 0)
     with pytest.raises(ValueError, match=r"dims is 1; expected several dimensions, such as \[1\]"):
         small_vae(likelihoods.Bernoulli(decoder())).traverse(dims=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        *(
+            (lambda name=name: getattr(likelihoods, name)(2), f"{name}: decoder is 2; expected a module")
+            for name in ONE_ARGUMENT
+        ),
+        (lambda: likelihoods.Normal(networks.MLP), "Normal: decoder is the class MLP; expected a module"),
+        (lambda: likelihoods.Binomial(2, 5), "Binomial: decoder is 2"),
+        (lambda: likelihoods.Categorical(2, 5), "Categorical: decoder is 2"),
+        (lambda: likelihoods.Columns(2, ["real"]), "Columns: decoder is 2"),
+        (lambda: likelihoods.DiscretizedLogisticMixture(2, 5), "DiscretizedLogisticMixture: decoder is 2"),
+        (lambda: likelihoods.FullCovarianceNormal(2, 5), "FullCovarianceNormal: decoder is 2"),
+        (lambda: likelihoods.LowRankNormal(2, 5, 1), "LowRankNormal: decoder is 2"),
+        (lambda: likelihoods.PartlyObserved(2), "PartlyObserved: likelihood is 2"),
+        (
+            lambda: posteriors.DiagonalNormal(5),
+            r"DiagonalNormal: encoder is 5; expected a module, such as networks\.MLP",
+        ),
+        (lambda: posteriors.FullCovarianceNormal(5), "FullCovarianceNormal: encoder is 5"),
+        (lambda: posteriors.LowRankNormal(5), "LowRankNormal: encoder is 5"),
+        (lambda: posteriors.MixtureOfNormals(5), "MixtureOfNormals: encoder is 5"),
+        (lambda: posteriors.PartlyObserved(5, (2,)), "PartlyObserved: posterior is 5"),
+        (lambda: posteriors.Denoising(5, torch.zeros_like), "Denoising: posterior is 5"),
+        (lambda: posteriors.Flow(3, encoder=5), "DiagonalNormal: encoder is 5"),
+        (lambda: priors.VampPrior(5, (2,)), "VampPrior: posterior is 5"),
+        (lambda: Autoencoder(5, decoder()), "Autoencoder: encoder is 5"),
+        (lambda: Autoencoder(decoder(), 5), "Autoencoder: decoder is 5"),
+    ],
+)
+def test_what_cannot_be_called_is_no_network(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
