@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Commands in full, which take minutes or files from elsewhere: ``test_readme.py`` has them.
 OF_COMMANDS = ("measurements.md", "systems.md")
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in OF_COMMANDS)
+NAMING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^ *```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL | re.MULTILINE)
 SECONDS = re.compile(r"in \d+ s\b")
 NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
@@ -105,3 +106,14 @@ def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
     finally:
         forget_own_modules()
     assert not printed.startswith("error: "), printed
+
+
+@pytest.mark.parametrize("page", NAMING, ids=[page.stem for page in NAMING])
+def test_files_of_the_repository_that_a_page_names_are_there(page):
+    """Words in backquotes that begin with a folder of the repository, but for NAME and for what Sphinx builds."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    words = [word for quoted in re.findall(r"`([^`]+)`", text) for word in quoted.split()]
+    paths = [
+        word for word in words if re.match(r"(pyrovae|tests|docs|tutorials)/(?!api/built)", word) and "NAME" not in word
+    ]
+    assert [path for path in paths if not any(ROOT.glob(path))] == []
