@@ -12,6 +12,7 @@ from pyrovae.data import AnyRows, DataSplits
 from pyrovae.models import VAE, Autoencoder
 from pyrovae.models.looking import TRAVERSED
 from pyrovae.pictures.codes import Codes
+from pyrovae.pictures.levels import levels_of, of_categories
 from pyrovae.plots.images import are_images
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Decoded:
     def interpolation(self) -> "Figure":
         """From each row to the next one."""
         title = "mean of p(x|z) on the straight line between the posterior means of two test rows"
-        return draw_interpolation(self.vae, self.data, self.rows, self.device, title)
+        return draw_interpolation(self.vae, self.data, self.rows, self.device, title + of_categories(self.data))
 
     def traversals(self, codes: Codes) -> "Figure":
         """Around the first row, or where its posterior has no mean around the prior's medians."""
@@ -56,7 +57,7 @@ class Decoded:
             names=codes.named(),
             values=[f"{100 * part:.0f} %" for part in TRAVERSED.tolist()],
             value_label="quantile of the prior",
-            title=f"mean of p(x|z), one dimension moved, the others at {start}{codes.choice}",
+            title=f"mean of p(x|z), one dimension moved, the others at {start}{codes.choice}{of_categories(self.data)}",
             entry_names=self.data.column_names,
         )
 
@@ -67,8 +68,9 @@ class Decoded:
         return plots.manifold(
             images.cpu(),
             values.cpu(),
-            title="mean of p(x|z) on the grid of the prior's quantiles",
+            title=f"mean of p(x|z) on the grid of the prior's quantiles{of_categories(self.data)}",
             entry_names=self.data.column_names,
+            levels=levels_of(self.data),
         )
 
     def class_samples(self) -> "Figure":
@@ -101,7 +103,7 @@ class Decoded:
             self.x.cpu(),
             images.cpu(),
             names=self.names,
-            title=f"test rows, and the mean of p(x|z) at draws z from q(z|x){wider}",
+            title=f"test rows, and the mean of p(x|z) at draws z from q(z|x){wider}{of_categories(self.data)}",
             entry_names=self.data.column_names,
         )
 

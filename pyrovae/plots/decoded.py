@@ -1,12 +1,12 @@
 """What the decoder makes of points of the latent space."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import new_figure, short, wrapped
+from pyrovae.plots.figures import level_ticks, new_figure, short, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
@@ -170,6 +170,7 @@ def manifold(
     *,
     title: str = "decoded on a grid over the latent space",
     entry_names: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> "Figure":
     """What is decoded on a grid over two latent dimensions, as ``VAE.manifold`` gives it.
 
@@ -181,6 +182,7 @@ def manifold(
         values: of the two dimensions, ``(2, size)``, written at the edges.
         title: what was decoded.
         entry_names: of the entries of a row that is no image.
+        levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
         ValueError: another shape.
@@ -197,7 +199,7 @@ def manifold(
     cells = images.transpose(0, 1).flip(0)
     if are_images(cells.flatten(0, 1)):
         return _grid_of_images(cells, values, title)
-    return _maps_of_entries(cells.flatten(2), values, entry_names, title)
+    return _maps_of_entries(cells.flatten(2), values, entry_names, levels, title)
 
 
 def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure":
@@ -220,7 +222,15 @@ def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure
     return figure
 
 
-def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence[str] | None, title: str) -> "Figure":
+def _maps_of_entries(
+    cells: Tensor,
+    values: Tensor | None,
+    entry_names: Sequence[str] | None,
+    levels: Mapping[str, Sequence[str]] | None,
+    title: str,
+) -> "Figure":
+    from matplotlib import colormaps
+
     size, entries = len(cells), cells.shape[-1]
     spread = cells.flatten(0, 1).var(0)
     shown = sorted(spread.argsort(descending=True)[:_MOST_PANELS].tolist())
@@ -230,8 +240,14 @@ def _maps_of_entries(cells: Tensor, values: Tensor | None, entry_names: Sequence
     grid = figure.subplots(down, across, squeeze=False).flatten()
     marked = _marked(size, 3)
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):
-        picture = axes.imshow(cells[..., entry].numpy(), cmap="viridis", aspect="equal")
-        figure.colorbar(picture, ax=axes, fraction=0.05)
+        ticks = level_ticks(entry, entry_names, levels)
+        # A colour for each category, or those from the lowest to the highest value.
+        ends = (-0.5, len(ticks) - 0.5) if ticks else (None, None)
+        colours = colormaps["viridis"].resampled(len(ticks) or 256)
+        picture = axes.imshow(cells[..., entry].numpy(), cmap=colours, aspect="equal", vmin=ends[0], vmax=ends[1])
+        bar = figure.colorbar(picture, ax=axes, fraction=0.05)
+        if ticks:
+            bar.set_ticks(range(len(ticks)), labels=ticks, fontsize=8)
         axes.set_title(short(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
         axes.set_xticks(marked, _written(values, 0, marked))
         axes.set_yticks([size - 1 - index for index in marked], _written(values, 1, marked))

@@ -1,14 +1,14 @@
 """Rows that are no images, one panel for each of their entries."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, counted, legend_below, new_figure, say, short
+from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, counted, legend_below, level_ticks, new_figure, say, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,14 @@ class Cloud:
     marker: str
 
 
-def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabel: str, ylabel: str) -> "Figure":
+def clouds(
+    x: Tensor,
+    shown: Sequence[Cloud],
+    names: Sequence[str] | None,
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, Sequence[str]] | None = None,
+) -> "Figure":
     """Values against those of the data, with the line on which they are equal.
 
     Args:
@@ -46,6 +53,7 @@ def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabe
         names: of the entries.
         xlabel: what the rows of data are.
         ylabel: what is drawn of them.
+        levels: what the numbers 0, 1, ... of an entry stand for, by its name.
     """
     data = x.flatten(1)
     entries = data.shape[1]
@@ -72,19 +80,24 @@ def clouds(x: Tensor, shown: Sequence[Cloud], names: Sequence[str] | None, xlabe
         axes.set(xlabel=xlabel if panel >= len(panels) - across else "", ylabel=ylabel if panel % across == 0 else "")
         axes.locator_params(axis="y", nbins=_ticks(panels))
         _space_out(axes, panels)
+        if not together:
+            _name_ticks(axes, level_ticks(panel, names, levels), both=True)
         axes.set_title("" if together else _name(panel, names), fontsize=9)
     _title(figure, f"values of {counted(len(data), 'row')}", data, None if together else len(panels))
     legend_below(figure, panels[0], len(shown))
     return figure
 
 
-def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure":
+def histograms(
+    x: Tensor, draws: Tensor, names: Sequence[str] | None, levels: Mapping[str, Sequence[str]] | None = None
+) -> "Figure":
     """Of each entry a histogram of the data and of what the model draws, in the same bins.
 
     Args:
         x: rows of data ``(rows, *data_shape)``.
         draws: new rows, of the same shape.
         names: of the entries.
+        levels: what the numbers 0, 1, ... of an entry stand for, by its name.
     """
     data, new = x.flatten(1).double(), draws.flatten(1).double()
     figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
@@ -97,6 +110,7 @@ def histograms(x: Tensor, draws: Tensor, names: Sequence[str] | None) -> "Figure
         axes.stairs(shares[0], edges, fill=True, color=PALE_BLUE, label="data")
         axes.stairs(shares[1], edges, color=ORANGE, linewidth=1.5, label="draws of the model")
         _space_out(axes, panels)
+        _name_ticks(axes, level_ticks(entry, names, levels), both=False)
         if not len(observed):
             axes.set_title("all data missing", fontsize=9)
     _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, len(panels))
@@ -128,6 +142,15 @@ def _space_out(axes: "Axes", panels: "Sequence[Axes]") -> None:
     if len(panels) > 1 and longest > _MOST_CHARACTERS:
         # Without steps of 3, 4 and 6 two ticks of 50000 may not fit, and there would be three.
         axes.locator_params(axis="x", nbins=2, steps=[1, 2, 3, 4, 5, 6, 8, 10])
+
+
+def _name_ticks(axes: "Axes", ticks: Sequence[str], *, both: bool) -> None:
+    """The names of an entry's categories in place of their numbers; on the vertical axis too."""
+    if ticks:
+        axes.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=8)
+    if ticks and both:
+        axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
+        axes.set(xlim=(-0.5, len(ticks) - 0.5), ylim=(-0.5, len(ticks) - 0.5))
 
 
 def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:

@@ -17,6 +17,8 @@ FILE_DPI = 120
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 # Of filled areas, on which the others are seen.
 PALE_BLUE = "#9ecae1"
+# Categories that are named at the ticks of a panel.
+_MOST_LEVELS = 12
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
 CLASS_COLOURS = (
     "#3f90da",
@@ -95,6 +97,17 @@ def short(name: str, letters: int = 22, lines: int = 2) -> str:
     """
     found = textwrap.wrap(name, letters, max_lines=lines, placeholder="...", break_on_hyphens=False)
     return literal("\n".join(found))
+
+
+def level_ticks(entry: int, names: Sequence[str] | None, levels: Mapping[str, Sequence[str]] | None) -> list[str]:
+    """What to write in place of the numbers 0, 1, ... of a categorical entry; nothing where there are too many.
+
+    Example:
+        >>> level_ticks(1, ["age", "city"], {"city": ["Rome", "Oslo"]})
+        ['Rome', 'Oslo']
+    """
+    named = [] if names is None else (levels or {}).get(names[entry], [])
+    return [short(name, 12, 1) for name in named] if len(named) <= _MOST_LEVELS else []
 
 
 def wrapped(title: str, inches: float) -> str:

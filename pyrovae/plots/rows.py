@@ -1,6 +1,6 @@
 """Rows of data beside rows of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +17,12 @@ _ACROSS = 12
 
 
 def reconstructions(
-    x: Tensor, means: Tensor, draws: Tensor | None = None, *, entry_names: Sequence[str] | None = None
+    x: Tensor,
+    means: Tensor,
+    draws: Tensor | None = None,
+    *,
+    entry_names: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
 ) -> "Figure":
     """Rows of data beside the mean of p(x|z) at a draw from q(z|x).
 
@@ -30,6 +35,7 @@ def reconstructions(
         means: their reconstructions, the same shape.
         draws: draws from p(x|z), the same shape, shown too; or None.
         entry_names: of the entries of a row that is no image, such as the columns of a table.
+        levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
         ValueError: shapes that do not fit one another.
@@ -47,7 +53,8 @@ def reconstructions(
         blocks = [("data", x[some]), ("reconstruction", means[some]), *drawn]
         return image_grid(blocks, min(len(x), _ACROSS), shared=torch.cat([x[some], means[some]]))
     shown = [] if draws is None else [Cloud("draw from p(x|z)", draws, ORANGE, "x")]
-    return clouds(x, [*shown, Cloud("mean", means, BLUE, "o")], entry_names, "data", "reconstruction")
+    mean = "mean; of categories the most probable one" if levels else "mean"
+    return clouds(x, [*shown, Cloud(mean, means, BLUE, "o")], entry_names, "data", "reconstruction", levels)
 
 
 def denoising(
@@ -77,7 +84,14 @@ def denoising(
     return clouds(clean, shown, entry_names, "clean", "value")
 
 
-def samples(x: Tensor, means: Tensor, draws: Tensor, *, entry_names: Sequence[str] | None = None) -> "Figure":
+def samples(
+    x: Tensor,
+    means: Tensor,
+    draws: Tensor,
+    *,
+    entry_names: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
+) -> "Figure":
     """New rows from the prior, as means of p(x|z) and as draws from it, below rows of data.
 
     Images are shown, two lines of twelve at most. Of other rows there is a histogram of the data and of the draws for
@@ -88,6 +102,7 @@ def samples(x: Tensor, means: Tensor, draws: Tensor, *, entry_names: Sequence[st
         means: means of p(x|z), the same shape.
         draws: draws from p(x|z), the same shape.
         entry_names: of the entries of a row that is no image, such as the columns of a table.
+        levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
         ValueError: shapes that do not fit one another.
@@ -106,7 +121,7 @@ def samples(x: Tensor, means: Tensor, draws: Tensor, *, entry_names: Sequence[st
             ("draw from p(x|z)", draws[: 2 * columns]),
         ]
         return image_grid(blocks, columns, shared=torch.cat([x[:columns], means[: 2 * columns]]))
-    return histograms(x, draws, entry_names)
+    return histograms(x, draws, entry_names, levels)
 
 
 def _check(x: Tensor, **others: Tensor) -> None:

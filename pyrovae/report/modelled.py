@@ -8,6 +8,7 @@ from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors, sample_rows
 from pyrovae.models import ConditionalVAE
 from pyrovae.pictures import LatentOverview
+from pyrovae.pictures.levels import levels_of
 from pyrovae.plots.images import are_images
 from pyrovae.report.drawn import attempt, picture
 from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
@@ -41,7 +42,9 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
             return [picture(figure, "test rows, their reconstructions, and draws from the likelihood")]
         names = rows.data.column_names
-        figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names)
+        figure = plots.reconstructions(
+            found.x, found.means, found.draws, entry_names=names, levels=levels_of(rows.data)
+        )
         return [picture(figure, "values of test rows against those reconstructed", _no_images(found.x))]
 
     return Section(RECONSTRUCTIONS, attempt("reconstructions", draw))
@@ -65,7 +68,7 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
             blocks = {"mean of p(x|z), z from the prior": means[:count], "draw from p(x|z)": draws[:count]}
             figure = plots.image_blocks(blocks, shared=torch.cat([x, means]))
             return [picture(figure, "new rows: means of the likelihood, and draws from it")]
-        figure = plots.samples(x, means, draws, entry_names=rows.data.column_names)
+        figure = plots.samples(x, means, draws, entry_names=rows.data.column_names, levels=levels_of(rows.data))
         return [picture(figure, "histograms of new rows and of data, by entry", _no_images(x))]
 
     return Section(SAMPLES, attempt("new rows", draw))

@@ -1,15 +1,16 @@
 """How far the numbers of the test rows can be believed, in pictures and a table of the worst rows."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrovae import plots
 from pyrovae.evaluation import BoundComparison
+from pyrovae.pictures.levels import levels_of
 from pyrovae.plots.images import are_images
 from pyrovae.report.drawn import attempt, picture
 from pyrovae.report.model_rows import reconstruct
@@ -20,6 +21,7 @@ GAP, BELIEF = "The gap, and the bound against K", "Which rows to believe"
 _WORST = 8
 # Rows of a table with more entries are not written out.
 _MOST_ENTRIES = 12
+_LARGEST_COUNT = 1e15
 
 
 def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not: str) -> Section:
@@ -136,11 +138,19 @@ def _look_of(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) ->
     if x[0].numel() > _MOST_ENTRIES:
         return [missing]
     names = rows.data.column_names or [f"entry {entry}" for entry in range(x[0].numel())]
+    levels = levels_of(rows.data)
     lines = [
-        [str(row), *map(_number, values)] for row, values in zip(chosen.tolist(), x.flatten(1).tolist(), strict=True)
+        [str(row), *(_written(value, levels.get(name)) for name, value in zip(names, values, strict=True))]
+        for row, values in zip(chosen.tolist(), x.flatten(1).tolist(), strict=True)
     ]
     return [missing, Table(["row", *names], lines, note="Their values.")]
 
 
-def _number(value: Any) -> str:
-    return "missing" if value != value else f"{value:.4g}"
+def _written(value: float, levels: Sequence[str] | None) -> str:
+    """A value of a row; of a category its name."""
+    if math.isnan(value):
+        return "missing"
+    if levels is not None:
+        return levels[int(value)]
+    # Counts are written out; beyond that a float is no count.
+    return f"{value:.0f}" if value.is_integer() and abs(value) < _LARGEST_COUNT else f"{value:.4g}"

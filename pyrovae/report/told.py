@@ -40,6 +40,7 @@ def what_was_run(
     if run.system.default_objective is not None:
         parts["objective"] = describe_objective(run.config)
     data = [[line[:_NAMES].strip(), line[_NAMES:]] for line in rows.summary().splitlines()]
+    data += [["levels", f"{name}: {'; '.join(levels)}"] for name, levels in rows.data.categories.items()]
     spent = [[name, f"{value:.1f} s"] for name, value in seconds.items()]
     made_with = {"pyrovae": __version__, **versions(), "device": device}
     aside = {*PARTS, *OBJECTIVE_OPTIONS}

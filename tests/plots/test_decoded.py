@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyrovae import plots
+from pyrovae import VAE, likelihoods, load_data, networks, plots, posteriors, priors
+from pyrovae.pictures.decoded import Decoded
 
 
 def tile(figure, line, column, height=6, width=4):
@@ -123,3 +124,26 @@ def test_every_kind_of_row_is_drawn_with_missing_entries(shape):
 def test_numbers_that_make_no_picture(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [({"city": "categorical"}, "; of categories the most probable one"), ({"city": "count"}, "")]
+)
+def test_titles_say_that_the_mean_of_categories_is_the_most_probable_one(columns, said, tmp_path):
+    lines = [f"{row % 3},{row}" for row in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join(["city,height", *lines]))
+    data = load_data(str(tmp_path / "people.csv"), columns=columns)
+    shape = likelihoods.Columns.decoder_shape((2,), data.column_kinds)
+    vae = VAE(
+        priors.StandardNormal(2),
+        likelihoods.Columns(networks.MLP(2, shape), data.column_kinds),
+        posteriors.DiagonalNormal(networks.MLP(2, 4)),
+    )
+    decoded = Decoded(vae, data, [0, 1], torch.device("cpu"))
+    figures = [decoded.manifold(), decoded.interpolation(), decoded.variants(1.0)]
+    titles = [" ".join(figure.get_suptitle().split()) for figure in figures]
+    starts = ("mean of p(x|z) on the grid", "mean of p(x|z) on the straight line", "test rows, and the mean of p(x|z)")
+    for title, start in zip(titles, starts, strict=True):
+        assert title.startswith(start)
+        assert title.endswith(said)
+        assert bool(said) == ("categories" in title)

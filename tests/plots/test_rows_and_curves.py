@@ -206,3 +206,30 @@ def test_the_loss_is_drawn_on_a_scale_of_ratios_in_its_unit():
     assert (axes.get_yscale(), axes.get_ylabel(), axes.get_xlabel()) == ("log", "squared error per row", "epoch")
     for line, first in zip(axes.lines, (50.0, 60.0), strict=False):
         np.testing.assert_allclose(line.get_ydata(), first / np.arange(1, 20))
+
+
+def test_categories_are_named_at_the_ticks_where_they_are_few():
+    x = torch.stack([torch.arange(26.0) % 3, torch.arange(26.0) % 13, torch.rand(26)], 1)
+    names = ["city", "month", "height"]
+    levels = {"city": ["Rome", "Oslo", "$Bern$"], "month": [f"month {number}" for number in range(13)]}
+    for figure in (
+        plots.reconstructions(x, x, entry_names=names, levels=levels),
+        plots.samples(x, x, x, entry_names=names, levels=levels),
+    ):
+        axes = figure.axes[0]
+        assert axes.get_xticks().tolist() == [0, 1, 2]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["Rome", "Oslo", r"\$Bern\$"]
+        figure.draw_without_rendering()
+        for axes in figure.axes[1:3]:
+            assert not any("month" in label.get_text() for label in axes.get_xticklabels())
+    legend = plots.reconstructions(x, x, entry_names=names, levels=levels).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["mean; of categories the most probable one"]
+
+
+def test_a_map_of_categories_has_a_colour_and_a_name_for_each():
+    cells = torch.stack([torch.randint(3, (5, 5)).float(), torch.rand(5, 5)], 2)
+    figure = plots.manifold(cells, entry_names=["city", "height"], levels={"city": ["Rome", "Oslo", "Bern"]})
+    picture, bar = figure.axes[0].images[0], figure.axes[0].images[0].colorbar
+    assert [label.get_text() for label in bar.ax.get_yticklabels()] == ["Rome", "Oslo", "Bern"]
+    assert picture.cmap.N == 3
+    assert figure.axes[1].images[0].cmap.N == 256

@@ -1,6 +1,7 @@
 """``report.html`` of every kind of run: what it shows, and what it says that it cannot show."""
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -246,6 +247,22 @@ def test_a_table_of_two_columns_with_hostile_names_and_200_latents(in_tmp):
     for sentence in ("a row of shape 2 is no image", "the data have no labels", "its values are shown"):
         assert sentence in text
     assert "of 200 latent dimensions" in text
+
+
+def test_categories_are_written_by_their_names_and_counts_whole(in_tmp):
+    """The first test rows of the page against the words and numbers of the file."""
+    rng = np.random.default_rng(0)
+    cities, counts = rng.choice(["Rome", "Oslo", "Wien, AT"], 120), rng.integers(10_000, 99_999, 120)
+    lines = [f'"{city}",{count}' for city, count in zip(cities, counts, strict=True)]
+    (in_tmp / "people.csv").write_text("\n".join(["city,visits", *lines]) + "\n")
+    options = ["--data", "people.csv", "--columns", "{city: categorical, visits: count}", "--likelihood", "Columns"]
+    page, text = report(in_tmp / "out", *options, "--batch-size", "20", "--epochs", "1", "--num-samples", "20")
+    assert "city: Oslo; Rome; Wien, AT" in text
+    html = (in_tmp / "out" / "report.html").read_text()
+    written = re.findall(r"<td>(Oslo|Rome|Wien, AT)</td><td>(\d+)</td>", html)
+    assert len(written) == 8
+    assert set(written) <= {(city, str(count)) for city, count in zip(cities, counts, strict=True)}
+    assert page.titles == SECTIONS
 
 
 def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_computed(in_tmp, capsys):
