@@ -169,8 +169,8 @@ class Columns(nn.Module):
         return f"columns={kinds}; scale={self.scale_kind}, scale_floor={self.scale_floor}"
 
 
-# One over it is the largest number of successes: beyond, float32 loses digits in differences of log factorials.
-_DISPERSION_FLOOR = 1e-3
+# Of counts up to millions, a Poisson distribution in all digits of float32; at 0 the total count would be infinite.
+_DISPERSION_FLOOR = 1e-9
 
 
 def _sizes(column_kinds: Sequence[str], scale: Scale) -> dict[str, int]:
