@@ -3,8 +3,9 @@
 from pyrovae.models.autoencoder import Autoencoder
 from pyrovae.models.check import VAECheck, check_vae
 from pyrovae.models.conditional_vae import ConditionalVAE
+from pyrovae.models.expectation_maximisation import EMHistory, EMStep
 from pyrovae.models.mixture_of_probabilistic_pca import MixtureOfProbabilisticPCA
-from pyrovae.models.probabilistic_pca import EMStep, ProbabilisticPCA
+from pyrovae.models.probabilistic_pca import ProbabilisticPCA
 from pyrovae.models.two_layer_vae import TwoLayerVAE
 from pyrovae.models.vae import VAE
 
@@ -12,6 +13,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "ConditionalVAE",
+    "EMHistory",
     "EMStep",
     "MixtureOfProbabilisticPCA",
     "ProbabilisticPCA",

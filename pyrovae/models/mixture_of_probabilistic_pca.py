@@ -1,13 +1,16 @@
 """A mixture of probabilistic PCAs: several linear models, each for a part of the data."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from pyrovae.distributions.gaussian import gaussian_entropy
-from pyrovae.models.probabilistic_pca import EMStep, ProbabilisticPCA, rows_of_vectors
+from pyrovae.models.expectation_maximisation import EMHistory, EMStep, first_noise, regression, whitened
+from pyrovae.models.probabilistic_pca import ProbabilisticPCA, check_noise, largest_change, rows_of_vectors
 from pyrovae.programs import check_not_negative, check_positive, check_seed
 
 # Of the mean variance of the rows: with less noise a component's density is lost in rounding, on its way to infinity.
@@ -42,25 +45,27 @@ class MixtureOfProbabilisticPCA:
         num_components: int,
         *,
         max_steps: int = 1000,
-        tolerance: float = 1e-8,
+        tolerance: float = 1e-6,
         seed: int = 0,
-    ) -> tuple["MixtureOfProbabilisticPCA", list[EMStep]]:
+    ) -> tuple["MixtureOfProbabilisticPCA", EMHistory]:
         r"""Climb log p(x) by expectation-maximisation over the component and z of each row.
 
         The E step sets q(k, z|x) to the posterior; the M step shares out the rows and fits each component to its part,
-        a weighted regression of x on z. Neither can lower log p(x). What is reached is a local maximum, which depends
-        on the start.
+        a weighted regression of x on z, with the covariance of z free as in ``ProbabilisticPCA.fit_em``. Neither can
+        lower log p(x), but by rounding. What is reached is a local maximum, which depends on the start, and on the
+        units of the columns: the noise is the same for all of them.
 
         Args:
             x: rows ``(rows, data_dim)``.
             latent_dim: dimensions of z, fewer than those of x.
             num_components: number of components.
             max_steps: iterations of an E and an M step, at most.
-            tolerance: stop when an iteration raises log p(x) by less, in nats per row.
+            tolerance: stop when an iteration changes no component's sigma and share by more than this part of it, and
+                no entry of its mean and covariance by more than this part of the standard deviations of the columns.
             seed: of the start, whose centres are spread-out rows (k-means++).
 
         Returns:
-            The model, and every half step.
+            The model, and every half step; ``history.converged`` is False where ``max_steps`` came first.
 
         Raises:
             ValueError: no rows of vectors, as many latents as dimensions, numbers out of range, fewer rows than
@@ -77,17 +82,21 @@ class MixtureOfProbabilisticPCA:
         # Far from zero the M step would lose its digits.
         mean = x.mean(0)
         x = x - mean
+        check_noise(torch.linalg.eigvalsh(x.T @ x / len(x)), latent_dim)
         least = _LEAST_NOISE * x.var(0, correction=0).mean()
         mixture = cls._start(x, latent_dim, num_components, seed)
-        history: list[EMStep] = []
+        history = EMHistory()
         log_px = mixture.log_prob(x).mean().item()
         for _ in range(max_steps):
             shares = mixture.responsibilities(x)
-            history.append(EMStep("E", _bound(mixture, mixture, shares, x), log_px))
-            previous, mixture = mixture, _m_step(mixture, shares, x, least)
-            before, log_px = log_px, mixture.log_prob(x).mean().item()
-            history.append(EMStep("M", _bound(mixture, previous, shares, x), log_px))
-            if log_px - before < tolerance:
+            posteriors = [part.posterior(x) for part in mixture.components]
+            history.append(EMStep("E", _bound(mixture, posteriors, shares, x), log_px))
+            previous = mixture
+            mixture, posteriors = _m_step(posteriors, shares, x, least)
+            log_px = mixture.log_prob(x).mean().item()
+            history.append(EMStep("M", _bound(mixture, posteriors, shares, x), log_px))
+            if _largest_change(previous, mixture) <= tolerance:
+                history.converged = True
                 break
         components = (ProbabilisticPCA(part.weight, part.bias + mean, part.scale) for part in mixture.components)
         return cls(mixture.weights, tuple(components)), history
@@ -99,11 +108,12 @@ class MixtureOfProbabilisticPCA:
 
         centres, _ = kmeans_plusplus(x.cpu().numpy(), num_components, random_state=seed % 2**32)
         generator = torch.Generator().manual_seed(seed)
-        spread = x.var(0).mean().sqrt()
+        variances = x.var(0, correction=0)
+        noise = first_noise(variances, latent_dim).item()
         components = []
         for centre in torch.as_tensor(centres).to(x):
             weight = torch.randn(x.shape[1], latent_dim, generator=generator, dtype=x.dtype).to(x)
-            components.append(ProbabilisticPCA(0.1 * spread * weight, centre, 0.5 * spread.item()))
+            components.append(ProbabilisticPCA(variances.sqrt()[:, None] * weight, centre, noise))
         return cls(torch.full((num_components,), 1 / num_components).to(x), tuple(components))
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -118,35 +128,41 @@ class MixtureOfProbabilisticPCA:
         return torch.stack([part.log_prob(x) for part in self.components], -1) + self.weights.log()
 
 
-def _m_step(mixture: MixtureOfProbabilisticPCA, shares: Tensor, x: Tensor, least: Tensor) -> MixtureOfProbabilisticPCA:
-    """The parameters that maximise the bound of the posterior under the present ones."""
-    components = []
-    for part, share in zip(mixture.components, shares.T, strict=True):
+def _m_step(
+    posteriors: Sequence[dist.MultivariateNormal], shares: Tensor, x: Tensor, least: Tensor
+) -> tuple[MixtureOfProbabilisticPCA, list[dist.MultivariateNormal]]:
+    """The parameters that maximise the bound of posteriors of z and shares, and these posteriors in their latents."""
+    components, same = [], []
+    for q, share in zip(posteriors, shares.T, strict=True):
         weights = share / share.sum()
-        posterior = part.posterior(x)
-        # A regression of x on z and 1, with the means of their products under q.
-        regressors = torch.cat([posterior.mean, torch.ones_like(x[:, :1])], 1)
-        second_moment = regressors.T @ (weights[:, None] * regressors)
-        second_moment[:-1, :-1] += posterior.covariance_matrix[0]
-        cross = x.T @ (weights[:, None] * regressors)
-        coefficients = torch.linalg.solve(second_moment, cross.T).T
-        variance = ((weights[:, None] * x * x).sum() - (coefficients * cross).sum()) / x.shape[1]
+        bias, centre = weights @ x, weights @ q.mean
+        root_weights, covariance = weights.sqrt()[:, None], q.covariance_matrix[0]
+        weight, variance, root = regression(root_weights * (x - bias), root_weights * (q.mean - centre), covariance)
         if not variance > least:
-            latent_dim, num_rows = part.latent_dim, (share > 0.5).sum().item()
+            latent_dim, num_rows = weight.shape[1], (share > 0.5).sum().item()
             raise ValueError(
                 f"a component has shrunk to {num_rows} rows that lie in {latent_dim} or fewer dimensions, so its noise "
                 "goes to zero and log p(x) has no maximum: give fewer components, a smaller latent_dim or another "
                 "seed, and look for repeated rows"
             )
-        components.append(ProbabilisticPCA(coefficients[:, :-1], coefficients[:, -1], variance.sqrt().item()))
-    return MixtureOfProbabilisticPCA(shares.mean(0), tuple(components))
+        components.append(ProbabilisticPCA(weight, bias, variance.sqrt().item()))
+        mean = torch.linalg.solve(root, (q.mean - centre).T).T
+        same.append(dist.MultivariateNormal(mean, whitened(covariance, root)))
+    return MixtureOfProbabilisticPCA(shares.mean(0), tuple(components)), same
 
 
-def _bound(mixture: MixtureOfProbabilisticPCA, previous: MixtureOfProbabilisticPCA, shares: Tensor, x: Tensor) -> float:
-    """The mean bound of a mixture, for q the posterior under the previous one."""
+def _largest_change(before: MixtureOfProbabilisticPCA, after: MixtureOfProbabilisticPCA) -> float:
+    """Of the parameters of all components, and of the shares in parts of them."""
+    of_components = map(largest_change, before.components, after.components)
+    return max(*of_components, (1 - before.weights / after.weights).abs().max().item())
+
+
+def _bound(
+    mixture: MixtureOfProbabilisticPCA, posteriors: Sequence[dist.MultivariateNormal], shares: Tensor, x: Tensor
+) -> float:
+    """The mean bound of a mixture, for given posteriors of z and shares."""
     terms = []
-    for part, old in zip(mixture.components, previous.components, strict=True):
-        q = old.posterior(x)
+    for part, q in zip(mixture.components, posteriors, strict=True):
         error = (x - q.mean @ part.weight.T - part.bias).square().sum(-1)
         error = error + (part.weight @ q.covariance_matrix[0] @ part.weight.T).trace()
         data_dim, latent_dim = part.weight.shape

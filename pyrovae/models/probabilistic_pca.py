@@ -1,7 +1,6 @@
 """Probabilistic principal component analysis: the linear VAE whose posterior and maximum are known."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import pyro.distributions as dist
 import torch
@@ -9,30 +8,11 @@ from torch import Tensor, nn
 
 from pyrovae.distributions.gaussian import expected_log_density, gaussian_entropy
 from pyrovae.likelihoods import Normal
+from pyrovae.models.expectation_maximisation import EMHistory, EMStep, first_noise, regression, whitened
 from pyrovae.models.vae import VAE
 from pyrovae.networks import MLP
 from pyrovae.priors import StandardNormal
 from pyrovae.programs import check_not_negative, check_positive, check_rows, check_seed
-
-
-@dataclass(frozen=True)
-class EMStep:
-    """One half of an iteration of expectation-maximisation, in nats per row.
-
-    Both numbers are exact from ``fit_em``, and estimates of a few rows from ``fit_alternating``, whose half steps end
-    where training does.
-
-    Attributes:
-        step: ``"E"``, after which q is the posterior of the present parameters and the bound touches log p(x), or
-            ``"M"``, after which the parameters are the best ones for that q; with ``fit_alternating`` as far as it
-            got.
-        bound: the evidence lower bound of q and the parameters.
-        log_px: log p(x) of the parameters.
-    """
-
-    step: Literal["E", "M"]
-    bound: float
-    log_px: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +63,7 @@ class ProbabilisticPCA:
         """
         mean, covariance = _moments(x, latent_dim)
         eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-        _check_noise(eigenvalues, latent_dim)
+        check_noise(eigenvalues, latent_dim)
         eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
         variance = eigenvalues[latent_dim:].mean()
         # Of equal eigenvalues rounding may put the mean above the others.
@@ -93,23 +73,27 @@ class ProbabilisticPCA:
     @classmethod
     def fit_em(
         cls, x: Tensor, latent_dim: int, *, max_steps: int = 10_000, tolerance: float = 1e-11, seed: int = 0
-    ) -> tuple["ProbabilisticPCA", list[EMStep]]:
+    ) -> tuple["ProbabilisticPCA", EMHistory]:
         r"""Climb to the maximum by expectation-maximisation, from a random start.
 
         The E step sets q(z|x) to the posterior, so the bound becomes log p(x); the M step takes the parameters that
-        maximise the bound of this q. Neither can lower log p(x) (Dempster, Laird and Rubin, 1977; Neal and Hinton,
-        1998). A VAE does the same by gradients, with one encoder for all rows in place of the E step.
+        maximise the bound of this q. Neither can lower log p(x), but by rounding (Dempster, Laird and Rubin, 1977; Neal
+        and Hinton, 1998). A VAE does the same by gradients, with one encoder for all rows in place of the E step.
+
+        The M step takes z's covariance R too, which is then moved into the weights: with :math:`A A^T = R` the model of
+        :math:`A^{-1} z` is :math:`N(0, I)` and W A (Liu, Rubin and Wu, 1998). Plain EM changes the size of W by a part
+        :math:`\sigma^2 / |W|^2` in a step, next to nothing where the noise is small beside the signal.
 
         Args:
             x: rows ``(rows, data_dim)``.
             latent_dim: dimensions of z, fewer than those of x.
             max_steps: iterations of an E and an M step, at most.
-            tolerance: stop when an iteration changes no entry of the model's covariance by more than this part of the
-                mean variance of x.
+            tolerance: stop when an iteration changes sigma by no more than this part of it, and no entry of the model's
+                covariance by more than this part of the standard deviations of its two columns.
             seed: of the start.
 
         Returns:
-            The model, and every half step.
+            The model, and every half step; ``history.converged`` is False where ``max_steps`` came first.
 
         Raises:
             ValueError: no rows of vectors, as many latents as dimensions, numbers out of range, rows without noise
@@ -119,21 +103,26 @@ class ProbabilisticPCA:
         check_not_negative(tolerance=tolerance)
         check_seed(seed)
         mean, covariance = _moments(x, latent_dim)
-        _check_noise(torch.linalg.eigvalsh(covariance), latent_dim)
+        check_noise(torch.linalg.eigvalsh(covariance), latent_dim)
+        # As many rows as columns, of the same covariance; small noise keeps the digits that it has lost there.
+        rows = torch.linalg.qr((x.double() - mean) / len(x) ** 0.5).R
+        variances = covariance.diagonal()
         generator = torch.Generator().manual_seed(seed)
         start = torch.randn(len(mean), latent_dim, generator=generator, dtype=covariance.dtype).to(covariance)
-        spread = (covariance.trace() / len(mean)).sqrt()
-        model = cls(start * spread, mean, spread.item())
-        history: list[EMStep] = []
-        log_px, marginal = _mean_log_px(model, covariance), model.covariance
+        model = cls(variances.sqrt()[:, None] * start, mean, first_noise(variances, latent_dim).item())
+        # Noise this small is far from the data, and the regression on random directions is not.
+        model, _, _ = model._m_step(rows, *model._posterior_map())
+        history = EMHistory()
+        log_px = _mean_log_px(model, covariance)
         for _ in range(max_steps):
             slope, posterior_covariance = model._posterior_map()
             history.append(EMStep("E", _bound(model, covariance, slope, posterior_covariance), log_px))
-            model = _m_step(mean, covariance, slope, posterior_covariance)
+            previous = model
+            model, slope, posterior_covariance = previous._m_step(rows, slope, posterior_covariance)
             log_px = _mean_log_px(model, covariance)
             history.append(EMStep("M", _bound(model, covariance, slope, posterior_covariance), log_px))
-            before, marginal = marginal, model.covariance
-            if bool((marginal - before).abs().max() < tolerance * spread**2):
+            if largest_change(previous, model) <= tolerance:
+                history.converged = True
                 break
         return model, history
 
@@ -169,6 +158,14 @@ class ProbabilisticPCA:
         identity = torch.eye(self.latent_dim).to(self.weight)
         inverse = torch.linalg.inv(self.weight.T @ self.weight + self.scale**2 * identity)
         return inverse @ self.weight.T, self.scale**2 * inverse
+
+    def _m_step(
+        self, rows: Tensor, slope: Tensor, posterior_covariance: Tensor
+    ) -> tuple["ProbabilisticPCA", Tensor, Tensor]:
+        """The model that maximises the bound of a posterior, and this posterior's map in the new latents."""
+        weight, variance, root = regression(rows, rows @ slope.T, posterior_covariance)
+        model = ProbabilisticPCA(weight, self.bias, variance.sqrt().item())
+        return model, torch.linalg.solve(root, slope), whitened(posterior_covariance, root)
 
 
 class _ExactPosterior(nn.Module):
@@ -211,7 +208,7 @@ def _moments(x: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
     return mean, (x - mean).T @ (x - mean) / len(x)
 
 
-def _check_noise(eigenvalues: Tensor, latent_dim: int) -> None:
+def check_noise(eigenvalues: Tensor, latent_dim: int) -> None:
     """Refuse rows whose covariance, by its eigenvalues from the smallest on, leaves no noise outside the latents."""
     # As small as the rounding of the eigenvalues.
     least = len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps * eigenvalues[-1]
@@ -222,14 +219,12 @@ def _check_noise(eigenvalues: Tensor, latent_dim: int) -> None:
         )
 
 
-def _m_step(mean: Tensor, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> ProbabilisticPCA:
-    """The parameters that maximise the bound of a posterior: a regression of x on z."""
-    # Means over rows of x z^T and of z z^T under q.
-    cross = covariance @ slope.T
-    second_moment = posterior_covariance + slope @ cross
-    weight = torch.linalg.solve(second_moment, cross.T).T
-    variance = (covariance - weight @ cross.T).trace() / len(mean)
-    return ProbabilisticPCA(weight, mean, variance.sqrt().item())
+def largest_change(before: ProbabilisticPCA, after: ProbabilisticPCA) -> float:
+    """The largest relative change of sigma, and of means and covariances in the standard deviations of columns."""
+    deviations = after.covariance.diagonal().sqrt()
+    of_covariance = (after.covariance - before.covariance).abs() / deviations / deviations[:, None]
+    of_mean = (after.bias - before.bias).abs() / deviations
+    return max(of_covariance.max().item(), of_mean.max().item(), abs(1 - before.scale / after.scale))
 
 
 def _bound(model: ProbabilisticPCA, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> float:
