@@ -131,7 +131,7 @@ def load_data(
     _check_arguments(binarize, missing, seed)
     _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)
-    if test_fraction != 1:
+    if test_fraction is True or test_fraction != 1:
         _check_fraction("test_fraction", test_fraction)
     if stream:
         source = _stream(name_or_path, binarize, missing, columns)

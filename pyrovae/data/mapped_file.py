@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import threading
+import os
 import time
 import weakref
 from io import FileIO
@@ -36,8 +36,6 @@ class MappedFile:
     def __init__(self, title: str, array: np.memmap, mapping: mmap.mmap, file: FileIO) -> None:
         weakref.finalize(self, file.close)
         self.title, self._file, self._mapping = title, file, mapping
-        # Threads share the position in the file.
-        self._reading = threading.Lock()
         self._row_shape, self._dtype, self._row_bytes = array.shape[1:], array.dtype, array[0].nbytes
         self._stride = array.strides[0]
         first_byte = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
@@ -63,12 +61,13 @@ class MappedFile:
         if not self._in_memory:
             self._announce(pieces)
         start, place, values = time.perf_counter(), 0, rows.reshape(-1).view(np.uint8).data
-        with self._reading:
-            for first_byte, size in pieces:
-                piece, place = values[place : place + size], place + size
-                self._file.seek(self._mapped_from + first_byte)
-                if (read := self._file.readinto(piece)) < size:
-                    self._read_rest(piece[read:])
+        descriptor = self._file.fileno()
+        for first_byte, size in pieces:
+            piece, place = values[place : place + size], place + size
+            position = self._mapped_from + first_byte
+            # Threads and forked processes share the position in the file, which this leaves alone.
+            if (read := os.preadv(descriptor, [piece], position)) < size:
+                self._read_rest(piece[read:], position + read)
         seconds = time.perf_counter() - start
         self._in_memory = seconds < len(index) / _ROWS_A_SECOND + rows.nbytes / _BYTES_A_SECOND
         return rows
@@ -79,17 +78,13 @@ class MappedFile:
             page = first_byte - first_byte % mmap.PAGESIZE
             self._mapping.madvise(mmap.MADV_WILLNEED, page, min(first_byte + size, len(self._mapping)) - page)
 
-    def _read_rest(self, values: memoryview) -> None:
+    def _read_rest(self, values: memoryview, position: int) -> None:
         """Of much at once the system gives a part."""
         while values:
-            read = self._file.readinto(values)
+            read = os.preadv(self._file.fileno(), [values], position)
             if not read:
-                size, before = self._file.seek(0, 2), self._mapped_from + len(self._mapping)
-                raise OSError(
-                    f"{self.title} has become shorter, {size:,} bytes after {before:,} at the start: leave the file as "
-                    "it is while it is read."
-                )
-            values = values[read:]
+                raise became_shorter(self.title, self._mapping)
+            values, position = values[read:], position + read
 
 
 def file_of(title: str, array: np.memmap) -> MappedFile | None:
@@ -99,7 +94,7 @@ def file_of(title: str, array: np.memmap) -> MappedFile | None:
         title: how an error names it.
         array: shape (rows, *row), at least one row.
     """
-    mapping = _mapping(array)
+    mapping = mapping_of(array)
     # A private mapping may hold changes that are in no file.
     if mapping is None or array.mode == "c" or array.strides[0] <= 0 or not array[0].flags.c_contiguous:
         return None
@@ -113,8 +108,17 @@ def file_of(title: str, array: np.memmap) -> MappedFile | None:
     return file if same else None
 
 
-def _mapping(array: Array) -> mmap.mmap | None:
+def mapping_of(array: Array) -> mmap.mmap | None:
+    """What an array lies in, if it is mapped from a file."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
     return base if isinstance(base, mmap.mmap) else None
+
+
+def became_shorter(title: str, mapping: mmap.mmap) -> OSError:
+    """The error about a file that ends before what was mapped of it."""
+    return OSError(
+        f"{title} has become shorter, {mapping.size():,} bytes after {len(mapping):,} at the start: leave the file as "
+        "it is while it is read."
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyrovae.data.arrays import Array, check_array, unreadable
-from pyrovae.data.mapped_file import file_of
+from pyrovae.data.mapped_file import became_shorter, file_of, mapping_of
 
 
 class RowReader(Protocol):
@@ -54,6 +54,7 @@ class ArrayReader:
                 "numpy.lib.format.open_memmap."
             )
         self._array = np.asarray(array)
+        self._mapping = mapping_of(array)
         self._file = file_of(title, array) if isinstance(array, np.memmap) else None
 
     def read(self, index: NDArray[np.int64]) -> Tensor:
@@ -62,6 +63,9 @@ class ArrayReader:
         Raises:
             OSError: If the file has become shorter.
         """
+        # Touching a page beyond the end of its file would end the process.
+        if self._mapping is not None and self._mapping.size() < len(self._mapping):
+            raise became_shorter(self.title, self._mapping)
         stored = self._array[index] if self._file is None else self._file.read(index)
         # A value too large for float32 becomes infinite, which whoever checks the rows reports.
         with np.errstate(over="ignore"):

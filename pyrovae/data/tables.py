@@ -87,10 +87,11 @@ def read_csv(
     if not names:
         raise ValueError(f"{path} holds no value beside the labels; give it columns of data.")
     order = list(range(len(names)))
+    kinds = ["real"] * len(names) if columns is None else asked_kinds(str(path), names, columns)
     if known is not None and (header or columns is not None):
         order = known.positions(str(path), names)
-        names = [names[position] for position in order]
-    kinds = ["real"] * len(names) if columns is None else asked_kinds(str(path), names, columns)
+        names, kinds = [names[position] for position in order], [kinds[position] for position in order]
+        known.check_kinds(str(path), names, kinds)
     levels = None if known is None else known.categories
     encoded = encode_columns(
         [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels

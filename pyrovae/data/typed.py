@@ -67,6 +67,19 @@ class KnownColumns:
                 )
         return [names.index(name) for name in self.names]
 
+    def check_kinds(self, title: str, names: Sequence[str], kinds: Sequence[str]) -> None:
+        """Refuse columns of categories whose numbers are not known, as they would be numbered anew.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        for name, kind in zip(names, kinds, strict=True):
+            if kind == "categorical" and name not in self.categories:
+                raise ValueError(
+                    f"{title}: column {name!r} is to be categorical, and the rows that the run was fitted to have no "
+                    "categories there; give it the kind that it had."
+                )
+
 
 @dataclass(frozen=True)
 class Encoded:

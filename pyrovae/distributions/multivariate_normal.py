@@ -42,6 +42,7 @@ class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
     """
 
     def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None) -> None:
+        dtype = torch.promote_types(torch.promote_types(loc.dtype, cov_factor.dtype), cov_diag.dtype)
         super().__init__(loc.double(), cov_factor.double(), cov_diag.double(), validate_args=validate_args)
         for name in (
             "loc",
@@ -51,7 +52,7 @@ class LowRankMultivariateNormal(dist.LowRankMultivariateNormal):
             "_unbroadcasted_cov_diag",
             "_capacitance_tril",
         ):
-            setattr(self, name, getattr(self, name).to(loc.dtype))
+            setattr(self, name, getattr(self, name).to(dtype))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "LowRankMultivariateNormal":
         """The same distribution with a larger batch shape."""

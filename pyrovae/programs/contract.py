@@ -147,15 +147,21 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
 def _check_call(program: str, given: Program, x: Tensor) -> None:
     """Refuse a module that is no program itself, and a program of other arguments than the rows."""
     called: Any = given
-    if isinstance(given, nn.Module):
+    if isinstance(given, nn.Module) and type(given).__call__ is nn.Module.__call__:
         called = given.forward
-        if type(given).forward is nn.Module.forward:
+        if getattr(called, "__func__", None) is nn.Module.forward:
             raise ValueError(
                 f"the {program} is a {type(given).__name__}, a module and no program: give its methods, as vae.model "
                 "and vae.guide"
             )
     try:
-        inspect.signature(called).bind(x)
+        # A decorator may give what the function inside needs.
+        signature = inspect.signature(called, follow_wrapped=False)
+    except ValueError:
+        # Handlers of Pyro around a program do not say what it takes.
+        return
+    try:
+        signature.bind(x)
     except TypeError as error:
         raise ValueError(
             f"the {program} cannot be called with the rows alone ({error}): a program takes one tensor of rows; put "

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Iterator
+from enum import EnumType
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -85,7 +86,8 @@ def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], A
     elif isinstance(reached, tuple):
         yield from (((reached, None), value) for value in reached[:_MOST_ITEMS])
     elif isinstance(reached, type):
-        if not _is_of_library(reached):
+        # The members of an enumeration stay as they are.
+        if not _is_of_library(reached) and not isinstance(reached, EnumType):
             yield from (((reached, key), value) for key, value in vars(reached).items() if not key.startswith("__"))
     elif hasattr(reached, "__dict__") and (given or _is_of_user(reached)):
         yield from (((reached, None), base) for base in type(reached).__mro__ if not _is_of_library(base))

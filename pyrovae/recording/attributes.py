@@ -27,38 +27,53 @@ class Attributes:
     def __init__(self, owners: Sequence[Any]) -> None:
         found = reachable(owners)
         self._kept = list(islice((place for reached in found for place in plain_values(reached)), _MOST_VALUES))
-        self._collections = [(reached, list(reached)) for reached in found if isinstance(reached, list | deque | set)]
-        self._generators = [(reached, _state(reached)) for reached in found if isinstance(reached, GENERATORS)]
+        self._lists = [reached for reached in found if isinstance(reached, list | deque | set)]
+        self._generators = [reached for reached in found if isinstance(reached, GENERATORS)]
+        self.note()
 
     def changed(self) -> str:
-        """What is another one by now, with the repair; empty if nothing is. NaN is as it was."""
+        """Which number or text is another one by now, with the repair; empty if none is. NaN is as it was."""
         for collection, key, before in self._kept:
-            now = _now(collection, key)
-            if now is not before and (type(now) is not type(before) or now != before) and before == before:
+            if _differs(_now(collection, key), before):
                 return f"it changes {key!r}, which is no tensor: make it a buffer"
-        for items, before in self._collections:
+        return ""
+
+    def note(self) -> None:
+        """Look at lists and generators, which others may have moved, for ``moved``."""
+        self._items = [list(items) for items in self._lists]
+        self._states = [_state(generator) for generator in self._generators]
+
+    def moved(self) -> str:
+        """Which list or generator is another one than when it was looked at last, with the repair."""
+        for items, before in zip(self._lists, self._items, strict=True):
             if len(items) != len(before):
                 return f"it changes the length of a {type(items).__name__}: count in a buffer"
-        for generator, state in self._generators:
+        for generator, state in zip(self._generators, self._states, strict=True):
             if _state(generator) != state:
                 return f"it draws from a {type(generator).__name__} of its own: draw by torch or Pyro"
         return ""
 
     def put_back(self) -> None:
         """Let all be what it was."""
-        for items, before in self._collections:
+        for items, before in zip(self._lists, self._items, strict=True):
             if len(items) != len(before):
                 items.clear()
                 items.update(before) if isinstance(items, set) else items.extend(before)
         for collection, key, before in self._kept:
+            if not _differs(_now(collection, key), before):
+                continue
             if isinstance(collection, CellType):
                 collection.cell_contents = before
             elif isinstance(collection, type):
                 setattr(collection, key, before)
             else:
                 collection[key] = before
-        for generator, state in self._generators:
+        for generator, state in zip(self._generators, self._states, strict=True):
             _set_state(generator, state)
+
+
+def _differs(now: Any, before: Any) -> bool:
+    return now is not before and (type(now) is not type(before) or now != before) and before == before
 
 
 def _now(collection: Any, key: Any) -> Any:

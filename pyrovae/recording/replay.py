@@ -195,7 +195,7 @@ class Replay:
             state.put_back()
         if _differ(now, weights):
             self._give_up("it puts new tensors in place of its weights")
-        if changed := attributes.changed():
+        if changed := attributes.changed() or attributes.moved():
             if first is None and not self.reason:
                 # It may be the number of rows, of which there were others before.
                 self._record(inputs, compiles, first=attributes)
@@ -236,7 +236,11 @@ class Replay:
         written, drawn = _copies(weights), RandomState.now(device)
         _restore(weights, before)
         state.put_back()
+        self._attributes.note()
         outputs = self.function(*inputs)
+        if moved := self._attributes.moved():
+            self._give_up(moved)
+            return outputs
         if not _is_finite(outputs[0]):
             return outputs
         if not unasked:

@@ -273,3 +273,15 @@ def test_numbers_that_are_known_levels(tmp_path):
         ValueError, match=r"row 3 .*'1' holds 'four', which the run does not know; it knows '-1', '0.5'"
     ):
         load_data(write(tmp_path, "3\n03\nfour\n3\n"), columns=kinds, known_columns=known)
+
+
+def test_kinds_in_a_list_are_in_the_order_of_the_file(tmp_path):
+    known = KnownColumns(("a", "c"), {"c": ("1", "5")})
+    path = write(tmp_path, "c,a\n1,3\n5,40\n")
+    splits = load_data(path, columns=["categorical", "real"], known_columns=known, test_fraction=1)
+    assert splits.test.tolist() == [[3.0, 0.0], [40.0, 1.0]]
+    assert splits.column_kinds == ("real", "categorical(2)")
+    with pytest.raises(
+        ValueError, match="column 'a' is to be categorical, and the rows that the run was fitted to have"
+    ):
+        load_data(path, columns=["categorical", "categorical"], known_columns=known, test_fraction=1)

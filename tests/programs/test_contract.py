@@ -1,5 +1,7 @@
 """What a pair owes: each breach is refused by name, in training and in evaluation alike."""
 
+import functools
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -539,3 +541,39 @@ def test_a_number_of_all_rows_in_a_program_is_named(use, plate):
 
     with pytest.raises(ValueError, match=r"has \d rows, and something in the programs 60, .*from len\(x\), in both"):
         use(good_model, guide_of_all, torch.randn(60, 4))
+
+
+def shifted(program):
+    @functools.wraps(program)
+    def given_the_rest(x):
+        return program(x, 0.5)
+
+    return given_the_rest
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")
+def test_programs_that_are_given_the_rest_by_what_is_around_them():
+    """A decorator, a module with a __call__ of its own, one with its forward set, a compiled one."""
+
+    @shifted
+    def model(x, offset):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(4)))
+            pyro.sample("x", normal(z + offset), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(x / 2))
+
+    class Called(nn.Module):
+        def __call__(self, x):
+            return guide(x)
+
+    class Forward(nn.Module):
+        def forward(self, x):
+            return guide(x)
+
+    later = nn.Module()
+    later.forward = guide
+    for program in (guide, Called(), later, torch.compile(Forward(), backend="eager")):
+        assert check_pair(model, program, X).latents == ("z",)

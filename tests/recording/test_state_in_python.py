@@ -1,5 +1,6 @@
 """What programs keep in Python from call to call: recorded operations give the same results, or are not used."""
 
+import enum
 import random
 import sys
 from types import ModuleType
@@ -18,6 +19,11 @@ settings = ModuleType("settings_of_a_user")
 sys.modules[settings.__name__] = settings
 
 X = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Kind(enum.IntEnum):
+    FIRST = 1
+    SECOND = 2
 
 
 class Pair(nn.Module):
@@ -321,3 +327,47 @@ def test_what_cannot_be_looked_at_is_left_alone():
         progress=False,
     )
     assert result.stepping.startswith("plain: it changes")
+
+
+class WithEnumeration(Pair):
+    """A class that programs reach holds an enumeration, whose members cannot be set."""
+
+    kind = Kind.FIRST
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def scale(self):
+        self.calls += 1
+        return 1.0 if self.kind is Kind.FIRST else 0.5
+
+
+def test_enumerations_stay_as_they_are():
+    pair = WithEnumeration()
+    result = fit_svi(pair.model, pair.guide, X, epochs=2, batch_size=10, step="recorded", progress=False)
+    assert result.stepping == "plain: it changes 'calls', which is no tensor: make it a buffer"
+
+
+class Augmenting(Pair):
+    """Its generator and its list are of the transform of the rows alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.random, self.seen = np.random.default_rng(0), []
+
+    def augment(self, rows):
+        self.seen.append(len(rows))
+        return rows + 0.1 * torch.as_tensor(self.random.standard_normal(rows.shape), dtype=rows.dtype)
+
+
+def test_generators_and_lists_that_programs_leave_alone_do_not_count():
+    elbos = {}
+    for step in ("recorded", "plain"):
+        torch.manual_seed(0)
+        pair = Augmenting()
+        options = {"epochs": 130, "batch_size": 10, "patience": None, "progress": False}
+        result = fit_svi(pair.model, pair.guide, X, train_transform=pair.augment, step=step, **options)
+        assert result.stepping == step
+        elbos[step] = result.history[-1]["train_elbo"]
+    assert elbos["recorded"] == pytest.approx(elbos["plain"], rel=1e-6)
