@@ -86,12 +86,13 @@ def read_csv(
         names = names[:position] + names[position + 1 :]
     if not names:
         raise ValueError(f"{path} holds no value beside the labels; give it columns of data.")
-    order = list(range(len(names)))
+    # Columns without names and kinds are those that were known by their number alone.
+    named = known if header or columns is not None else None
+    order = list(range(len(names))) if named is None else named.positions(str(path), names)
     kinds = ["real"] * len(names) if columns is None else asked_kinds(str(path), names, columns)
-    if known is not None and (header or columns is not None):
-        order = known.positions(str(path), names)
-        names, kinds = [names[position] for position in order], [kinds[position] for position in order]
-        known.check_kinds(str(path), names, kinds)
+    names, kinds = [names[position] for position in order], [kinds[position] for position in order]
+    if named is not None:
+        named.check_kinds(str(path), names, kinds)
     levels = None if known is None else known.categories
     encoded = encode_columns(
         [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels

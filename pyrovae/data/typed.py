@@ -57,13 +57,13 @@ class KnownColumns:
         if self.names is None:
             return list(range(len(names)))
         for one, other, has, repair in (
-            (self.names, names, "has no column", "add it, an empty one where missing cells are kept"),
-            (names, self.names, "has a column", "leave it out"),
+            (self.names, names, "lacks the columns", "add them, empty ones where missing cells are kept"),
+            (names, self.names, "has the columns", "leave them out"),
         ):
             if apart := [name for name in one if name not in other]:
                 raise ValueError(
-                    f"{title} {has} {', '.join(map(repr, apart))}, and the rows that the run was fitted to have the "
-                    f"columns {', '.join(self.names)}: {repair}."
+                    f"{title} {has} {', '.join(map(repr, apart))}, and the rows that the run was fitted to have "
+                    f"{', '.join(map(repr, self.names))}: {repair}."
                 )
         return [names.index(name) for name in self.names]
 

@@ -12,7 +12,7 @@ from pyrovae.data import AnyRows, DataSplits
 from pyrovae.models import VAE, Autoencoder
 from pyrovae.models.looking import TRAVERSED
 from pyrovae.pictures.codes import Codes
-from pyrovae.pictures.levels import levels_of, of_categories
+from pyrovae.pictures.levels import levels_of_means, of_categories
 from pyrovae.plots.images import are_images
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ class Decoded:
         self.vae, self.data, self.device = vae, data, device
         self.rows = list(rows)
         self.x = data.test[torch.tensor(self.rows)].to(device)
+        self.of_categories = of_categories(vae, data)
         self.names = row_names(data, self.rows)
 
     def interpolation(self) -> "Figure":
         """From each row to the next one."""
         title = "mean of p(x|z) on the straight line between the posterior means of two test rows"
-        return draw_interpolation(self.vae, self.data, self.rows, self.device, title + of_categories(self.data))
+        return draw_interpolation(self.vae, self.data, self.rows, self.device, title + self.of_categories)
 
     def traversals(self, codes: Codes) -> "Figure":
         """Around the first row, or where its posterior has no mean around the prior's medians."""
@@ -57,7 +58,7 @@ class Decoded:
             names=codes.named(),
             values=[f"{100 * part:.0f} %" for part in TRAVERSED.tolist()],
             value_label="quantile of the prior",
-            title=f"mean of p(x|z), one dimension moved, the others at {start}{codes.choice}{of_categories(self.data)}",
+            title=f"mean of p(x|z), one dimension moved, the others at {start}{codes.choice}{self.of_categories}",
             entry_names=self.data.column_names,
         )
 
@@ -68,9 +69,9 @@ class Decoded:
         return plots.manifold(
             images.cpu(),
             values.cpu(),
-            title=f"mean of p(x|z) on the grid of the prior's quantiles{of_categories(self.data)}",
+            title=f"mean of p(x|z) on the grid of the prior's quantiles{self.of_categories}",
             entry_names=self.data.column_names,
-            levels=levels_of(self.data),
+            levels=levels_of_means(self.vae, self.data),
         )
 
     def class_samples(self) -> "Figure":
@@ -103,7 +104,7 @@ class Decoded:
             self.x.cpu(),
             images.cpu(),
             names=self.names,
-            title=f"test rows, and the mean of p(x|z) at draws z from q(z|x){wider}{of_categories(self.data)}",
+            title=f"test rows, and the mean of p(x|z) at draws z from q(z|x){wider}{self.of_categories}",
             entry_names=self.data.column_names,
         )
 

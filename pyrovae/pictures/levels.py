@@ -1,5 +1,9 @@
 """What the numbers of a table's categorical columns stand for."""
 
+from typing import Any
+
+from torch import nn
+
 from pyrovae.data import AnyRows, DataSplits, num_categories
 
 
@@ -10,7 +14,17 @@ def levels_of(data: DataSplits[AnyRows]) -> dict[str, list[str]]:
     return {name: list(data.categories.get(name) or map(str, range(count))) for name, count in counts.items()}
 
 
-def of_categories(data: DataSplits[AnyRows]) -> str:
-    """What a title on the mean of p(x|z) adds where some columns are categorical, which have no mean."""
-    categorical = any(num_categories(kind) is not None for kind in data.column_kinds or ())
-    return "; of categories the most probable one" if categorical else ""
+def levels_of_means(module: nn.Module | None, data: DataSplits[AnyRows]) -> dict[str, list[str]]:
+    """``levels_of`` where the mean of p(x|z) has them: under a likelihood that is told which columns are categorical.
+
+    Others have a mean of the numbers, which is no category.
+    """
+    likelihood: Any = getattr(module, "likelihood", None)
+    while hasattr(likelihood, "likelihood"):
+        likelihood = likelihood.likelihood
+    return levels_of(data) if hasattr(likelihood, "column_kinds") else {}
+
+
+def of_categories(module: nn.Module | None, data: DataSplits[AnyRows]) -> str:
+    """What a title on the mean of p(x|z) adds where it has the most probable category of some columns."""
+    return "; of categories the most probable one" if levels_of_means(module, data) else ""

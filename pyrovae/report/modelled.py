@@ -8,7 +8,7 @@ from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors, sample_rows
 from pyrovae.models import ConditionalVAE
 from pyrovae.pictures import LatentOverview
-from pyrovae.pictures.levels import levels_of
+from pyrovae.pictures.levels import levels_of, levels_of_means
 from pyrovae.plots.images import are_images
 from pyrovae.report.drawn import attempt, picture
 from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
@@ -42,9 +42,8 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
             return [picture(figure, "test rows, their reconstructions, and draws from the likelihood")]
         names = rows.data.column_names
-        figure = plots.reconstructions(
-            found.x, found.means, found.draws, entry_names=names, levels=levels_of(rows.data)
-        )
+        levels = levels_of_means(run.module, rows.data)
+        figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names, levels=levels)
         return [picture(figure, "values of test rows against those reconstructed", _no_images(found.x))]
 
     return Section(RECONSTRUCTIONS, attempt("reconstructions", draw))

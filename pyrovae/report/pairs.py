@@ -9,7 +9,7 @@ from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.evaluation.kind import kind_of_numbers
 from pyrovae.models import ConditionalVAE
-from pyrovae.pictures.levels import levels_of
+from pyrovae.pictures.levels import levels_of, levels_of_means
 from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.model_rows import of_each_class, pair_of_x, rows_to_draw
 from pyrovae.report.of_run import report_of_pair
@@ -64,7 +64,7 @@ def write_run(
 
 def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, about: dict[str, str]) -> str:
     """Draw what the model says the data look like; the outcome in a phrase."""
-    x, names, levels = rows_to_draw(rows), rows.data.column_names, levels_of(rows.data)
+    x, names = rows_to_draw(rows), rows.data.column_names
     # The programs of x alone, so that pictures are of x.
     pair, module = pair_of_x(run, rows, torch.arange(len(x)), device), run.module
     try:
@@ -74,7 +74,8 @@ def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, abo
             samples = plots.image_lines("mean of p(x|z, c), z from the prior", lines)
         else:
             new_means, draws = sample_rows(*pair, x.to(device))
-            samples = plots.samples(x, new_means.cpu(), draws.cpu(), entry_names=names, levels=levels)
+            samples = plots.samples(x, new_means.cpu(), draws.cpu(), entry_names=names, levels=levels_of(rows.data))
+        levels = levels_of_means(module, rows.data)
         reconstructions = plots.reconstructions(x, means, entry_names=names, levels=levels)
     except Exception as error:  # a user's own part may raise anything, and the run is not to be lost by a picture
         return f"not drawn: {error}"

@@ -30,6 +30,8 @@ _ROWS_PER_PART = 256
 # Annealing takes seconds for a row on a CPU. Blocks that are smaller than its own lose less by an interrupt, a minute
 # or so for images of MNIST, and are a sixth slower; on other devices a small block takes as long as a large one.
 _BLOCKS_ON_CPU = 32
+# What log p(x) of the split is estimated from; tables of other versions are not gone on with.
+_GAP_FROM = "draws of the guide and of its best member"
 _SAID_OF_DATA = ("name", "variant", "seed", "checksum")
 
 
@@ -101,7 +103,9 @@ def score_rows(
     processes, rows_per_write = processes_now(), _rows_per_write(x, options)
     # How many draws are in memory at once changes no number.
     told = {name: value for name, value in vars(options).items() if name != "chunk_size"}
-    asked = {"options": told, "weights": weights, "data": dict(provenance)}
+    asked: dict[str, Any] = {"options": told, "weights": weights, "data": dict(provenance)}
+    if options.gap:
+        asked["gap_from"] = _GAP_FROM
     done = processes.from_first(lambda: _begun(table, asked, len(x), rows_per_write))
     left = range(done, len(x), rows_per_write)
     with Progress("scoring", len(x), "row", shown=progress and processes.is_first, done=done) as bar:
@@ -112,8 +116,7 @@ def score_rows(
                     _beside(table).write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
                 write_table(block, table, mode="a" if block.index[0] else "w", header=not block.index[0])
             bar.advance(len(block))
-    needed = ("log_px", "gap_k_hat") if options.gap else ("log_px",)
-    return processes.from_first(lambda: read_table(table, needed))
+    return processes.from_first(lambda: read_table(table, ("log_px",)))
 
 
 def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int) -> int:
@@ -125,7 +128,8 @@ def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int
     if table.exists():
         if not beside.is_file() or read_mapping(beside) != json.loads(json.dumps(asked)):
             raise ValueError(
-                f"{table} is there for other options, other weights or other data: give another output, or --overwrite"
+                f"{table} is there for other options, other weights, other data or from another version: give another "
+                "output, or --overwrite"
             )
         return _rows_kept(table, rows, rows_per_write)
     return 0

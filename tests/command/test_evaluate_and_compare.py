@@ -98,11 +98,16 @@ def test_gap_and_annealing_add_their_columns(runs, six, capsys):
     assert table["gap_k_hat"].tolist() == pytest.approx(gap.k_hat.tolist(), nan_ok=True)
     assert gap.summary().splitlines()[4] in text
     assert "k-hat" in text.splitlines()[-2]
-    # A table of an earlier version has no such column.
+    # A table of an earlier version is of another estimate, and neither gone on with nor changed.
     path = runs / "long" / "evaluation-60-six.csv"
-    pd.read_csv(path).drop(columns="gap_k_hat").to_csv(path, index=False)
+    beside = path.with_name(f"{path.name}.json")
+    asked = json.loads(beside.read_text())
+    del asked["gap_from"]
+    beside.write_text(json.dumps(asked))
+    before = path.read_bytes()
     assert evaluate_main([str(runs / "long"), "--data", six, *options]) == 2
-    assert "has no column 'gap_k_hat'" in capsys.readouterr().err
+    assert "from another version" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 @pytest.mark.slow
@@ -216,7 +221,7 @@ def test_a_table_for_other_options_is_not_mixed_in(runs, tmp_path, capsys):
     assert evaluate_main([str(runs / "short"), "--num-samples", "30", *output]) == 0
     before = (tmp_path / "t.csv").read_bytes()
     assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output]) == 2
-    assert "is there for other options, other weights or other data" in capsys.readouterr().err
+    assert "is there for other options, other weights, other data or from another version" in capsys.readouterr().err
     assert (tmp_path / "t.csv").read_bytes() == before
     assert evaluate_main([str(runs / "short"), "--num-samples", "40", *output, "--overwrite"]) == 0
     assert read(tmp_path / "t.csv")["num_samples"].unique().tolist() == [40]

@@ -214,8 +214,14 @@ def test_a_place_where_no_table_can_be(stored, run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("town\nab\ncd\nef\n", r"other.csv has no column '\$_\{\$', and the rows that the run was fitted to have the"),
-        ("town,a,$_{$\nab,1,3\ncd,1,4\nef,1,5\n", "other.csv has a column 'a', and the rows that the run was fitted"),
+        (
+            "town\nab\ncd\nef\n",
+            r"other.csv lacks the columns '\$_\{\$', and the rows that the run was fitted to",
+        ),
+        (
+            "town,a,$_{$\nab,1,3\ncd,1,4\nef,1,5\n",
+            "other.csv has the columns 'a', and the rows that the run",
+        ),
         (
             "$_{$,town\n3,ab\n4,xy\n5,ef\n7,xy\n",
             r"row 3 .*, column 'town' holds 'xy', which the run does not know; it knows 'ab', 'cd', 'ef' \(2 such",

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pages import read_page
 from processes import take_interrupts
 from terminals import OnATerminal
 
+from pyrovae import load, load_data
 from pyrovae.compare import main as compare
 from pyrovae.evaluate import main as evaluate
 from pyrovae.fit import main as fit
+from pyrovae.pictures.decoded import Decoded
 
 SECTIONS = [
     *("Did it train?", "How good is it?", "Can I believe the number?", "What was run", "Learning curves"),
@@ -263,6 +266,22 @@ def test_categories_are_written_by_their_names_and_counts_whole(in_tmp):
     assert len(written) == 8
     assert set(written) <= {(city, str(count)) for city, count in zip(cities, counts, strict=True)}
     assert page.titles == SECTIONS
+
+
+@pytest.mark.parametrize(("likelihood", "named"), [("Columns", True), ("Bernoulli", False)])
+def test_a_mean_of_two_categories_is_no_category(likelihood, named, in_tmp):
+    """Under a likelihood that does not know of the categories the mean of their numbers is drawn as it is."""
+    rng = np.random.default_rng(0)
+    lines = [f"{a},{b}" for a, b in rng.choice(["no", "yes"], (80, 2))]
+    (in_tmp / "two.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    options = ["--columns", "{a: categorical, b: categorical}", "--likelihood", likelihood, "--latent-dim", "2"]
+    options += ["--epochs", "1", "--num-samples", "20", "--no-report", "--quiet", "--output-dir", "run"]
+    assert fit(["--data", "two.csv", *options]) == 0
+    run = load("run")
+    data = load_data("two.csv", columns={"a": "categorical", "b": "categorical"})
+    figure = Decoded(run.vae, data, [0, 1], torch.device("cpu")).manifold()
+    assert ("most probable" in figure.get_suptitle()) == named
+    assert (figure.axes[0].images[0].get_cmap().N == 2) == named
 
 
 def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_computed(in_tmp, capsys):
