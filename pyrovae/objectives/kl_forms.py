@@ -39,6 +39,7 @@ def kl_forms(model: Program, guide: Program, x: Tensor) -> dict[str, KlForm]:
         ValueError: a pair that breaks the contract of ``check_pair``.
 
     Example:
+        >>> import torch
         >>> from pyrovae import VAE, likelihoods, networks, posteriors, priors
         >>> encoder = networks.MLP(5, posteriors.FullCovarianceNormal.encoder_shape(2))
         >>> likelihood, posterior = likelihoods.Normal(networks.MLP(2, 5)), posteriors.FullCovarianceNormal(encoder)
