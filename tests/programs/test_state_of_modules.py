@@ -219,6 +219,7 @@ class WithParams(Pair):
             pyro.sample("x", dist.Normal(self.decoder(z) + shift, 0.5).to_event(1), obs=x)
 
 
+@pytest.mark.usefixtures("interrupts_are_taken")
 def test_a_fit_goes_on_with_the_programs_that_were_interrupted(tmp_path):
     """Their values of ``pyro.param`` are in the store before the programs run."""
 
