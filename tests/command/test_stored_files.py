@@ -279,7 +279,7 @@ CONFIGS = {
     "a: [": "cannot be read as YAML",
     "a: !!python/object/apply:pytest.fail [ran]": "cannot be read as YAML",
     "epochs: !!timestamp x": "cannot be read as YAML",
-    f"a: {'[' * 600}{']' * 600}": "cannot be read as YAML",
+    f"a: {'[' * 3000}{']' * 3000}": "cannot be read as YAML",
     "3: 4": "the key 3 is no word",
     "epoch: 3": "the configuration has a key 'epoch' that is no option; did you mean epochs",
     "epochs: null": "epochs is null; expected a number",
