@@ -23,8 +23,8 @@ _ROWS_A_SECOND, _BYTES_A_SECOND = 2.5e5, 4e9
 class MappedFile:
     """The file of a mapped array, read row by row.
 
-    Touching rows of the array would map each with up to 2 MiB around it, so that the process seems to grow to the size
-    of the file; to give that back again and again takes three times as long as to read the rows.
+    Touching rows of the array would map each with what is around it, so that the process seems to grow to the size of
+    the file; to give that back again and again takes longer than to read the rows.
 
     Args:
         title: how an error names it.

@@ -118,10 +118,11 @@ def fit_svi(
             result; ``"compiled"`` has TorchInductor join them to fewer, with a C++ compiler, and rounds otherwise.
             ``"auto"`` records after a hundred steps, and compiles where the rest of the run is some minutes. A
             recording is checked against the programs, at first and at each five-hundredth step. Programs that decide by
-            values of tensors run plainly, and so do those that change what is none: numbers, texts and lengths of lists
-            in attributes, closures, classes and globals that they name, and random generators of their own, are looked
-            at before each step. ``stepping`` of the result says how they ran. What else a program does, printing for
-            example, it does in plain steps only, and so does Pyro's validation.
+            values of tensors run plainly, and so do those that change what is none and what they name, in attributes,
+            closures, classes and globals: numbers and texts are looked at before each step, lengths of lists and
+            generators of random numbers where a recording is made and checked. ``stepping`` of the result says how they
+            ran. What else a program does, printing for example, it does in plain steps only, and so does Pyro's
+            validation.
         clip_norm: the gradient over all parameters is shortened to this norm where it is longer; None leaves it.
         max_skipped_steps: a step whose loss is not finite is left out, and with ``clip_norm`` one whose gradient is
             not; more than so many in a row, or half of an epoch, stop the fit.
