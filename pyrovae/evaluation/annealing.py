@@ -116,10 +116,14 @@ class Annealing:
         """Rows whose chains run side by side."""
         return max(1, evaluations_at_once(x) // self.num_chains)
 
+    def transitions(self, directions: int = 1) -> int:
+        """Transitions of a block of rows, with those of the throw-away chains."""
+        warm_up = 0 if self.num_temperatures == 1 else self.warm_up + (self.warm_up + 1) // 5
+        return warm_up + directions * (self.num_temperatures - 1)
+
     def ticks(self, num_rows: int, rows_per_block: int, directions: int = 1) -> int:
         """Transitions of all blocks, for a progress bar."""
-        warm_up = 0 if self.num_temperatures == 1 else self.warm_up + (self.warm_up + 1) // 5
-        return math.ceil(num_rows / rows_per_block) * (warm_up + directions * (self.num_temperatures - 1))
+        return math.ceil(num_rows / rows_per_block) * self.transitions(directions)
 
 
 def ais(
@@ -200,7 +204,8 @@ def _anneal_block(sampler: Sampler, rows: Tensor, how: Annealing, bar: Progress)
 
 def prepare(sampler: Sampler, rows: Tensor, how: Annealing, bar: Progress) -> tuple[Path, Tensor]:
     """The path of the rows, and frozen step sizes ``(num_temperatures - 1, rows)`` from throw-away chains."""
-    path = Path(sampler, LatentSpace(sampler, rows, guide_too=how.start == "guide"), rows, how.start)
+    space = LatentSpace(sampler, rows, guide_too=how.start == "guide")
+    path = Path(sampler, space, rows, how.start, gradients=how.transitions() * (how.num_leapfrog + 1))
     if how.num_temperatures == 1:
         return path, torch.empty(0, len(rows))
     adapted = adapt_step_sizes(

@@ -4,17 +4,14 @@ import math
 from functools import partial
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrovae.evaluation.blocks import evaluations_at_once
-from pyrovae.programs import Latents, Sampler, generator_states, has_numbers, owned_modules, set_generator_states
+from pyrovae.evaluation.recorded import recorded
+from pyrovae.programs import Latents, Sampler, generator_states, set_generator_states
 from pyrovae.recording import Replay
-
-# A compiler rounds exponentials otherwise; of 100 nats this is a thousandth of one.
-_ROUNDING = 1e-5
 
 # A chunk of so many evaluations of the model stays in the processor's cache.
 _EVALUATIONS = 2048
@@ -54,9 +51,7 @@ class LogJoint:
         num_draws = len(next(iter(latents.values())))
         if self._replay is None:
             chunks = math.ceil(self.num_draws / step)
-            function, weights = partial(_of_chunk, self.sampler), partial(_tensors, self.sampler)
-            owners = (self.sampler.model, self.sampler.guide)
-            self._replay = Replay(function, weights, "auto", chunks, rounding=_ROUNDING, owners=owners)
+            self._replay = recorded(self.sampler, partial(_of_chunk, self.sampler), chunks)
         # What the guide has kept for the model is of these rows now.
         self._replay.check_next()
         parts = []
@@ -77,13 +72,6 @@ class LogJoint:
 
 def _of_chunk(sampler: Sampler, rows: Tensor, *values: Tensor) -> tuple[Tensor]:
     return (sampler.log_joint(rows, dict(zip(sampler.structure.latent_event_dims, values, strict=True))),)
-
-
-def _tensors(sampler: Sampler) -> list[Tensor]:
-    """All that a density depends on beside its arguments."""
-    modules = (*owned_modules(sampler.model, sampler.guide), *sampler.structure.modules)
-    of_modules = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
-    return list(filter(has_numbers, of_modules)) + [value for _, value in pyro.get_param_store().named_parameters()]
 
 
 class _Allocations(TorchDispatchMode):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,12 +13,14 @@ from pyrovae.evaluation.arviz_interface import k_hat_limit
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.importance import number_of_blocks
-from pyrovae.evaluation.local_guide import LocalGuide
+from pyrovae.evaluation.local_guide import LocalGuide, Offsets
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.recorded import recorded
 from pyrovae.evaluation.two_guides import halves, scored_twice
 from pyrovae.programs import Program, Sampler, check_positive
 from pyrovae.progress import Progress
+from pyrovae.recording import Replay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,44 +198,50 @@ def inference_gap(
                 "by reparameterisation, so its best member cannot be found by gradients: discrete latents have no "
                 "split of the gap"
             )
+        local_guide = LocalGuide(sampler.guide, sampler.structure.latents)
+        local = type(sampler)(sampler.model, local_guide, sampler.structure)
+        loss = recorded(local, partial(_loss_and_gradients, local, local_guide, num_particles), num_blocks * steps)
         for rows in x.split(ROWS_PER_BLOCK):
-            parts.append(_split(sampler, rows, num_samples, steps, num_particles, lr, bar))
+            local_guide.offsets = _best_offsets(local, local_guide, loss, rows, steps, lr, bar)
+            own = scored_twice(LogJoint(sampler, num_samples), local, rows, num_samples)
+            best = scored_twice(LogJoint(local, num_samples), sampler, rows, num_samples)
+            parts.append(halves(own, best))
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return InferenceGap(num_samples=num_samples, **columns)
 
 
-def _split(
-    sampler: Sampler, rows: Tensor, num_samples: int, steps: int, num_particles: int, lr: float, bar: Progress
-) -> dict[str, Tensor]:
-    local_guide = LocalGuide(sampler.guide, sampler.structure.latents, len(rows))
-    local = type(sampler)(sampler.model, local_guide, sampler.structure)
-    _fit(local, local_guide, rows, steps, num_particles, lr, bar)
-    own = scored_twice(LogJoint(sampler, num_samples), local, rows, num_samples)
-    best = scored_twice(LogJoint(local, num_samples), sampler, rows, num_samples)
-    return halves(own, best)
-
-
-def _fit(
-    local: Sampler, guide: LocalGuide, rows: Tensor, steps: int, num_particles: int, lr: float, bar: Progress
-) -> None:
+def _best_offsets(
+    local: Sampler, guide: LocalGuide, loss: Replay, rows: Tensor, steps: int, lr: float, bar: Progress
+) -> Offsets:
     """Move each row's offsets to the best member of the family."""
+    guide.offsets = {}
     local.draw(rows, 1)  # makes the offsets
-    offsets = {name: offset.requires_grad_() for name, offset in guide.offsets.items()}
+    offsets = guide.offsets
+    # What the guide has kept for the model is of these rows now.
+    loss.check_next()
     optimizer = torch.optim.Adam(offsets.values(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        _, *gradients = loss(rows, *offsets.values())
+        for offset, gradient in zip(offsets.values(), gradients, strict=True):
+            offset.grad = gradient
+        optimizer.step()
+        schedule.step()
+        bar.advance()
+    return offsets
+
+
+def _loss_and_gradients(
+    local: Sampler, guide: LocalGuide, num_particles: int, rows: Tensor, *values: Tensor
+) -> tuple[Tensor, ...]:
+    """Minus the ELBO, summed over rows, and its gradients for the offsets."""
     with torch.enable_grad():
-        for _ in range(steps):
-            guide.offsets = offsets
-            latents, _ = local.draw(rows, num_particles)
-            # log q(z) without a gradient of its own parameters: the noise of the gradient then vanishes where q is the
-            # posterior (Roeder, Wu and Duvenaud, 2017).
-            guide.offsets = {name: offset.detach() for name, offset in offsets.items()}
-            # Rows share no offset, so the gradient of the sum is each row's own.
-            loss = (local.log_guide(rows, latents) - local.log_joint(rows, latents)).mean(0).sum()
-            gradients = torch.autograd.grad(loss, list(offsets.values()))
-            for offset, gradient in zip(offsets.values(), gradients, strict=True):
-                offset.grad = gradient
-            optimizer.step()
-            schedule.step()
-            bar.advance()
-    guide.offsets = {name: offset.detach() for name, offset in offsets.items()}
+        offsets = {name: value.detach().requires_grad_() for name, value in zip(guide.offsets, values, strict=True)}
+        guide.offsets = offsets
+        latents, _ = local.draw(rows, num_particles)
+        # log q(z) without a gradient of its own parameters: the noise of the gradient then vanishes where q is the
+        # posterior (Roeder, Wu and Duvenaud, 2017).
+        guide.offsets = {name: offset.detach() for name, offset in offsets.items()}
+        # Rows share no offset, so the gradient of the sum is each row's own.
+        loss = (local.log_guide(rows, latents) - local.log_joint(rows, latents)).mean(0).sum()
+        return loss.detach(), *torch.autograd.grad(loss, list(offsets.values()))

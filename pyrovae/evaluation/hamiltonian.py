@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from pyrovae.evaluation.latent_space import LatentSpace
+from pyrovae.evaluation.recorded import recorded
 from pyrovae.programs import Sampler
 
 Start = Literal["prior", "guide"]
@@ -51,10 +53,18 @@ class Path:
 
     It is kept as a base :math:`\log f_0` and a tilt :math:`\log p(x, z) - \log f_0`, which from the prior is
     :math:`\log p(x|z)`.
+
+    Args:
+        sampler: of the pair.
+        space: of its latents.
+        rows: of data.
+        start: the prior or the guide.
+        gradients: how many are to come: many are worth recording the operations of one.
     """
 
-    def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start) -> None:
+    def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start, gradients: int) -> None:
         self.sampler, self.space, self.rows, self.start = sampler, space, rows, start
+        self._with_gradient = recorded(sampler, partial(_with_gradient, sampler, space, start), gradients)
 
     def draw(self, num_chains: int) -> State:
         """Exact draws from the start of the path."""
@@ -66,23 +76,45 @@ class Path:
 
     def at(self, vectors: Tensor) -> State:
         """The densities at the vectors."""
-        latents, log_jacobian = self.space.latents(vectors)
-        if self.start == "prior":
-            base, tilt = self.sampler.log_terms(self.rows, latents)
-        else:
-            base = self.sampler.log_guide(self.rows, latents)
-            tilt = self.sampler.log_joint(self.rows, latents) - base
-        # NaN stays: no trajectory accepts it, and a chain that starts there has a weight that is no number.
-        return State(vectors, base + log_jacobian, tilt.masked_fill(tilt == torch.inf, -torch.inf))
+        return State(vectors, *_densities(self.sampler, self.space, self.start, self.rows, vectors))
 
-    @torch.enable_grad()
     def with_gradient(self, vectors: Tensor, beta: float) -> tuple[State, Tensor]:
         """The densities, and the gradient of the path's log density, for the latents alone."""
         # A trajectory that has left the numbers is rejected at its end; the programs need not see it.
-        safe = torch.where(vectors.isfinite(), vectors, 0.0).detach().requires_grad_()
-        state = self.at(safe)
-        (gradient,) = torch.autograd.grad((state.base + beta * state.tilt).sum(), safe)
-        return State(vectors, state.base.detach(), state.tilt.detach()), gradient
+        safe = torch.where(vectors.isfinite(), vectors, 0.0)
+        _, base, tilt, gradient = self._with_gradient(self.rows, safe, safe.new_tensor(beta))
+        assert base is not None
+        assert tilt is not None
+        assert gradient is not None
+        return State(vectors, base, tilt), gradient
+
+
+def _densities(
+    sampler: Sampler, space: LatentSpace, start: Start, rows: Tensor, vectors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Base and tilt ``(chains, rows)``."""
+    latents, log_jacobian = space.latents(vectors)
+    if start == "prior":
+        base, tilt = sampler.log_terms(rows, latents)
+    else:
+        base = sampler.log_guide(rows, latents)
+        tilt = sampler.log_joint(rows, latents) - base
+    # NaN stays: no trajectory accepts it, and a chain that starts there has a weight that is no number.
+    return base + log_jacobian, tilt.masked_fill(tilt == torch.inf, -torch.inf)
+
+
+def _with_gradient(
+    sampler: Sampler, space: LatentSpace, start: Start, rows: Tensor, vectors: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What can be compared number by number, base, tilt, and the gradient of ``base + beta * tilt``."""
+    with torch.enable_grad():
+        free = vectors.detach().requires_grad_()
+        base, tilt = _densities(sampler, space, start, rows, free)
+        log_density = base + beta * tilt
+        (gradient,) = torch.autograd.grad(log_density.sum(), free)
+    # Chains without a density are no error here.
+    comparable = log_density.detach().nan_to_num(0.0, 0.0, 0.0)
+    return comparable, base.detach(), tilt.detach(), gradient
 
 
 def transition(path: Path, state: State, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[State, Tensor]:

@@ -11,6 +11,8 @@ from torch.distributions import Categorical
 from pyrovae.distributions import Columns, PartlyObserved
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
+from pyrovae.evaluation.chunks import LogJoint
+from pyrovae.evaluation.importance import number_of_blocks
 from pyrovae.evaluation.log_mean import log_mean
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import (
@@ -163,11 +165,12 @@ def impute(
         Progress("imputing", len(x), "row", shown=progress) as bar,
     ):
         site = _observing_site(sampler, x)
+        log_joint = LogJoint(sampler, num_proposals * number_of_blocks(x), chunk_size)
         for start in range(0, len(x), ROWS_PER_BLOCK):
             rows = x[start : start + ROWS_PER_BLOCK]
             # As compare_bounds does, so that its numbers are those of these proposals.
             with isolated_rng(seed + start, x.device):
-                blocks.append(_Block(sampler, rows, start, site, num_samples, num_proposals, chunk_size))
+                blocks.append(_Block(sampler, log_joint, rows, start, site, num_samples, num_proposals, chunk_size))
             bar.advance(len(rows))
     return Imputation(
         draws=torch.cat([block.draws for block in blocks], 1),
@@ -210,6 +213,7 @@ class _Block:
     def __init__(
         self,
         sampler: Sampler,
+        log_joint: LogJoint,
         rows: Tensor,
         first_row: int,
         site: str,
@@ -229,7 +233,7 @@ class _Block:
         ]
         # A plate that subsamples draws at each run of the model, and what is drawn next must not depend on the chunks.
         states = generator_states(rows.device)
-        log_weights = torch.cat([sampler.log_joint(rows, chunk) for chunk in chunks]) - torch.cat(log_q)
+        log_weights = log_joint(rows, latents) - torch.cat(log_q)
         resolution = torch.finfo(log_weights.dtype).eps
         log_weights = log_weights.cpu().double()
         _check_finite(log_weights, first_row)

@@ -29,11 +29,10 @@ class LocalGuide:
     Args:
         guide: Pyro program of the latents.
         latents: names of its latent sites.
-        num_rows: rows of the block.
     """
 
-    def __init__(self, guide: Program, latents: tuple[str, ...], num_rows: int) -> None:
-        self.guide, self.latents, self.num_rows = guide, latents, num_rows
+    def __init__(self, guide: Program, latents: tuple[str, ...]) -> None:
+        self.guide, self.latents = guide, latents
         self.offsets: Offsets = {}
 
     def __call__(self, x: Tensor) -> Any:

@@ -16,6 +16,9 @@ from pyrovae.evaluation.rows_first import rows_first
 from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
 from pyrovae.progress import Progress
 
+# NUTS doubles its trajectories until they turn: seven gradients are a short one.
+_GRADIENTS_PER_DRAW = 7
+
 
 def posterior_samples(
     model: Program,
@@ -82,9 +85,11 @@ def posterior_samples(
         for label in labels:
             row = x[label : label + 1]
             space = LatentSpace(sampler, row, guide_too=False)
+            gradients = num_chains * (warm_up + num_draws) * _GRADIENTS_PER_DRAW
+            path = Path(sampler, space, row, "prior", gradients)
             chains = []
             for _ in range(num_chains):
-                draws, divergent = _run_chain(sampler, space, row, num_draws, warm_up, bar)
+                draws, divergent = _run_chain(path, num_draws, warm_up, bar)
                 chains.append(space.latents(draws)[0])
                 diverging.append(divergent)
             exact.append(_stack(sampler, chains))
@@ -117,18 +122,15 @@ def _row_labels(rows: Sequence[int] | None, count: int) -> list[int]:
     return labels
 
 
-def _run_chain(
-    sampler: Sampler, space: LatentSpace, row: Tensor, num_draws: int, warm_up: int, bar: Progress
-) -> tuple[Tensor, Tensor]:
+def _run_chain(path: Path, num_draws: int, warm_up: int, bar: Progress) -> tuple[Tensor, Tensor]:
     """Vectors ``(draws, 1, numbers)`` of one chain, and which transitions diverged ``(draws,)``."""
-    path = Path(sampler, space, row, "prior")
 
     def potential(values: dict[str, Tensor]) -> Tensor:
         with torch.enable_grad():
-            return -path.at(values["u"][None, None]).log_density(1.0)[0, 0]
+            return _Potential.apply(values["u"], path)
 
     kernel = NUTS(potential_fn=potential)
-    kernel.initial_params = {"u": space.vectors(sampler.draw(row, 1)[0])[0, 0]}
+    kernel.initial_params = {"u": path.space.vectors(path.sampler.draw(path.rows, 1)[0])[0, 0]}
     kernel.setup(warm_up)
     values, draws = kernel.initial_params, []
     for step in range(warm_up + num_draws):
@@ -139,6 +141,22 @@ def _run_chain(
     diverging = torch.zeros(num_draws, dtype=torch.bool)
     diverging[kernel.diagnostics()["divergences"]] = True
     return torch.stack(draws).detach()[:, None], diverging
+
+
+class _Potential(torch.autograd.Function):
+    """The negative log posterior of one vector, whose gradient is known with it."""
+
+    @staticmethod
+    def forward(context: Any, vector: Tensor, path: Path) -> Tensor:
+        state, gradient = path.with_gradient(vector[None, None], 1.0)
+        context.save_for_backward(gradient[0, 0])
+        energy = -state.log_density(1.0)[0, 0]
+        return energy if bool(vector.isfinite().all()) else torch.full_like(energy, torch.inf)
+
+    @staticmethod
+    def backward(context: Any, *of_potential: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = context.saved_tensors
+        return -of_potential[0] * gradient, None
 
 
 def _stack(sampler: Sampler, chains: list[Latents]) -> Latents:

@@ -28,10 +28,17 @@ def agree(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None], roundi
         return False
     if not pairs:
         return True
-    first, *others = [(a.detach().double(), b.detach().double()) for a, b in pairs]
-    bound = rounding * (first[0].abs() + _OF_THE_LARGEST * first[0].abs().max())
-    if not bool(((first[0] - first[1]).abs() <= bound).all()):
+    (first, of_first), *others = [_differences(a.detach().double(), b.detach().double()) for a, b in pairs]
+    bound = rounding * (first.abs() + _OF_THE_LARGEST * first.abs().max())
+    if not bool((of_first.abs() <= bound).all()):
         return False
     norms = torch.tensor([float(a.norm()) for a, _ in others])
-    differences = torch.tensor([float((a - b).norm()) for a, b in others])
+    differences = torch.tensor([float(difference.norm()) for _, difference in others])
     return bool((differences <= rounding * (norms + _OF_THE_LARGEST * norms.max())).all()) if others else True
+
+
+def _differences(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """What is finite of the first, and how far the second is off: by nothing where both are the same infinity."""
+    alike = (a == b) | (a.isnan() & b.isnan())
+    finite = a.masked_fill(~a.isfinite(), 0.0)
+    return finite, torch.where(alike, 0.0, a - b)

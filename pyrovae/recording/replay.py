@@ -25,7 +25,7 @@ Stepping = Literal["auto", "plain", "recorded", "compiled"]
 _CALLS_BEFORE_RECORDING = 100
 # What recording costs is gained in so many calls.
 _CALLS_WORTH_RECORDING = 200
-# Compiling takes some ten seconds and gains a sixth; so many operations take a small machine two minutes.
+# Compiling takes some ten seconds and gains a sixth of a step; so many operations take a small machine two minutes.
 _OPERATIONS_WORTH_COMPILING = 1e13
 _CHECKS = 2
 _CALLS_BETWEEN_CHECKS = 500
@@ -48,6 +48,7 @@ class Replay:
         rounding: how far recorded values may be off, as a part of themselves.
         owners: programs, modules and other objects by which the function may reach numbers and texts: where one changes
             its operations are not all that it does.
+        worth_compiling: ``"auto"`` compiles where so many operations on numbers are to come.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -62,9 +63,11 @@ class Replay:
         recordable: TensorFunction | None = None,
         rounding: float = SINGLE,
         owners: Sequence[Any] = (),
+        worth_compiling: float = _OPERATIONS_WORTH_COMPILING,
     ) -> None:
         self.function, self.recordable, self.rounding = function, recordable or function, rounding
         self.weights, self.stepping, self.calls_left, self.owners = weights, stepping, calls, owners
+        self.worth_compiling = worth_compiling
         self.reason = ""
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
@@ -210,7 +213,7 @@ class Replay:
         assert self._recorded is not None
         with FlopCounterMode(display=False) as counter:
             self._recorded(*inputs)
-        return self.calls_left * counter.get_total_flops() >= _OPERATIONS_WORTH_COMPILING
+        return self.calls_left * counter.get_total_flops() >= self.worth_compiling
 
     def _compile(self, inputs: tuple[Tensor, ...]) -> None:
         assert self._recorded is not None

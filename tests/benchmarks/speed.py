@@ -42,7 +42,7 @@ CASES = {
     "streaming": "a step of mlp-128, from rows in memory and from rows that are read as they are needed",
     "m2": "a step of M2, 10 classes summed over, 96 rows with labels and 128 without",
     "scoring": "a draw of a row: log weights of 64 rows at a time, 1,000 draws each; pythae 4 rows at a time",
-    "ais": "log p(x) of 64 rows, 16 chains, 156 gradients each",
+    "ais": "log p(x) of 64 rows, 16 chains, 2,717 gradients each",
     "first-step": "the first step of mlp-128 in a fresh process",
 }
 

@@ -150,7 +150,7 @@ def test_transitions_leave_the_path_invariant(step_size):
     covariance = torch.linalg.inv(precision)
     mean = covariance @ problem.weight.T @ (x[0] - problem.bias) * beta / problem.scale**2
     with open_sampler(*pair, x, seed=0) as sampler:
-        path = Path(sampler, LatentSpace(sampler, x, guide_too=False), x, "prior")
+        path = Path(sampler, LatentSpace(sampler, x, guide_too=False), x, "prior", gradients=1)
         draws = dist.MultivariateNormal(mean, covariance).sample((count, 1))
         state = path.at(draws)
         for _ in range(10):
@@ -162,6 +162,27 @@ def test_transitions_leave_the_path_invariant(step_size):
     assert (centred.mean(0).abs() < 4 * (covariance.diagonal() / count).sqrt()).all()
     products = centred[:, :, None] * centred[:, None, :]
     assert ((products.mean(0) - covariance).abs() < 4 * products.std(0) / count**0.5).all()
+
+
+@pytest.mark.parametrize("start", ["prior", "guide"])
+def test_many_gradients_are_recorded_and_are_those_of_the_closed_form(start):
+    problem, pair = linear_pair()
+    x, beta = problem.rows(3), 0.3
+    with open_sampler(*pair, x, seed=0) as sampler:
+        path = Path(sampler, LatentSpace(sampler, x, guide_too=True), x, start, gradients=400)
+        for _ in range(150):
+            vectors = torch.randn(4, 3, 2, dtype=torch.float64)
+            state, gradient = path.with_gradient(vectors, beta)
+    assert path._with_gradient.way == "recorded"
+    draws = vectors.requires_grad_()
+    log_prior = dist.Normal(0.0, 1.0).log_prob(draws).sum(-1)
+    log_q = ScaledPosterior(problem)(x).log_prob(draws) if start == "guide" else log_prior
+    likelihood = dist.Normal(draws @ problem.weight.T + problem.bias, problem.scale).log_prob(x).sum(-1)
+    log_joint = log_prior + likelihood
+    torch.testing.assert_close(state.base, log_q)
+    torch.testing.assert_close(state.tilt, log_joint - log_q)
+    (by_hand,) = torch.autograd.grad(((1 - beta) * log_q + beta * log_joint).sum(), draws)
+    torch.testing.assert_close(gradient, by_hand)
 
 
 def gamma_model(x):
@@ -299,7 +320,7 @@ def test_steps_that_leave_the_numbers_are_rejected():
     problem, pair = linear_pair()
     x = problem.rows(3)
     with open_sampler(*pair, x, seed=0) as sampler, pyro.validation_enabled(False):
-        path = Path(sampler, LatentSpace(sampler, x, guide_too=False), x, "prior")
+        path = Path(sampler, LatentSpace(sampler, x, guide_too=False), x, "prior", gradients=1)
         state = path.draw(4)
         new, probability = transition(path, state, 0.5, torch.full((3,), 1e200, dtype=torch.float64), 5)
     assert (probability == 0).all()

@@ -223,7 +223,7 @@ def test_programs_that_repeat_rows_are_split_the_same():
     ids=lambda fn: type(fn).__name__,
 )
 def test_offsets_of_zero_change_nothing_and_others_stay_in_the_family(fn):
-    local = LocalGuide(lambda x: None, ("z",), 4)
+    local = LocalGuide(lambda x: None, ("z",))
     value = fn.sample()
     moved = local.moved(fn, "z")
     torch.testing.assert_close(moved.log_prob(value), fn.log_prob(value))
@@ -322,7 +322,7 @@ def test_all_parameters_of_a_family_are_moved(family, prior, start):
 def test_covariances_that_were_asked_for_are_no_parameters():
     law = dist.MultivariateNormal(torch.zeros(3, 2), scale_tril=torch.eye(2).expand(3, 2, 2))
     assert law.covariance_matrix.shape == (3, 2, 2)
-    local = LocalGuide(lambda x: None, ("z",), 3)
+    local = LocalGuide(lambda x: None, ("z",))
     torch.testing.assert_close(local.moved(law, "z").scale_tril, law.scale_tril)
     assert set(local.offsets) == {"z.loc", "z.scale_tril"}
 

@@ -104,8 +104,8 @@ def annealing(data: str) -> list[str]:
     x = x[:8]
     means, counts = [], []
     for decoder, weights in (
-        (vae.likelihood.decoder, lambda seed: package.annealed(vae, x, seed)),
-        (networks.decoder, seeded(lambda: plain_annealing.log_weights(networks.decoder, x))),
+        (vae.likelihood.decoder, lambda seed: package.annealed(vae, x, plain_annealing.SHORT, seed)),
+        (networks.decoder, seeded(lambda: plain_annealing.log_weights(networks.decoder, x, plain_annealing.SHORT))),
     ):
         count = [0]
         hook = decoder.register_forward_hook(

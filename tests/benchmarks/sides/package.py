@@ -16,7 +16,7 @@ from sides.plain import (
     labels,
     rows,
 )
-from sides.plain_annealing import CHAINS, LEAPFROG, ROWS, TEMPERATURES, WARM_UP
+from sides.plain_annealing import CHAINS, LONG, ROWS, Path
 from torch import Tensor, nn
 
 from pyrovae import VAE, ais, compare_bounds, fit_svi, likelihoods, log_weights, networks, posteriors, priors
@@ -127,14 +127,13 @@ def anneal(clock, data: str) -> None:
     vae, x = build("mlp"), rows(data)[:ROWS]
     clock.tick(0)
     while True:
-        annealed(vae, x)
+        annealed(vae, x, LONG)
         clock.tick()
 
 
-def annealed(vae: VAE, x: Tensor, seed: int = 0) -> Tensor:
+def annealed(vae: VAE, x: Tensor, path: Path, seed: int = 0) -> Tensor:
     """Log weights ``(chains, rows)`` by as many gradients as the hand-written chains take."""
-    options = {"num_temperatures": TEMPERATURES, "num_chains": CHAINS, "num_leapfrog": LEAPFROG, "warm_up": WARM_UP}
-    return ais(vae.model, vae.guide, x, seed=seed, **options).log_weights
+    return ais(vae.model, vae.guide, x, num_chains=CHAINS, seed=seed, **path._asdict()).log_weights
 
 
 def parameters_of(module: Any) -> list[nn.Parameter]:

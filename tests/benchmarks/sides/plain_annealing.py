@@ -1,10 +1,23 @@
 """Annealed importance sampling in hand-written PyTorch: from the prior, with Hamiltonian transitions."""
 
+from typing import NamedTuple
+
 import torch
 from sides.plain import Networks, log_likelihood, rows
 from torch import Tensor, nn
 
-TEMPERATURES, CHAINS, LEAPFROG, WARM_UP, ROWS = 20, 16, 5, 6, 64
+
+class Path(NamedTuple):
+    """How to anneal, by the names of ``ais``."""
+
+    num_temperatures: int
+    warm_up: int
+    num_leapfrog: int
+
+
+# What is timed, and what is compared draw by draw: so few gradients are not recorded, and can be counted.
+LONG, SHORT = Path(200, 40, 10), Path(20, 6, 5)
+CHAINS, ROWS = 16, 64
 TARGET_ACCEPTANCE, RATE, FIRST_STEP_SIZE, JITTER = 0.65, 0.3, 0.3, 0.2
 
 
@@ -13,29 +26,30 @@ def anneal(clock, data: str) -> None:
     networks, x = Networks(), rows(data)[:ROWS]
     clock.tick(0)
     while True:
-        log_weights(networks.decoder, x)
+        log_weights(networks.decoder, x, LONG)
         clock.tick()
 
 
-def log_weights(decoder: nn.Module, x: Tensor) -> Tensor:
+def log_weights(decoder: nn.Module, x: Tensor, path: Path) -> Tensor:
     """``(chains, rows)``, after throw-away chains that set the step sizes."""
-    curve = torch.linspace(-4, 4, WARM_UP + 1).sigmoid()
+    num_temperatures, warm_up_steps, num_leapfrog = path
+    curve = torch.linspace(-4, 4, warm_up_steps + 1).sigmoid()
     warm_up = ((curve - curve[0]) / (curve[-1] - curve[0])).tolist()[1:]
     state, log_step, sizes = draw(decoder, x), torch.full((len(x),), FIRST_STEP_SIZE).log(), []
-    for beta in warm_up[:1] * ((WARM_UP + 1) // 5) + warm_up:
-        state, probability = transition(decoder, x, *state, beta, log_step.exp())
+    for beta in warm_up[:1] * ((warm_up_steps + 1) // 5) + warm_up:
+        state, probability = transition(decoder, x, *state, beta, log_step.exp(), num_leapfrog)
         log_step = log_step + RATE * (probability.mean(0) - TARGET_ACCEPTANCE)
         sizes.append(log_step.exp())
-    sizes = sizes[-WARM_UP:]
-    curve = torch.linspace(-4, 4, TEMPERATURES + 1).sigmoid()
+    sizes = sizes[-warm_up_steps:]
+    curve = torch.linspace(-4, 4, num_temperatures + 1).sigmoid()
     betas = ((curve - curve[0]) / (curve[-1] - curve[0])).tolist()
     state = draw(decoder, x)
     weights = torch.zeros(CHAINS, len(x))
-    for t in range(TEMPERATURES):
+    for t in range(num_temperatures):
         weights += (betas[t + 1] - betas[t]) * state[1]
-        if t + 1 < TEMPERATURES:
-            size = sizes[min(WARM_UP, max(1, round((t + 1) / TEMPERATURES * WARM_UP))) - 1]
-            state, _ = transition(decoder, x, *state, betas[t + 1], size)
+        if t + 1 < num_temperatures:
+            size = sizes[min(warm_up_steps, max(1, round((t + 1) / num_temperatures * warm_up_steps))) - 1]
+            state, _ = transition(decoder, x, *state, betas[t + 1], size, num_leapfrog)
     return weights
 
 
@@ -55,14 +69,14 @@ def with_gradient(decoder: nn.Module, x: Tensor, z: Tensor, beta: float) -> tupl
 
 
 def transition(
-    decoder: nn.Module, x: Tensor, z: Tensor, value: Tensor, beta: float, size: Tensor
+    decoder: nn.Module, x: Tensor, z: Tensor, value: Tensor, beta: float, size: Tensor, num_leapfrog: int
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """One Hamiltonian transition: the new latents with their log p(x|z), and the probability of acceptance."""
     step = (size * (1 + JITTER * (2 * torch.rand_like(value) - 1)))[..., None]
     momentum = torch.randn_like(z)
     before = beta * value - 0.5 * (z.square() + momentum.square()).sum(-1)
     new, (_, gradient) = z, with_gradient(decoder, x, z, beta)
-    for _ in range(LEAPFROG):
+    for _ in range(num_leapfrog):
         momentum = momentum + 0.5 * step * gradient
         new = new + step * momentum
         new_value, gradient = with_gradient(decoder, x, new, beta)

@@ -1,0 +1,34 @@
+"""When two computations of the same numbers are taken to agree."""
+
+import math
+
+import pytest
+import torch
+
+from pyrovae.recording.agreement import SINGLE, agree
+
+VALUES, GRADIENT = torch.tensor([3.0, -2.0]), torch.tensor([1.0, 0.0, -4.0])
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_what_is_not_finite_agrees_with_its_like_alone(number):
+    odd = torch.tensor([1.0, number, -4.0])
+    assert agree([VALUES, odd], [VALUES, odd.clone()], SINGLE)
+    assert agree([odd, VALUES], [odd.clone(), VALUES], SINGLE)
+    for other in (GRADIENT, torch.tensor([1.0, -math.inf if number > 0 else math.inf, -4.0])):
+        assert not agree([VALUES, odd], [VALUES, other], SINGLE)
+        assert not agree([VALUES, other], [VALUES, odd], SINGLE)
+        assert not agree([odd, VALUES], [other, VALUES], SINGLE)
+        assert not agree([other, VALUES], [odd, VALUES], SINGLE)
+
+
+def test_beside_an_infinity_the_others_are_still_compared():
+    ours, theirs = torch.tensor([1.0, -math.inf, -4.0]), torch.tensor([1.1, -math.inf, -4.0])
+    assert not agree([VALUES, ours], [VALUES, theirs], SINGLE)
+    assert not agree([ours, VALUES], [theirs, VALUES], SINGLE)
+
+
+def test_rounding_is_no_difference():
+    assert agree([VALUES, GRADIENT], [VALUES * (1 + SINGLE / 2), GRADIENT * (1 - SINGLE / 2)], SINGLE)
+    assert not agree([VALUES, GRADIENT], [VALUES * (1 + 3 * SINGLE), GRADIENT], SINGLE)
+    assert not agree([VALUES, GRADIENT], [VALUES, GRADIENT * (1 - 3 * SINGLE)], SINGLE)
