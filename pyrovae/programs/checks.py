@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from pyrovae.data import AnyRows, StreamedRows, all_in_memory, rows_at_once
 from pyrovae.distributions.arguments import is_finite_number
@@ -88,10 +89,15 @@ def check_are_rows(x: AnyRows, argument: str) -> None:
         ValueError: what it is, with the repair.
     """
     if not isinstance(x, Tensor | StreamedRows):
-        raise ValueError(
-            f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor, or "
-            "load_data(...) and its .train"
-        )
+        raise ValueError(f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): {_repair(x)}")
+
+
+def _repair(x: object) -> str:
+    if isinstance(x, DataLoader):
+        return "give data.StreamedRows(loader.dataset), as batches are made here"
+    if isinstance(x, Dataset):
+        return "give data.StreamedRows(dataset)"
+    return "use torch.as_tensor, or load_data(...) and its .train"
 
 
 def rows_where(x: AnyRows, holds: Callable[[Tensor], Tensor]) -> Tensor:

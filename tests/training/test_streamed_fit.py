@@ -11,7 +11,7 @@ import pytest
 import torch
 from incomplete import exact_vae
 from problems import bits, small_vae
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pyrovae import (
     VAE,
@@ -324,3 +324,12 @@ def test_memory_stays_far_below_the_size_of_the_file(tmp_path):
     # Steps are plain, as the libraries that record them take memory too, which is not of the rows.
     # Blocks of 16 MiB with what is computed from them, and five batches.
     assert float(done.stdout) < 180
+
+
+@pytest.mark.parametrize("wrap", [lambda dataset: dataset, DataLoader], ids=["dataset", "loader"])
+def test_the_repair_for_data_sets_of_pytorch_works(wrap):
+    given, vae = wrap(TensorDataset(bits(9))), small_vae()
+    with pytest.raises(ValueError, match=r"expected a tensor .*: give data.StreamedRows\((loader\.)?dataset\)"):
+        fit_svi(vae.model, vae.guide, given, epochs=1, batch_size=9, progress=False)
+    dataset = given.dataset if isinstance(given, DataLoader) else given
+    fit_svi(vae.model, vae.guide, StreamedRows(dataset), epochs=1, batch_size=9, progress=False)
