@@ -32,7 +32,7 @@ def state_of(loop: TrainingLoop) -> State:
         "best_weights": loop.best_weights,
         "optimizer": loop.optimizer.state_dict(),
         "totals": loop.totals,
-        "shuffler": loop.shuffler_state,
+        "shuffler": loop.shuffler.state,
         "random": RandomState.now(loop.totals.device).as_plain(),
         "looked_at": [] if loop.validates else loop.looked_at,
         "trouble": loop.trouble.state(),
@@ -58,8 +58,7 @@ def restore(loop: TrainingLoop, state: State) -> None:
     loop.best_weights = {name: value.to(now[name]) for name, value in state["best_weights"].items()}
     loop.optimizer.load_state_dict(state["optimizer"])
     loop.totals.copy_(state["totals"])
-    loop.shuffler.set_state(state["shuffler"])
-    loop.shuffler_state = state["shuffler"]
+    loop.shuffler.restore(state["shuffler"])
     if not loop.validates:
         loop.looked_at = [rows.to(device) for rows in state["looked_at"]]
     loop.trouble.restore(state["trouble"])

@@ -15,7 +15,6 @@ from pyrovae.objectives import KlForm, Objective, Schedule
 from pyrovae.processes import AveragedGradients, ProcessEndedError, processes_now
 from pyrovae.programs import (
     Precision,
-    RandomState,
     Sampler,
     Weights,
     buffers_put_back,
@@ -36,9 +35,11 @@ from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
 from pyrovae.training.optimizers import made_optimizer, set_rate
 from pyrovae.training.progress_terms import elbo_in_words
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
+from pyrovae.training.shuffler import Shuffler
 from pyrovae.training.skipping import Skipped
 from pyrovae.training.transform import transformed
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
+from pyrovae.training.undone import DrawsUndoneIfAnotherEnds
 
 
 class TrainingLoop:
@@ -87,8 +88,7 @@ class TrainingLoop:
         self.step: BatchTerms
         self.judge: BatchTerms
         self.optimizer: torch.optim.Optimizer
-        self.shuffler: torch.Generator
-        self.shuffler_state: Tensor
+        self.shuffler: Shuffler
 
     def run(
         self,
@@ -113,9 +113,7 @@ class TrainingLoop:
         self.totals = self.totals.to(train.device)
         self.validates = validation is not None
         self.looked_at = [] if validation is None else [validation[:ROWS]]
-        # Shuffling has a generator of its own: the order of rows is the same whatever the programs draw.
-        self.shuffler = torch.Generator().manual_seed(seed)
-        self.shuffler_state = self.shuffler.get_state()
+        self.shuffler = Shuffler(seed)
         self.last_step = epochs * -(-len(train) // batch_size) - 1
         self.step = self._batch_terms(self.moved, self.last_step + 1)
         self.judge = self._batch_terms([], epochs * -(-len(train if validation is None else validation) // batch_size))
@@ -181,7 +179,7 @@ class TrainingLoop:
         self.epoch, self.step_of_epoch, self.seconds = self.epoch + 1, 0, 0.0
         self.totals.zero_()
         self.skipped.next_epoch()
-        self.shuffler_state = self.shuffler.get_state()
+        self.shuffler.next_epoch()
 
     def _say_why_plain(self, *, shown: bool) -> None:
         reason = self.step.replay.reason
@@ -210,7 +208,7 @@ class TrainingLoop:
     ) -> EpochTerms:
         if not self.validates and not self.step_of_epoch:
             self.looked_at = []
-        order = torch.randperm(len(train), generator=self.shuffler)[self.step_of_epoch * batch_size :]
+        order = self.shuffler.order(len(train))[self.step_of_epoch * batch_size :]
         with training_mode(self.modules), batches_of(train, batch_size, order) as batches:
             for given in batches:
                 # From 0 at the first step of the run to 1 at the last.
@@ -230,21 +228,13 @@ class TrainingLoop:
 
     def _take_step(self, epoch: int, given: Tensor) -> Tensor:
         """A step with some rows; the result is what it saw of them."""
-        before = RandomState.now(given.device) if self.processes.several else None
-        looked_at = list(self.looked_at)
-        x = transformed(given, self.train_transform)
-        if not self.validates and sum(map(len, looked_at)) < ROWS:
-            self.looked_at.append(x)
-        try:
+        with DrawsUndoneIfAnotherEnds(self.processes, given.device):
+            x = transformed(given, self.train_transform)
             terms = self._terms(self.step, x, self.progress)
             if terms is not None:
                 self.gradients.average()
-        except ProcessEndedError:
-            # The fit goes on from before this step.
-            assert before is not None
-            before.put_back()
-            self.looked_at = looked_at
-            raise
+        if not self.validates and sum(map(len, self.looked_at)) < ROWS:
+            self.looked_at.append(x)
         if terms is None or not self._clip():
             self._skip(epoch, x)
         else:

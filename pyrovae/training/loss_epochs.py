@@ -4,15 +4,16 @@ import copy
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from pyrovae.checkpoints import Keeper, State
-from pyrovae.processes import AveragedGradients, ProcessEndedError, Processes, draws_of_all_rows, processes_now
+from pyrovae.processes import AveragedGradients, Processes, draws_of_all_rows, processes_now
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
 from pyrovae.training.optimizers import adam, moved_parameters
 from pyrovae.training.result import LossResult, NonFiniteLossError
+from pyrovae.training.shuffler import Shuffler
+from pyrovae.training.undone import DrawsUndoneIfAnotherEnds
 
 Losses = Callable[..., Tensor]
 """A function from the tensors of a batch to the loss of each row."""
@@ -48,8 +49,7 @@ class LossEpochs:
             epochs * -(-len(train[0]) // batch_size),
             owners=[module],
         )
-        self.shuffler = torch.Generator().manual_seed(seed)
-        self.shuffler_state = self.shuffler.get_state()
+        self.shuffler = Shuffler(seed)
         self.history: list[dict[str, float]] = []
         self.epoch, self.step_of_epoch, self.steps_done, self.total = 1, 0, 0, 0.0
         self.best, self.best_epoch, self.stopped_early = float("inf"), 0, False
@@ -57,7 +57,7 @@ class LossEpochs:
 
     def train_epoch(self, keeper: Keeper) -> float:
         """The steps of an epoch that are left; the mean loss of all of them."""
-        order = torch.randperm(len(self.train[0]), generator=self.shuffler).to(self.train[0].device)
+        order = self.shuffler.order(len(self.train[0])).to(self.train[0].device)
         batches = order.split(self.batch_size)[self.step_of_epoch :]
         with training_mode([self.module]):
             for rows in batches:
@@ -70,15 +70,9 @@ class LossEpochs:
 
     def _gradient_step(self, *batch: Tensor) -> float:
         """The mean loss of a batch, whose gradient is left in the parameters."""
-        before = RandomState.now(batch[0].device) if self.processes.several else None
-        try:
+        with DrawsUndoneIfAnotherEnds(self.processes, batch[0].device):
             loss = self.processes.sum(self.step(*batch)) / self.processes.world_size
             self.gradients.average()
-        except ProcessEndedError:
-            # The fit goes on from before this step.
-            assert before is not None
-            before.put_back()
-            raise
         return float(loss[0])
 
     def end_epoch(self, terms: dict[str, float], patience: int | None) -> None:
@@ -97,7 +91,7 @@ class LossEpochs:
             self.best_weights = copy.deepcopy(self.module.state_dict())
         self.stopped_early = patience is not None and self.epoch - self.best_epoch >= patience
         self.epoch, self.step_of_epoch, self.total = self.epoch + 1, 0, 0.0
-        self.shuffler_state = self.shuffler.get_state()
+        self.shuffler.next_epoch()
 
     def state(self) -> State:
         """What ``restore`` needs, between two steps."""
@@ -107,7 +101,7 @@ class LossEpochs:
             "weights": self.module.state_dict(),
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
-            "shuffler": self.shuffler_state,
+            "shuffler": self.shuffler.state,
             "random": RandomState.now(self.train[0].device).as_plain(),
             "step": self.step.replay.state(),
         }
@@ -129,8 +123,7 @@ class LossEpochs:
             setattr(self, name, state[name])
         self.history[:], self.best_weights = state["history"], state["best_weights"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.shuffler.set_state(state["shuffler"])
-        self.shuffler_state = state["shuffler"]
+        self.shuffler.restore(state["shuffler"])
         self.step.replay.restore(state["step"])
         RandomState.from_plain(state["random"], self.train[0].device).put_back()
 
