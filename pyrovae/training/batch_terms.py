@@ -1,17 +1,22 @@
 """The terms of a batch by an objective."""
 
 import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, ObjectiveTerms, Schedule
 from pyrovae.processes import Processes, draws_of_all_rows
 from pyrovae.programs import Precision, Sampler, precision_of_layers
-from pyrovae.recording import BFLOAT16, SINGLE, CannotRecordError, Replay, Stepping
+from pyrovae.recording import BFLOAT16, SINGLE, CannotRecordError, Replay
+from pyrovae.training.diagnosis import first_non_finite_site, is_of_numbers
+from pyrovae.training.fitted_pair import FittedPair
 from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.plan import Plan
 
 TERMS = ("objective", "elbo", "reconstruction", "kl")
 
@@ -20,38 +25,30 @@ class BatchTerms:
     """What an objective gives for a batch; its operations are recorded where that pays.
 
     Args:
-        sampler: of the pair.
-        objective: whose terms.
+        plan: of the fit.
+        pair: of programs.
+        rows: all those of which there are batches.
         parameters: what gets a gradient of the mean loss of the rows; none in validation.
-        weights: gives all tensors that training changes.
-        precision: of the layers of networks.
-        stepping: how the programs are run.
-        batches: how many are to come.
         processes: to which the rows of a batch are shared out.
     """
 
     def __init__(
-        self,
-        sampler: Sampler,
-        objective: Objective,
-        parameters: Sequence[Tensor],
-        weights: Callable[[], Sequence[Tensor]],
-        precision: Precision,
-        stepping: Stepping,
-        batches: int,
-        processes: Processes,
+        self, plan: Plan, pair: FittedPair, rows: AnyRows, parameters: Sequence[Tensor], processes: Processes
     ) -> None:
-        self.terms = _Terms(sampler, objective, precision, processes)
+        self.pair, self.processes = pair, processes
+        # What is judged is judged in full precision.
+        precision = plan.precision if parameters else "32"
+        self.terms = _Terms(pair.sampler, plan.objective, precision, processes)
         self.step = GradientStep(
             self.terms.plain,
             parameters,
-            weights,
-            stepping,
-            batches,
+            pair.tensors,
+            plan.step,
+            plan.batches(rows),
             recordable=self.terms.given_weights,
             # A compiler leaves out roundings to bfloat16 that the layers do one by one.
             rounding=SINGLE if precision == "32" else BFLOAT16,
-            owners=[sampler.model, sampler.guide, *sampler.structure.modules],
+            owners=[*pair.programs, *pair.sampler.structure.modules],
         )
 
     @property
@@ -59,16 +56,29 @@ class BatchTerms:
         """How the programs are called."""
         return self.step.replay
 
-    def __call__(self, x: Tensor, progress: float) -> Tensor:
-        """The mean loss, then the terms summed over rows, in the order of ``TERMS``; gradients are in the parameters.
+    def __call__(self, x: Tensor, progress: float) -> Tensor | None:
+        """The terms summed over the rows, in the order of ``TERMS``; None if they are not finite.
 
-        Of several processes each gives those of its share of the rows: the sum over processes, or the mean of
-        gradients, is what one process gives.
+        The gradient of the mean loss is left in the parameters; of several processes each leaves that of its share of
+        the rows, and their mean is what one process leaves.
 
         Args:
             x: rows ``(rows, *data_shape)``, the same in all processes.
             progress: the fraction of the run's steps that is done.
         """
+        try:
+            values = self._of_share(x, progress)
+        except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+            # Parameters became NaN, or a covariance lost its rank; any other error passes.
+            if not is_of_numbers(error) and first_non_finite_site(*self.pair.programs, x) is None:
+                raise
+            values = torch.full((1 + len(TERMS),), math.nan, device=x.device)
+        values = self.processes.sum(values)
+        loss_and_objective = values[:2].sum()
+        return values[1:] if math.isfinite(loss_and_objective) else None
+
+    def _of_share(self, x: Tensor, progress: float) -> Tensor:
+        """The mean loss, then the terms, of this process's share of the rows."""
         self.terms.progress = progress
         schedules = self.terms.schedules.values()
         kind = torch.promote_types(x.dtype, torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyrovae.checkpoints import State
-from pyrovae.programs import RandomState
+from pyrovae.programs import RandomState, Weights
 
 if TYPE_CHECKING:
     from pyrovae.training.loop import TrainingLoop
@@ -18,8 +18,6 @@ _NUMBERS = (
     "seconds",
     "stopped_early",
     "said_why_plain",
-    "best_epoch",
-    "best_objective",
 )
 
 
@@ -28,16 +26,18 @@ def state_of(loop: TrainingLoop) -> State:
     return {
         **{name: getattr(loop, name) for name in _NUMBERS},
         "history": [dict(terms) for terms in loop.history],
-        "weights": loop.weights.copy(of_buffers=True),
-        "best_weights": loop.best_weights,
-        "optimizer": loop.optimizer.state_dict(),
+        "weights": loop.pair.weights.copy(of_buffers=True),
+        "best_epoch": loop.best.epoch,
+        "best_objective": loop.best.objective,
+        "best_weights": loop.best.weights,
+        "optimizer": loop.step.optimizer.state_dict(),
         "totals": loop.totals,
         "shuffler": loop.shuffler.state,
         "random": RandomState.now(loop.totals.device).as_plain(),
-        "looked_at": [] if loop.validates else loop.looked_at,
+        "looked_at": loop.looked_at if loop.plan.validation is None else [],
         "trouble": loop.trouble.state(),
         "skipped": loop.skipped.state(),
-        "step": loop.step.replay.state(),
+        "step": loop.step.batch_terms.replay.state(),
         "judge": loop.judge.replay.state(),
     }
 
@@ -48,30 +48,31 @@ def restore(loop: TrainingLoop, state: State) -> None:
     Raises:
         ValueError: it is of programs with other weights.
     """
-    _check_fits(loop, state)
+    _check_fits(loop.pair.weights, state)
     for name in _NUMBERS:
         setattr(loop, name, state[name])
     device = loop.totals.device
     loop.history[:] = state["history"]
-    loop.weights.restore(state["weights"])
-    now = loop.weights.copy(of_buffers=True)
-    loop.best_weights = {name: value.to(now[name]) for name, value in state["best_weights"].items()}
-    loop.optimizer.load_state_dict(state["optimizer"])
+    loop.pair.weights.restore(state["weights"])
+    now = loop.pair.weights.copy(of_buffers=True)
+    loop.best.epoch, loop.best.objective = state["best_epoch"], state["best_objective"]
+    loop.best.weights = {name: value.to(now[name]) for name, value in state["best_weights"].items()}
+    loop.step.optimizer.load_state_dict(state["optimizer"])
     loop.totals.copy_(state["totals"])
     loop.shuffler.restore(state["shuffler"])
-    if not loop.validates:
+    if loop.plan.validation is None:
         loop.looked_at = [rows.to(device) for rows in state["looked_at"]]
     loop.trouble.restore(state["trouble"])
     loop.skipped.restore(state["skipped"])
-    loop.step.replay.restore(state["step"])
+    loop.step.batch_terms.replay.restore(state["step"])
     loop.judge.replay.restore(state["judge"])
     RandomState.from_plain(state["random"], device).put_back()
 
 
-def _check_fits(loop: TrainingLoop, state: State) -> None:
+def _check_fits(weights: Weights, state: State) -> None:
     shapes = [
-        {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        for weights in (loop.weights.copy(of_buffers=True), state["weights"])
+        {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        for tensors in (weights.copy(of_buffers=True), state["weights"])
     ]
     # The optimiser knows the weights by their order.
     if list(shapes[0].items()) != list(shapes[1].items()) and shapes[0] == shapes[1]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from pyro.infer import ELBO
@@ -14,7 +14,7 @@ from torch import Tensor
 from pyrovae.checkpoints import Checkpoints, begin_or_resume
 from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
-from pyrovae.objectives.schedules import check_schedule, value_at
+from pyrovae.objectives.schedules import check_schedule
 from pyrovae.programs import (
     PROBE_ROWS,
     Precision,
@@ -40,14 +40,13 @@ from pyrovae.programs import (
     used_by_programs,
 )
 from pyrovae.recording import Stepping
+from pyrovae.training.best import Best
+from pyrovae.training.fitted_pair import FittedPair
 from pyrovae.training.loop import TrainingLoop
-from pyrovae.training.optimizers import adam
+from pyrovae.training.plan import Plan, Trained
 from pyrovae.training.result import FitResult
-from pyrovae.training.settings import settings_of
 from pyrovae.training.skipping import check_skipping
 from pyrovae.training.transform import transformed
-
-Trained = Literal["all", "guide", "model"]
 
 
 def fit_svi(
@@ -166,37 +165,31 @@ def fit_svi(
         raise ValueError(f"step is {step!r}; expected one of {', '.join(get_args(Stepping))}")
     check_skipping(clip_norm, max_skipped_steps)
     check_seed(seed)
-    seed = int(seed)
     maximized = as_objective(objective, num_particles, beta)
     device = _parameter_device(model, guide, default=train.device)
     _check_dtype(model, guide, train)
-    train = train.to(device)
-    validation = None if validation is None else validation.to(device)
-
+    plan = Plan(
+        train=train.to(device),
+        validation=None if validation is None else validation.to(device),
+        train_transform=train_transform,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        objective=maximized,
+        trained=trained,
+        patience=patience,
+        optimizer=optimizer,
+        precision=precision,
+        step=step,
+        clip_norm=clip_norm,
+        max_skipped_steps=max_skipped_steps,
+        seed=int(seed),
+    )
+    train, validation, seed = plan.train, plan.validation, plan.seed
     check_missing(model, guide, train, "train")
     if validation is not None:
         check_missing(model, guide, validation, "validation")
-
-    def settings() -> dict[str, str]:
-        return settings_of(
-            [train],
-            [validation],
-            train_transform=train_transform,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr if optimizer is None or isinstance(lr, Schedule) else None,
-            objective=maximized,
-            trained=trained,
-            patience=patience,
-            optimizer=optimizer,
-            precision=precision,
-            step=step,
-            clip_norm=clip_norm,
-            max_skipped_steps=max_skipped_steps,
-            seed=seed,
-        )
-
-    keeper, kept = begin_or_resume(checkpoints, resume, settings)
+    keeper, kept = begin_or_resume(checkpoints, resume, plan.settings)
     with ExitStack() as stack:
         # A caller may have turned gradients off.
         stack.enter_context(torch.inference_mode(False))
@@ -215,34 +208,22 @@ def fit_svi(
             check_support(model, guide, train if train_transform is None else few_rows)
             if validation is not None:
                 check_support(model, guide, validation)
-        loop = TrainingLoop(
-            sampler,
-            maximized,
-            kl_forms,
-            outside,
-            patience,
-            train_transform,
-            precision,
-            step,
-            clip_norm,
-            max_skipped_steps,
-        )
+        pair = FittedPair.of(sampler, outside)
+        best = Best(pair.weights)
         with evaluation_mode(model, guide), buffers_put_back(model, guide), isolated_rng(seed, device):
-            check_known(sampler, few_rows, loop.weights)
-        rates = lr if isinstance(lr, Schedule) else None
-        make_optimizer = optimizer or (lambda parameters: adam(parameters, value_at(lr, 0.0)))
+            check_known(sampler, few_rows, pair.weights)
         try:
-            with training_mode(loop.modules):
+            with training_mode(pair.modules):
                 # A program may differ in training, by a scale of its own for example.
                 inspect_pair(model, guide, few_rows)
                 with isolated_rng(seed, device):
                     maximized.check(sampler, few_rows)
-                    stack.enter_context(_held(sampler, loop.weights, few_rows, trained))
-            loop.weights.restore(loop.best_weights)
-            return loop.run(train, validation, epochs, batch_size, make_optimizer, rates, seed, progress, keeper, kept)
+                    stack.enter_context(_held(sampler, pair.weights, few_rows, trained))
+            pair.weights.restore(best.weights)
+            return TrainingLoop(plan, pair, best, kl_forms, keeper, shown=progress).run(kept)
         except BaseException:
             # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
-            loop.keep_best()
+            pair.keep(best.weights)
             raise
 
 

@@ -48,16 +48,23 @@ class SignsOfTrouble:
         sampler: of the pair.
         modules: those of the programs.
         objective: what is maximised.
+        norms: of the gradient, which each step adds to.
         seed: of the draws of the looks, which leave all generators as they are.
         aloud: whether signs are written to the standard error as they come, above a progress bar.
     """
 
     def __init__(
-        self, sampler: Sampler, modules: Sequence[nn.Module], objective: Objective, seed: int, *, aloud: bool
+        self,
+        sampler: Sampler,
+        modules: Sequence[nn.Module],
+        objective: Objective,
+        norms: GradientNorms,
+        seed: int,
+        *,
+        aloud: bool,
     ) -> None:
         self.sampler, self.modules, self.objective = sampler, modules, objective
-        self.seed, self.aloud = seed, aloud
-        self.gradient_norms = GradientNorms()
+        self.norms, self.seed, self.aloud = norms, seed, aloud
         self._looks = list(_LOOKS)
         self._was_collapsed = False
         self._said: dict[str, str] = {}
@@ -77,7 +84,7 @@ class SignsOfTrouble:
     def state(self) -> dict[str, Any]:
         """What was found until now, as tensors, numbers and texts."""
         return {
-            "norms": self.gradient_norms.state(),
+            "norms": self.norms.state(),
             "looks": list(self._looks),
             "was_collapsed": self._was_collapsed,
             "said": dict(self._said),
@@ -85,7 +92,7 @@ class SignsOfTrouble:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave; what was said is not said again."""
-        self.gradient_norms.restore(state["norms"])
+        self.norms.restore(state["norms"])
         self._looks, self._was_collapsed, self._said = state["looks"], state["was_collapsed"], state["said"]
 
     def after_epoch(self, epoch: int, rows: Sequence[Tensor], part: float, progress: float) -> None:
@@ -143,7 +150,7 @@ class SignsOfTrouble:
             )
 
     def _check_gradients(self) -> None:
-        explosion = self.gradient_norms.explosion()
+        explosion = self.norms.explosion()
         if explosion is not None:
             self._say(
                 "gradients",

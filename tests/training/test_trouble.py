@@ -448,7 +448,7 @@ def test_a_look_changes_neither_random_numbers_nor_weights():
     sampler = make_sampler(vae.model, vae.guide, x, inspect_pair(vae.model, vae.guide, x))
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     state = torch.get_rng_state()
-    signs = SignsOfTrouble(sampler, [vae], TraceMeanField_ELBO(), seed=0, aloud=False)
+    signs = SignsOfTrouble(sampler, [vae], TraceMeanField_ELBO(), GradientNorms(), seed=0, aloud=False)
     signs.after_epoch(5, [x], part=0.5, progress=0.5)
     signs.at_end(5, [x], part=1.0, progress=1.0, failed=False)
     assert torch.equal(torch.get_rng_state(), state)
