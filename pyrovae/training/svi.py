@@ -1,8 +1,6 @@
 """Fitting a pair of Pyro programs by stochastic variational inference."""
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from numbers import Real
 from pathlib import Path
 from typing import get_args
@@ -16,37 +14,19 @@ from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.objectives.schedules import check_schedule
 from pyrovae.programs import (
-    PROBE_ROWS,
     Precision,
     Program,
-    Sampler,
-    Weights,
-    buffers_put_back,
     check_any_rows,
-    check_known,
     check_missing,
     check_positive,
     check_seed,
-    check_support,
-    evaluation_mode,
-    inspect_pair,
-    isolated_rng,
-    make_sampler,
-    named_parameters,
     owned_modules,
-    private_param_store,
-    probe_rows,
-    training_mode,
-    used_by_programs,
 )
 from pyrovae.recording import Stepping
-from pyrovae.training.best import Best
-from pyrovae.training.fitted_pair import FittedPair
-from pyrovae.training.loop import TrainingLoop
 from pyrovae.training.plan import Plan, Trained
+from pyrovae.training.planned_fit import fit_as_planned
 from pyrovae.training.result import FitResult
 from pyrovae.training.skipping import check_skipping
-from pyrovae.training.transform import transformed
 
 
 def fit_svi(
@@ -185,68 +165,11 @@ def fit_svi(
         max_skipped_steps=max_skipped_steps,
         seed=int(seed),
     )
-    train, validation, seed = plan.train, plan.validation, plan.seed
-    check_missing(model, guide, train, "train")
-    if validation is not None:
-        check_missing(model, guide, validation, "validation")
+    check_missing(model, guide, plan.train, "train")
+    if plan.validation is not None:
+        check_missing(model, guide, plan.validation, "validation")
     keeper, kept = begin_or_resume(checkpoints, resume, plan.settings)
-    with ExitStack() as stack:
-        # A caller may have turned gradients off.
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        outside = stack.enter_context(private_param_store(model, guide))
-        stack.enter_context(isolated_rng(seed, device))
-        stack.enter_context(warnings.catch_warnings())
-        # A loss that is not finite stops the fit with an error that says more.
-        warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
-        few_rows = transformed(probe_rows(train, max(PROBE_ROWS)), train_transform)
-        with evaluation_mode(model, guide), buffers_put_back(model, guide):
-            structure = inspect_pair(model, guide, few_rows, len(train))
-            with isolated_rng(seed, device):
-                sampler = make_sampler(model, guide, few_rows, structure)
-            kl_forms = maximized.kl_forms(sampler, few_rows)
-            check_support(model, guide, train if train_transform is None else few_rows)
-            if validation is not None:
-                check_support(model, guide, validation)
-        pair = FittedPair.of(sampler, outside)
-        best = Best(pair.weights)
-        with evaluation_mode(model, guide), buffers_put_back(model, guide), isolated_rng(seed, device):
-            check_known(sampler, few_rows, pair.weights)
-        try:
-            with training_mode(pair.modules):
-                # A program may differ in training, by a scale of its own for example.
-                inspect_pair(model, guide, few_rows)
-                with isolated_rng(seed, device):
-                    maximized.check(sampler, few_rows)
-                    stack.enter_context(_held(sampler, pair.weights, few_rows, trained))
-            pair.weights.restore(best.weights)
-            return TrainingLoop(plan, pair, best, kl_forms, keeper, shown=progress).run(kept)
-        except BaseException:
-            # Whatever stops a fit, a pair is left with its best weights, not halfway through a step.
-            pair.keep(best.weights)
-            raise
-
-
-@contextmanager
-def _held(sampler: Sampler, weights: Weights, x: Tensor, trained: Trained) -> Iterator[None]:
-    """Hold the parameters that are not to be moved."""
-    if trained not in get_args(Trained):
-        raise ValueError(f"trained is {trained!r}; expected one of {', '.join(get_args(Trained))}")
-    if trained == "all":
-        yield
-        return
-    parameters = named_parameters(weights)
-    of_guide, _ = used_by_programs(sampler, x, parameters)
-    held = [parameter for name, parameter in parameters.items() if (name in of_guide) != (trained == "guide")]
-    if len(held) == len(parameters):
-        raise ValueError(f"trained is {trained!r}, and the {trained} has no parameters of its own to move")
-    for parameter in held:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in held:
-            parameter.requires_grad_()
+    return fit_as_planned(model, guide, plan, keeper, kept, shown=progress)
 
 
 def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float | Schedule, patience: int | None) -> None:
