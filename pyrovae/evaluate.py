@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
-from pyrovae.evaluation.hamiltonian import Schedule, Start
+from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
 from pyrovae.processes import processes_now
 from pyrovae.runs import (
     ScoringOptions,
@@ -55,7 +55,7 @@ def make_parser() -> CommandParser:
     )
     add(
         "--ais-schedule",
-        type=Schedule,
+        type=TemperatureSchedule,
         default="sigmoid",
         help="of the temperatures: sigmoid goes slowly at both ends, where the densities change most; linear has equal "
         "steps",

@@ -128,7 +128,7 @@ def load_data(
             f"load_data takes a name or the path of a file, not {type(name_or_path).__name__}: save the rows by "
             "numpy.save, or give them to fit_svi as they are, torch.as_tensor(rows).float()"
         )
-    _check_arguments(binarize, missing, seed)
+    _check_choices(binarize, missing, seed)
     _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)
     if test_fraction is True or test_fraction != 1:
@@ -162,7 +162,7 @@ def load_data(
     )
 
 
-def _check_arguments(binarize: str, missing: str, seed: int) -> None:
+def _check_choices(binarize: str, missing: str, seed: int) -> None:
     if binarize not in CHOICES:
         raise ValueError(f"binarize={binarize!r} is unknown; use one of {', '.join(map(repr, CHOICES))}.")
     if missing not in get_args(Missing):

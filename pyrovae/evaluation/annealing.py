@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.blocks import evaluations_at_once
-from pyrovae.evaluation.hamiltonian import Path, Schedule, Start, State, adapt_step_sizes, temperatures, transition
+from pyrovae.evaluation.hamiltonian import (
+    Path,
+    Start,
+    State,
+    TemperatureSchedule,
+    adapt_step_sizes,
+    temperatures,
+    transition,
+)
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
@@ -94,7 +102,7 @@ class Annealing:
     num_temperatures: int
     num_chains: int
     start: Start
-    schedule: Schedule
+    schedule: TemperatureSchedule
     num_leapfrog: int
     warm_up: int
 
@@ -107,7 +115,7 @@ class Annealing:
         )
         for name, value, known in (
             ("start", self.start, get_args(Start)),
-            ("schedule", self.schedule, get_args(Schedule)),
+            ("schedule", self.schedule, get_args(TemperatureSchedule)),
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
@@ -134,7 +142,7 @@ def ais(
     num_temperatures: int = 1000,
     num_chains: int = 16,
     start: Start = "prior",
-    schedule: Schedule = "sigmoid",
+    schedule: TemperatureSchedule = "sigmoid",
     num_leapfrog: int = 10,
     warm_up: int = 200,
     seed: int = 0,

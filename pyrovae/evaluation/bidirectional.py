@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, prepare
-from pyrovae.evaluation.hamiltonian import Schedule, Start
+from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import (
@@ -96,7 +96,7 @@ def bdmc(
     num_temperatures: int = 1000,
     num_chains: int = 16,
     start: Start = "prior",
-    schedule: Schedule = "sigmoid",
+    schedule: TemperatureSchedule = "sigmoid",
     num_leapfrog: int = 10,
     warm_up: int = 200,
     seed: int = 0,

@@ -14,7 +14,7 @@ from pyrovae.evaluation.recorded import recorded
 from pyrovae.programs import Sampler
 
 Start = Literal["prior", "guide"]
-Schedule = Literal["sigmoid", "linear"]
+TemperatureSchedule = Literal["sigmoid", "linear"]
 
 # Acceptance at which Hamiltonian Monte Carlo costs least in many dimensions (Beskos et al., 2013).
 _TARGET_ACCEPTANCE = 0.65
@@ -189,7 +189,7 @@ def adapt_step_sizes(
     return torch.nn.functional.avg_pool1d(padded, 2 * margin + 1, stride=1)[:, 0].T.exp()
 
 
-def temperatures(num_temperatures: int, schedule: Schedule) -> Tensor:
+def temperatures(num_temperatures: int, schedule: TemperatureSchedule) -> Tensor:
     r"""Inverse temperatures from 0 to 1, ``(num_temperatures + 1,)`` in float64.
 
     ``"linear"`` has equal steps; ``"sigmoid"`` takes :math:`\sigma(-4) \dots \sigma(4)`, moved and scaled to end at 0

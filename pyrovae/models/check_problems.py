@@ -73,7 +73,9 @@ def reported(what: str) -> Iterator[None]:
         raise Problem(f"{what} raised {first_line(error)}") from error
 
 
-def explained(call: str, error: Exception, slot: str, part: nn.Module, calls: NetworkCalls, given: Tensor) -> Problem:
+def problem_of_call(
+    call: str, error: Exception, slot: str, part: nn.Module, calls: NetworkCalls, given: Tensor
+) -> Problem:
     """Why a part raised an error, as far as that can be told."""
     floats = {t.dtype for t in (*part.parameters(), *part.buffers()) if t.is_floating_point()}
     where = ""

@@ -12,10 +12,10 @@ from pyrovae.models.check_problems import (
     check_finite,
     check_shape,
     check_tensors,
-    explained,
     first_line,
     networks_called,
     plain,
+    problem_of_call,
     reported,
 )
 from pyrovae.models.check_table import PartShape, of_distribution, of_tensor
@@ -133,7 +133,7 @@ class Walk:
             except Exception as error:
                 self._add_networks(slot, argument, calls)
                 self.parts.append(PartShape(slot, call, type(part).__name__, f"raised {type(error).__name__}"))
-                raise explained(call, error, slot, part, calls, self.x if given is None else given) from error
+                raise problem_of_call(call, error, slot, part, calls, self.x if given is None else given) from error
         self._add_networks(slot, argument, calls)
         if not isinstance(returned, TorchDistributionMixin):
             self.parts.append(PartShape(slot, call, type(part).__name__, type(returned).__name__))

@@ -87,7 +87,7 @@ class Flow(nn.Module):
     ) -> int:
         """How many numbers the encoder of a base that is given by name has to give for each row."""
         _check_name(base)
-        _check_arguments(base, base_arguments or {})
+        _check_base_arguments(base, base_arguments or {})
         return _BASES[base].encoder_shape(latent_dim, **(base_arguments or {}))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
@@ -110,7 +110,7 @@ def _check_name(base: str) -> None:
         raise ValueError(f"posteriors.Flow: base is {base!r}; expected a posterior, or one of {', '.join(_BASES)}")
 
 
-def _check_arguments(base: str, given: Mapping[str, int]) -> None:
+def _check_base_arguments(base: str, given: Mapping[str, int]) -> None:
     known = [name for name in inspect.signature(_BASES[base]).parameters if name != "encoder"]
     for name in given:
         if name not in known:
@@ -132,5 +132,5 @@ def _built(base: Base, encoder: nn.Module | None, arguments: Mapping[str, int]) 
             f"posteriors.Flow: base is {base!r} without an encoder; give encoder=..., with output shape "
             f"Flow.encoder_shape(latent_dim, {base!r})"
         )
-    _check_arguments(base, arguments)
+    _check_base_arguments(base, arguments)
     return _BASES[base](encoder, **arguments)

@@ -14,7 +14,7 @@ from pyrovae.data import AnyRows
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
 from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.gap import belief_in_split
-from pyrovae.evaluation.hamiltonian import Schedule, Start
+from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
 from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
@@ -60,7 +60,7 @@ class ScoringOptions:
     ais_temperatures: int = 1000
     ais_chains: int = 16
     ais_start: Start = "prior"
-    ais_schedule: Schedule = "sigmoid"
+    ais_schedule: TemperatureSchedule = "sigmoid"
     ais_leapfrog: int = 10
     ais_warm_up: int = 200
     seed: int = 0

@@ -8,7 +8,7 @@ from pyrovae.data import num_categories
 from pyrovae.programs import Program
 from pyrovae.runs.imports import find, users_errors
 from pyrovae.runs.part import Part, accepted, class_name
-from pyrovae.runs.systems import Facts, system_of
+from pyrovae.runs.systems import Sizes, system_of
 
 
 def build_pair(
@@ -39,10 +39,10 @@ def build_pair(
         ValueError: a part that cannot be found or built.
     """
     kinds = None if column_kinds is None else tuple(column_kinds)
-    facts = Facts(config["latent_dim"], tuple(data_shape), kinds, dict(covariates or {}))
+    sizes = Sizes(config["latent_dim"], tuple(data_shape), kinds, dict(covariates or {}))
     if config["model"] is not None:
-        return _pair_from_factory(config["model"], facts.known())
-    module: Any = system_of(config).build(config, facts)
+        return _pair_from_factory(config["model"], sizes.known())
+    module: Any = system_of(config).build(config, sizes)
     return module.model, module.guide
 
 

@@ -20,7 +20,7 @@ from pyrovae.programs import (
     owned_module,
     private_param_store,
 )
-from pyrovae.runs.systems import Facts, System, system_of
+from pyrovae.runs.systems import Sizes, System, system_of
 
 _MODULES = (VAE, ConditionalVAE, TwoLayerVAE, Autoencoder)
 
@@ -72,7 +72,7 @@ class Run:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row as the programs take it, with its covariates behind it."""
-        return Facts(self.config["latent_dim"], self.data_shape, covariates=dict(self.covariates)).row_shape
+        return Sizes(self.config["latent_dim"], self.data_shape, covariates=dict(self.covariates)).row_shape
 
 
 @contextmanager

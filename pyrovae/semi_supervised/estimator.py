@@ -90,7 +90,7 @@ def check_learning_rate(**rates: object) -> None:
             raise ValueError(f"{name} is {lr!r}; expected a positive number")
 
 
-def check_schedule(rows: int, epochs: int, batch_size: int, lr: float, **counts: int) -> None:
+def check_training_numbers(rows: int, epochs: int, batch_size: int, lr: float, **counts: int) -> None:
     """Refuse numbers that no training can go by.
 
     Raises:

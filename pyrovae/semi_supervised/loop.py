@@ -42,7 +42,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingPlan:
     """How long and in which steps to train; the arguments are those of ``fit_svi``."""
 
     epochs: int
@@ -85,29 +85,29 @@ class LabelledLoop:
         self.best = (-1.0, 0.0)
         self.best_weights = self._weights()
 
-    def run(self, schedule: Schedule) -> None:
+    def run(self, plan: TrainingPlan) -> None:
         """Train, epoch after epoch, and put the best weights back."""
         parameters = moved_parameters(self.programs)
-        optimizer = adam(parameters, schedule.lr)
-        batches = _Batches(self, schedule)
+        optimizer = adam(parameters, plan.lr)
+        batches = _Batches(self, plan)
         self.gradient_step = GradientStep(
             self._terms_of,
             parameters,
             self._tensors,
-            schedule.step,
-            schedule.epochs * len(batches),
+            plan.step,
+            plan.epochs * len(batches),
             owners=[self.programs],
         )
         with (
             warnings.catch_warnings(),
-            Progress("fitting", schedule.epochs * len(batches), "step", shown=schedule.progress) as bar,
+            Progress("fitting", plan.epochs * len(batches), "step", shown=plan.progress) as bar,
         ):
             # NonFiniteLossError says it.
             warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
             try:
-                for epoch in range(1, schedule.epochs + 1):
+                for epoch in range(1, plan.epochs + 1):
                     self._epoch(epoch, batches, optimizer, bar)
-                    bar.tell(loss_in_words(self.history[-1], epoch, schedule.epochs))
+                    bar.tell(loss_in_words(self.history[-1], epoch, plan.epochs))
             finally:
                 # It knows the loop: together they would stay until the garbage collector comes.
                 del self.gradient_step
@@ -168,10 +168,10 @@ class LabelledLoop:
 class _Batches:
     """The batches of an epoch: all unlabelled rows once, beside them labelled ones from a permutation without end."""
 
-    def __init__(self, loop: LabelledLoop, schedule: Schedule) -> None:
-        self.loop, self.size, self.transform = loop, int(schedule.batch_size), schedule.transform
+    def __init__(self, loop: LabelledLoop, plan: TrainingPlan) -> None:
+        self.loop, self.size, self.transform = loop, int(plan.batch_size), plan.transform
         # Generators of their own: the order of rows is the same whatever the programs draw.
-        seed = int(schedule.seed)
+        seed = int(plan.seed)
         self.shuffler = torch.Generator().manual_seed(seed)
         self.labelled_rows = self._without_end(loop.labelled, torch.Generator().manual_seed(seed + 1))
 

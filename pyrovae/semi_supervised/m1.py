@@ -15,7 +15,7 @@ from pyrovae.models import VAE
 from pyrovae.models.looking import mean_of
 from pyrovae.programs import check_positive, isolated_rng
 from pyrovae.recording import Stepping
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
 from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
@@ -122,7 +122,7 @@ class M1(SemiSupervisedClassifier):
         """
         rows = as_rows(x, "x", missing=True)
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
-        check_schedule(len(rows), self.epochs or 1, self.batch_size, self.lr, latent_dim=self.latent_dim)
+        check_training_numbers(len(rows), self.epochs or 1, self.batch_size, self.lr, latent_dim=self.latent_dim)
         check_positive(num_draws=self.num_draws)
         if self.embedding not in get_args(Embedding):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")

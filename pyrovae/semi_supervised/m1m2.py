@@ -15,7 +15,7 @@ from pyrovae.programs import check_not_negative, check_positive, isolated_rng, p
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_learning_rate
 from pyrovae.semi_supervised.fine_tuning import joint_loop, judge_by, refit_classifier
 from pyrovae.semi_supervised.labels import as_labels, check_labels
-from pyrovae.semi_supervised.loop import Schedule
+from pyrovae.semi_supervised.loop import TrainingPlan
 from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
@@ -202,14 +202,14 @@ class M1M2(SemiSupervisedClassifier):
         loop = joint_loop(
             programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, m2.closed_form_kl, judge
         )
-        schedule = Schedule(
+        plan = TrainingPlan(
             self.fine_tune_epochs, m2.batch_size, self.fine_tune_lr, m2.seed, m2.progress, m2.step, m1.train_transform
         )
         # Whatever ends a fit, what was reached is there.
         self.history_ = loop.history
         try:
             with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
-                loop.run(schedule)
+                loop.run(plan)
         finally:
             self.best_epoch_ = loop.best_epoch
             refit_classifier(m1, rows, labels)

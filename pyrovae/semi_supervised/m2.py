@@ -187,7 +187,7 @@ class M2(TrainedTogether):
                 start += len(block)
         return torch.cat(bounds).cpu()
 
-    def _check_arguments(self, num_classes: int) -> None:
+    def _check_own_arguments(self, num_classes: int) -> None:
         check_positive(latent_dim=self.latent_dim)
         check_not_negative(classification_weight=self.classification_weight)
         if self.class_probs is not None:

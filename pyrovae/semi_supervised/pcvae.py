@@ -160,7 +160,7 @@ class PCVAE(TrainedTogether):
         otherwise = "draw from programs_.encode(x)"
         return posterior_latents(self.programs_, rows, "mean", 1, self.seed, otherwise=otherwise)[0].cpu().numpy()
 
-    def _check_arguments(self, num_classes: int) -> None:
+    def _check_own_arguments(self, num_classes: int) -> None:
         check_positive(latent_dim=self.latent_dim, num_draws=self.num_draws)
         if self.multiplier not in get_args(Multiplier):
             raise ValueError(f"multiplier is {self.multiplier!r}; expected 'fixed' or 'dual'")

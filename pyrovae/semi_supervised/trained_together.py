@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pyrovae.programs import check_support, initialize_modules, isolated_rng, private_param_store
 from pyrovae.recording import Stepping
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_schedule, device_of
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
 from pyrovae.semi_supervised.labels import as_labels, check_labels
-from pyrovae.semi_supervised.loop import Batch, LabelledLoop, Schedule
+from pyrovae.semi_supervised.loop import Batch, LabelledLoop, TrainingPlan
 from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
 from pyrovae.training import EpochTerms
 
@@ -77,14 +77,14 @@ class TrainedTogether(SemiSupervisedClassifier):
             judge = None if validation is None else self._judge(programs, validation, first_rows, num_classes)
             step, diagnose = self._step(programs), partial(self._non_finite_site, programs)
             loop = LabelledLoop(programs, rows, labels.to(device), step, diagnose, judge)
-            schedule = Schedule(
+            plan = TrainingPlan(
                 self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.step, self.train_transform
             )
             # Whatever ends a fit, what was reached is there.
             self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
             self.data_shape_ = tuple(first_rows.shape[1:])
             try:
-                loop.run(schedule)
+                loop.run(plan)
             finally:
                 self.best_epoch_ = loop.best_epoch
         return self
@@ -99,8 +99,8 @@ class TrainedTogether(SemiSupervisedClassifier):
         Raises:
             ValueError: the argument, by its name.
         """
-        check_schedule(num_rows, self.epochs, self.batch_size, self.lr)
-        self._check_arguments(num_classes)
+        check_training_numbers(num_rows, self.epochs, self.batch_size, self.lr)
+        self._check_own_arguments(num_classes)
         if self.step not in get_args(Stepping):
             raise ValueError(f"step is {self.step!r}; expected one of {', '.join(get_args(Stepping))}")
 
@@ -155,7 +155,7 @@ class TrainedTogether(SemiSupervisedClassifier):
                 f"{num_classes}), one number for each class: build it with {num_classes} outputs"
             )
 
-    def _check_arguments(self, num_classes: int) -> None:
+    def _check_own_arguments(self, num_classes: int) -> None:
         """Refuse arguments of the subclass."""
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ from pyrovae.runs.objective_options import as_option
 from pyrovae.runs.systems.autoencoder import PlainAutoencoder
 from pyrovae.runs.systems.conditional_vae import CONDITIONS, Conditional
 from pyrovae.runs.systems.corruptions import CORRUPTIONS, check_corrupted_values, check_corruption
-from pyrovae.runs.systems.system import Facts, ModelRows, System
+from pyrovae.runs.systems.system import ModelRows, Sizes, System
 from pyrovae.runs.systems.two_layer_vae import TwoLayers
 from pyrovae.runs.systems.vae import PlainVAE
 
@@ -16,8 +16,8 @@ __all__ = [
     "CONDITIONS",
     "CORRUPTIONS",
     "SYSTEMS",
-    "Facts",
     "ModelRows",
+    "Sizes",
     "System",
     "check_system",
     "model_rows",

@@ -10,7 +10,7 @@ from pyrovae.models import Autoencoder
 from pyrovae.programs import Program
 from pyrovae.runs.part import Part
 from pyrovae.runs.systems.corruptions import make_corruption
-from pyrovae.runs.systems.system import DENSITY_OPTIONS, Facts, ModelRows, System
+from pyrovae.runs.systems.system import DENSITY_OPTIONS, ModelRows, Sizes, System
 
 
 class PlainAutoencoder(System):
@@ -48,15 +48,15 @@ class PlainAutoencoder(System):
             )
         return super().rows(config, data, covariates)
 
-    def build(self, config: Mapping[str, Any], facts: Facts) -> Autoencoder:
+    def build(self, config: Mapping[str, Any], sizes: Sizes) -> Autoencoder:
         """The autoencoder of a configuration."""
-        known = facts.known()
+        known = sizes.known()
         encoder, decoder = (Part(config, slot) for slot in self.slots)
         for part in (encoder, decoder):
             part.check_kinds(known)
         return Autoencoder(
-            encoder.build({**known, "input_shape": facts.data_shape, "output_shape": facts.latent_dim}),
-            decoder.build({**known, "input_shape": facts.latent_dim, "output_shape": facts.data_shape}),
+            encoder.build({**known, "input_shape": sizes.data_shape, "output_shape": sizes.latent_dim}),
+            decoder.build({**known, "input_shape": sizes.latent_dim, "output_shape": sizes.data_shape}),
             config["reconstruction_loss"],
             make_corruption(config),
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyrovae.data import AnyRows, DataSplits, all_in_memory, column_covariates, label_covariates
 from pyrovae.models import ConditionalVAE
 from pyrovae.runs.imports import users_errors
-from pyrovae.runs.systems.system import DENSITY_OPTIONS, Facts, ModelRows, System
+from pyrovae.runs.systems.system import DENSITY_OPTIONS, ModelRows, Sizes, System
 from pyrovae.runs.systems.vae_parts import build_parts
 
 CONDITIONS = ("labels", "columns")
@@ -67,12 +67,12 @@ class Conditional(System):
         of_values = None if data.train_transform is None else _of_values(data.train_transform, data.data_shape)
         return ModelRows(data, train, validation, test, of_values, known)
 
-    def build(self, config: Mapping[str, Any], facts: Facts) -> ConditionalVAE:
+    def build(self, config: Mapping[str, Any], sizes: Sizes) -> ConditionalVAE:
         """The conditional VAE of a configuration."""
-        parts = build_parts(config, facts)
+        parts = build_parts(config, sizes)
         with users_errors(parts.prior_name):
             return ConditionalVAE(
-                parts.prior, parts.likelihood, parts.posterior, facts.data_shape, len(facts.covariates)
+                parts.prior, parts.likelihood, parts.posterior, sizes.data_shape, len(sizes.covariates)
             )
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, str]:

@@ -23,7 +23,7 @@ DENSITY_OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Facts:
+class Sizes:
     """What the data say of a system's sizes.
 
     Attributes:
@@ -111,7 +111,7 @@ class System(ABC):
     no_density: ClassVar[str | None] = None
 
     @abstractmethod
-    def build(self, config: Mapping[str, Any], facts: Facts) -> nn.Module:
+    def build(self, config: Mapping[str, Any], sizes: Sizes) -> nn.Module:
         """The module that owns the programs, with fresh weights; ``build_pair`` says how its parts are sized."""
 
     def check(self, config: Mapping[str, Any]) -> None:  # noqa: B027

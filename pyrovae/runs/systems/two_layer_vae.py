@@ -7,7 +7,7 @@ from pyrovae import likelihoods, networks, posteriors
 from pyrovae.models import TwoLayerVAE
 from pyrovae.runs.imports import users_errors
 from pyrovae.runs.part import class_name
-from pyrovae.runs.systems.system import DENSITY_OPTIONS, Facts, System
+from pyrovae.runs.systems.system import DENSITY_OPTIONS, Sizes, System
 from pyrovae.runs.systems.vae_parts import build_parts
 
 
@@ -32,14 +32,14 @@ class TwoLayers(System):
                 "z2 and whose model z2 before z1: leave it out for Trace_ELBO, or take IWAE, DReG or StickingTheLanding"
             )
 
-    def build(self, config: Mapping[str, Any], facts: Facts) -> TwoLayerVAE:
+    def build(self, config: Mapping[str, Any], sizes: Sizes) -> TwoLayerVAE:
         """The two-layer VAE of a configuration."""
         upper = upper_dim(config)
-        parts = build_parts(config, facts, prior_dim=upper)
+        parts = build_parts(config, sizes, prior_dim=upper)
         transition = likelihoods.Normal(
-            networks.MLP(upper, likelihoods.Normal.decoder_shape((facts.latent_dim,), "predicted")), "predicted"
+            networks.MLP(upper, likelihoods.Normal.decoder_shape((sizes.latent_dim,), "predicted")), "predicted"
         )
-        upper_posterior = posteriors.DiagonalNormal(networks.MLP(facts.latent_dim, 2 * upper))
+        upper_posterior = posteriors.DiagonalNormal(networks.MLP(sizes.latent_dim, 2 * upper))
         with users_errors(parts.prior_name):
             return TwoLayerVAE(parts.prior, transition, parts.likelihood, parts.posterior, upper_posterior)
 

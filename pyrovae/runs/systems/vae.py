@@ -5,7 +5,7 @@ from typing import Any
 
 from pyrovae.models import VAE
 from pyrovae.runs.imports import users_errors
-from pyrovae.runs.systems.system import DENSITY_OPTIONS, Facts, System
+from pyrovae.runs.systems.system import DENSITY_OPTIONS, Sizes, System
 from pyrovae.runs.systems.vae_parts import build_parts
 
 
@@ -16,9 +16,9 @@ class PlainVAE(System):
     title = "variational autoencoder"
     options = (*DENSITY_OPTIONS, "missing", "missing_indicators", "stream")
 
-    def build(self, config: Mapping[str, Any], facts: Facts) -> VAE:
+    def build(self, config: Mapping[str, Any], sizes: Sizes) -> VAE:
         """The VAE of a configuration."""
-        parts = build_parts(config, facts)
+        parts = build_parts(config, sizes)
         with users_errors(parts.prior_name):
             # The VAE asks the prior for the size of z.
             return VAE(parts.prior, parts.likelihood, parts.posterior)

@@ -10,7 +10,7 @@ from pyrovae import likelihoods, posteriors
 from pyrovae.networks.channels import CovariateChannels
 from pyrovae.runs.part import Part
 from pyrovae.runs.systems.corruptions import OfValues, make_corruption
-from pyrovae.runs.systems.system import Facts
+from pyrovae.runs.systems.system import Sizes
 
 
 @dataclass(frozen=True)
@@ -30,43 +30,43 @@ class BuiltParts:
     prior_name: str
 
 
-def build_parts(config: Mapping[str, Any], facts: Facts, prior_dim: int | None = None) -> BuiltParts:
+def build_parts(config: Mapping[str, Any], sizes: Sizes, prior_dim: int | None = None) -> BuiltParts:
     """The parts of a configuration, with fresh weights.
 
     Args:
         config: of the run.
-        facts: what the data say. With covariates the networks get them behind their inputs.
+        sizes: what the data say. With covariates the networks get them behind their inputs.
         prior_dim: size of the latents that the prior is over, where they are not those of the posterior.
 
     Raises:
         ValueError: a part that cannot be found or built.
     """
-    known, latent_dim, covariates = facts.known(), facts.latent_dim, len(facts.covariates)
+    known, latent_dim, covariates = sizes.known(), sizes.latent_dim, len(sizes.covariates)
     posterior, likelihood, prior, encoder, decoder = (
         Part(config, slot) for slot in ("posterior", "likelihood", "prior", "encoder", "decoder")
     )
     for part in (posterior, likelihood, prior, encoder, decoder):
         part.check_kinds(known)
     encoder_shape = posterior.size("encoder_shape", known, otherwise=2 * latent_dim)
-    decoder_shape = likelihood.size("decoder_shape", known, otherwise=facts.data_shape)
+    decoder_shape = likelihood.size("decoder_shape", known, otherwise=sizes.data_shape)
     indicators = config["missing_indicators"]
     if indicators and config["missing"] != "keep":
         raise ValueError("--missing-indicators tells the encoder which entries are missing; it needs --missing keep")
     # What sees whole rows is sized for them, what sees x alone for x.
-    of_rows = {**known, "data_shape": facts.row_shape}
-    if facts.column_kinds is not None:
-        of_rows["column_kinds"] = (*facts.column_kinds, *facts.covariates.values())
+    of_rows = {**known, "data_shape": sizes.row_shape}
+    if sizes.column_kinds is not None:
+        of_rows["column_kinds"] = (*sizes.column_kinds, *sizes.covariates.values())
     as_channels = bool(covariates) and getattr(encoder.part, "needs_images", False)
     if as_channels:
-        input_shape = (facts.data_shape[0] + covariates, *facts.data_shape[1:])
+        input_shape = (sizes.data_shape[0] + covariates, *sizes.data_shape[1:])
     else:
-        input_shape = (2 * facts.row_shape[0], *facts.row_shape[1:]) if indicators else facts.row_shape
+        input_shape = (2 * sizes.row_shape[0], *sizes.row_shape[1:]) if indicators else sizes.row_shape
     network = encoder.build({**of_rows, "input_shape": input_shape, "output_shape": encoder_shape})
     if as_channels:
-        network = CovariateChannels(network, facts.data_shape, covariates)
+        network = CovariateChannels(network, sizes.data_shape, covariates)
     q_z = posterior.build({**of_rows, "encoder": network})
     if config["missing"] == "keep" and not getattr(network, "takes_missing", False):
-        q_z = posteriors.PartlyObserved(q_z, facts.data_shape, append_mask=indicators)
+        q_z = posteriors.PartlyObserved(q_z, sizes.data_shape, append_mask=indicators)
     elif indicators:
         raise ValueError(f"--missing-indicators: {encoder.name} takes missing entries as they are; leave it out")
     if prior_dim is not None and prior.takes("posterior"):
@@ -82,5 +82,5 @@ def build_parts(config: Mapping[str, Any], facts: Facts, prior_dim: int | None =
     corruption = make_corruption(config)
     if corruption is not None:
         # A prior that is made of the posterior has it without corruption, or p(z) would be random.
-        q_z = posteriors.Denoising(q_z, OfValues(corruption, facts.data_shape) if covariates else corruption)
+        q_z = posteriors.Denoising(q_z, OfValues(corruption, sizes.data_shape) if covariates else corruption)
     return BuiltParts(p_z, likelihoods.PartlyObserved(p_x) if config["missing"] == "keep" else p_x, q_z, prior.name)
