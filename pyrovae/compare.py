@@ -7,7 +7,7 @@ from typing import Any
 
 from pyrovae.command_line import CommandParser, run_command
 from pyrovae.report import write_comparison
-from pyrovae.report.files import is_of_a_run
+from pyrovae.report.files.folder import is_of_a_run
 from pyrovae.runs import compare_runs, write_table
 
 

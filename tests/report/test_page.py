@@ -3,9 +3,8 @@
 import pytest
 from pages import read_page
 
-from pyrovae.report.drawn import attempt
-from pyrovae.report.html import Markup, element, joined
-from pyrovae.report.page import Answer, Command, Folded, Missing, Page, Picture, Section, Table
+from pyrovae.report.page import Answer, Command, Folded, Missing, Page, Picture, Section, Table, attempt
+from pyrovae.report.page.html import Markup, element, joined
 
 HOSTILE = [
     "<script>alert(1)</script>",

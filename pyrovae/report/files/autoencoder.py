@@ -5,8 +5,8 @@ from typing import Any
 
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
-from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
-from pyrovae.report.of_run import report_of_autoencoder
+from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
+from pyrovae.report.run_page import report_of_autoencoder
 from pyrovae.runs import ModelRows, Run, describe_parts, store, write_table
 from pyrovae.training import LossResult
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrovae.report.answers import INTERRUPTED
-from pyrovae.report.files import versions
+from pyrovae.report.files.folder import versions
 from pyrovae.report.page import Block, Command, Folded, Section, Table
+from pyrovae.report.sections.answers import INTERRUPTED
 from pyrovae.runs import (
     CONFIG_FILE,
     OBJECTIVE_OPTIONS,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
-from pyrovae.report.html import Markup, element
-from pyrovae.report.look import STYLE
+from pyrovae.report.page.html import Markup, element
+from pyrovae.report.page.style import STYLE
 
 Tone = Literal["good", "care", "bad", "plain"]
 """How an answer is to be taken; it is said in words too, so that no colour has to be seen."""

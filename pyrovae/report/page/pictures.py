@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pyrovae.report.page import Block, Missing, Picture
+from pyrovae.report.page.blocks import Block, Missing, Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

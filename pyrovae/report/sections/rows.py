@@ -1,29 +1,18 @@
-"""What a model has learned, in pictures: reconstructions, new rows, and its latents."""
-
-from collections.abc import Callable
+"""What a model makes of rows, in pictures: their reconstructions, and new rows."""
 
 import torch
 
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors, sample_rows
 from pyrovae.models import ConditionalVAE
-from pyrovae.pictures import LatentOverview
 from pyrovae.pictures.levels import levels_of, levels_of_means
 from pyrovae.plots.images import are_images
-from pyrovae.report.drawn import attempt, picture
-from pyrovae.report.model_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
-from pyrovae.report.page import Block, Missing, Section
+from pyrovae.report.decoded_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
+from pyrovae.report.page import Block, Missing, Section, attempt, picture
 from pyrovae.runs import ModelRows, Run
 
 RECONSTRUCTIONS, SAMPLES = "Reconstructions", "New rows from the prior"
-INTERPOLATION, LATENTS = "Between two rows", "The latent space"
 _ACROSS = 8
-
-
-def missing_sections(why: str) -> list[Section]:
-    """The sections of this module where a fit broke off."""
-    titles = (RECONSTRUCTIONS, SAMPLES, INTERPOLATION, LATENTS)
-    return [Section(title, [Missing("pictures of the model", why)]) for title in titles]
 
 
 def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
@@ -99,36 +88,6 @@ def autoencoder_rows(rows: ModelRows, errors: ReconstructionErrors, why_no_sampl
     return [
         Section(RECONSTRUCTIONS, attempt("reconstructions", draw)),
         Section(SAMPLES, [Missing("new rows", why_no_samples)]),
-    ]
-
-
-def latent_sections(overview: LatentOverview) -> list[Section]:
-    """Interpolation, the latent plane, the histograms of its dimensions, and their KL."""
-    labels = overview.labels
-    colours: list[Block] = []
-    if labels is None:
-        colours.append(Missing("colours of classes", "the data have no labels"))
-    elif len(set(labels.tolist())) == 1:
-        colours.append(f"All rows that are shown are of one class, {labels[0].item()}.")
-
-    def drawn(what: str, figure: "Callable[[], object]", note: str = "") -> list[Block]:
-        return attempt(what, lambda: [picture(figure(), what, note)])  # type: ignore[arg-type]
-
-    active = attempt("which latent dimensions are active, and the KL of each", lambda: [overview.summary.verdict()])
-    # The same reason is not said twice.
-    kl = [] if isinstance(active[0], Missing) else drawn("KL of each latent dimension", overview.kl)
-    return [
-        Section(INTERPOLATION, drawn("rows decoded on the line between two test rows", overview.interpolation)),
-        Section(
-            LATENTS,
-            [
-                *colours,
-                *active,
-                *drawn("the codes of the test rows in a plane", overview.space),
-                *kl,
-                *drawn("histograms of the latent dimensions by class", overview.histograms),
-            ],
-        ),
     ]
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from pyrovae import plots
 from pyrovae.checkpoints import write_whole
 from pyrovae.evaluation import BoundComparison
-from pyrovae.report.drawn import attempt, picture
-from pyrovae.report.page import Answer, Block, Command, Missing, Page, Section, Table
+from pyrovae.report.page import Answer, Block, Command, Missing, Page, Section, Table, attempt, picture
 from pyrovae.runs import RunComparison, read_summary, scored_rows
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from functools import partial
 
 from pyrovae import plots
-from pyrovae.report.drawn import attempt, picture
-from pyrovae.report.page import Block, Missing, Section
+from pyrovae.report.page import Block, Missing, Section, attempt, picture
 from pyrovae.training import FitResult, LossResult
 
 TITLE = "Learning curves"

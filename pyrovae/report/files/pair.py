@@ -10,9 +10,9 @@ from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.evaluation.kind import kind_of_numbers
 from pyrovae.models import ConditionalVAE
 from pyrovae.pictures.levels import levels_of, levels_of_means
-from pyrovae.report.files import clear_folder, data_columns, versions, write_curves
-from pyrovae.report.model_rows import of_each_class, pair_of_x, rows_to_draw
-from pyrovae.report.of_run import report_of_pair
+from pyrovae.report.decoded_rows import of_each_class, pair_of_x, rows_to_draw
+from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
+from pyrovae.report.run_page import report_of_pair
 from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, store, write_summary, write_table
 from pyrovae.training import FitResult
 

@@ -8,9 +8,9 @@ from pyrovae import plots
 from pyrovae.checkpoints import State
 from pyrovae.data import all_in_memory
 from pyrovae.evaluation import reconstruction_errors
-from pyrovae.report.answers import INTERRUPTED
-from pyrovae.report.files import clear_folder, write_curves
-from pyrovae.report.of_run import report_of_autoencoder, report_of_pair
+from pyrovae.report.files.folder import clear_folder, write_curves
+from pyrovae.report.run_page import report_of_autoencoder, report_of_pair
+from pyrovae.report.sections.answers import INTERRUPTED
 from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, Run
 from pyrovae.training import FitResult, LossResult
 

@@ -1,9 +1,7 @@
-"""How far the numbers of the test rows can be believed, in pictures and a table of the worst rows."""
+"""Which rows are to be believed: their k-hat, and a table of the worst of them."""
 
 import math
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,61 +10,15 @@ from pyrovae import plots
 from pyrovae.evaluation import BoundComparison
 from pyrovae.pictures.levels import levels_of
 from pyrovae.plots.images import are_images
-from pyrovae.report.drawn import attempt, picture
-from pyrovae.report.model_rows import reconstruct
-from pyrovae.report.page import Block, Command, Folded, Missing, Section, Table
+from pyrovae.report.decoded_rows import reconstruct
+from pyrovae.report.page import Block, Missing, Section, Table, attempt, picture
 from pyrovae.runs import ModelRows, Run
 
-GAP, BELIEF = "The gap, and the bound against K", "Which rows to believe"
+TITLE = "Which rows to believe"
 _WORST = 8
 # Rows of a table with more entries are not written out.
 _MOST_ENTRIES = 12
 _LARGEST_COUNT = 1e15
-
-
-def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not: str) -> Section:
-    """How the gap is spread over rows, the bound against the number of draws, and how to get the halves of the gap.
-
-    Args:
-        folder: of the run.
-        run: the pair.
-        bounds: the test rows' numbers; None without any.
-        why_not: why there are none.
-    """
-    if bounds is None:
-        return Section(GAP, [Missing("gap histogram, and the bound against the number of draws", why_not)])
-    target = run.system.target
-    halves = (
-        "what the family of the posterior cannot express, and what the encoder misses, take an optimisation for each "
-        "row, which a fit does not do. To have them, as columns of a table of the test rows:"
-    )
-    of_gap = "histogram of the gap of the test rows, with its mean"
-    of_draws = "mean bound over the test rows for growing numbers of draws K, with two standard errors"
-    return Section(
-        GAP,
-        [
-            f"The gap is {target} less the ELBO: it estimates KL(q(z|x) || p(z|x)), how far the encoder's posterior is "
-            "from the exact one. In expectation the bound rises with K, the number of draws, from the ELBO to "
-            f"{target}: where it has flattened more draws bring no more, and where it still rises {target} is above "
-            "it. Bars are two standard errors of the draws.",
-            *attempt("gap histogram", lambda: [picture(plots.gap_histogram(bounds.gap), of_gap)]),
-            *attempt(of_draws, lambda: [picture(plots.bound_by_draws({"bound": bounds}), of_draws)]),
-            Folded("The bound against K in numbers", bound_table(bounds)),
-            Missing("the two halves of the gap", halves),
-            Command(f"python -m pyrovae.evaluate {shlex.quote(str(folder))} --gap"),
-        ],
-    )
-
-
-def bound_table(bounds: BoundComparison) -> Table:
-    """The mean bound for each number of draws."""
-    errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / len(bounds.elbo)
-    means = bounds.sweep_bounds.mean(1)
-    lines = [
-        [f"{k:,}", f"{bound:.3f}", f"{error:.4f}"]
-        for k, bound, error in zip(bounds.sweep, means.tolist(), errors.tolist(), strict=True)
-    ]
-    return Table(["K", "bound, nats per row", "se (draws)"], lines)
 
 
 def belief_section(
@@ -82,7 +34,7 @@ def belief_section(
         why_not: why there are none.
     """
     if bounds is None:
-        return Section(BELIEF, [Missing("k-hat of the rows, and the worst of them", why_not)])
+        return Section(TITLE, [Missing("k-hat of the rows, and the worst of them", why_not)])
     target = run.system.target
     alt = f"k-hat of each test row against its {target}, with the limit above which it is not to be believed"
     blocks = attempt("k-hat scatter", lambda: [picture(plots.k_hat_scatter(bounds, target=target), alt)])
@@ -90,7 +42,7 @@ def belief_section(
     blocks.append(_table_of(bounds, worst, rows.data.test_labels, target))
     blocks += attempt("pictures of these rows", lambda: _look_of(run, rows, worst, device))
     return Section(
-        BELIEF,
+        TITLE,
         [
             "k-hat is the tail index of a row's importance weights. Above its limit a few draws decide the estimate: "
             f"{target} of the row is then likely too low, and its error too small.",

@@ -1,0 +1,1 @@
+"""The files in the folder of a run, by what was run and how it ended."""
