@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
+from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
 from pyrovae.processes import processes_now
 from pyrovae.runs import (
@@ -88,8 +88,7 @@ def _check(options: dict[str, Any]) -> None:
         raise ValueError(f"{idle} would be ignored, as there is no --ais: add it, or leave {idle} out")
     if options["all_rows"] and options["data"] is None:
         raise ValueError("--all-rows scores rows that the run was not fitted to: add --data, or leave --all-rows out")
-    if options["seed"] >= 2**32:
-        raise ValueError(f"--seed {options['seed']}: expected a whole number below 2**32")
+    check_seed(options["seed"])
 
 
 def _evaluate(options: dict[str, Any]) -> int:

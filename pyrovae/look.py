@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from pyrovae.command_line import CommandParser, choose_device, rows_of_run, run_command
+from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, Pictures, draw_pictures
 from pyrovae.plots import FILE_DPI, ProjectionMethod, picture_metadata
 from pyrovae.runs import load
@@ -75,8 +75,7 @@ def _look(options: dict[str, Any]) -> int:
     there = [name for name in PICTURE_FILES if (folder / name).exists()]
     if there and not options["overwrite"]:
         raise ValueError(f"{folder} holds {', '.join(there)} already: give another --output-dir, or --overwrite")
-    if options["seed"] >= 2**32:
-        raise ValueError(f"--seed {options['seed']}: expected a whole number below 2**32")
+    check_seed(options["seed"])
     run = load(options["run"], device=device)
     rows = rows_of_run(run, options["run"], root=options["data_root"])
     chosen = ("method", "rows", "num_rows", "dims", "variant_scale", "seed")

@@ -8,6 +8,7 @@ from pyrovae.command_line.execution import (
     EXIT_NON_FINITE,
     EXIT_PROCESS_ENDED,
     EXIT_TERMINATED,
+    check_seed,
     choose_device,
     claim_folder,
     described_file_error,
@@ -17,9 +18,10 @@ from pyrovae.command_line.execution import (
 )
 from pyrovae.command_line.fit_options import fit_parser, system_asked
 from pyrovae.command_line.objective import add_objective_options
-from pyrovae.command_line.pairs import errors_of_parts, fit_pair
+from pyrovae.command_line.pairs import fit_pair
 from pyrovae.command_line.parser import CommandParser
-from pyrovae.command_line.resuming import RunKeeper, check_resumable, resumed_options
+from pyrovae.command_line.preparing import Prepared, prepare_run
+from pyrovae.command_line.resuming import RunKeeper, check_resumable, claim_run, resumed_options
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 from pyrovae.command_line.stored_rows import rows_of_run
 
@@ -33,17 +35,20 @@ __all__ = [
     "FILLED_IN",
     "SLOTS",
     "CommandParser",
+    "Prepared",
     "RunKeeper",
     "add_objective_options",
     "check_resumable",
+    "check_seed",
     "choose_device",
     "claim_folder",
+    "claim_run",
     "described_file_error",
-    "errors_of_parts",
     "fit_pair",
     "fit_parser",
     "fit_reconstructions",
     "new_folder",
+    "prepare_run",
     "print_error",
     "resumed_options",
     "rows_of_run",

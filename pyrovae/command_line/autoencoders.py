@@ -3,39 +3,27 @@
 import time
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from pyrovae.command_line.execution import EXIT_NON_FINITE, by_first, print_error
-from pyrovae.command_line.pairs import errors_of_parts
+from pyrovae.command_line.part_errors import errors_of_parts
+from pyrovae.command_line.preparing import Prepared
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.data import all_in_memory
 from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
 from pyrovae.report import write_autoencoder
-from pyrovae.runs import ModelRows, Run
 from pyrovae.training import LossResult, NonFiniteLossError, fit_autoencoder, pretrain_layers
 
 
 def fit_reconstructions(
-    run: Run,
-    autoencoder: Autoencoder,
-    rows: ModelRows,
-    keeper: RunKeeper,
-    device: torch.device,
-    seconds: dict[str, float],
-    example: Tensor,
+    prepared: Prepared, autoencoder: Autoencoder, keeper: RunKeeper, seconds: dict[str, float]
 ) -> int:
     """Fit an autoencoder, layer by layer first if that is asked for, write the run folder and print its errors.
 
     Args:
-        run: the autoencoder's run.
-        autoencoder: the same.
-        rows: what it is fitted to.
+        prepared: the autoencoder's run and its rows.
+        autoencoder: that of the run.
         keeper: of the run folder, to go on from what is kept there.
-        device: of the weights.
         seconds: time spent until now, by what it was spent on.
-        example: some training rows on the device.
 
     Returns:
         The exit status.
@@ -43,16 +31,17 @@ def fit_reconstructions(
     Raises:
         ValueError: what is wrong with the networks or the rows, before anything is written.
     """
-    config, folder = run.config, keeper.run_folder
+    run, rows, folder = prepared.run, prepared.rows, keeper.run_folder
+    config = run.config
     options: dict[str, Any] = {name: config[name] for name in ("batch_size", "lr", "seed")}
     options["resume"] = True
     options["progress"] = not config["quiet"]
     splits = (rows.train, rows.validation, rows.test)
-    train, validation, test = (all_in_memory(split, "the rows").to(device) for split in splits)
+    train, validation, test = (all_in_memory(split, "the rows").to(prepared.device) for split in splits)
     pretraining = list[LossResult]()
     start = time.perf_counter()
     try:
-        with errors_of_parts(run, example):
+        with errors_of_parts(run, prepared.example):
             if config["pretrain_epochs"]:
                 pretraining = pretrain_layers(
                     autoencoder,

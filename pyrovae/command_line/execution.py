@@ -124,6 +124,16 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that NumPy does not take.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    if seed >= 2**32:
+        raise ValueError(f"--seed {seed}: expected a whole number below 2**32")
+
+
 def new_folder(name: str) -> Path:
     """A folder for a run in runs that is not there, by name and time, and by a number where a second saw several."""
     stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -1,14 +1,14 @@
-"""Going on with a run that was cut off, for ``python -m pyrovae.fit``."""
+"""Beginning a run in its folder, and going on with one that was cut off, for ``python -m pyrovae.fit``."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pyrovae.checkpoints import Checkpoints, write_whole
-from pyrovae.command_line.execution import CHECKPOINT_FOLDER
+from pyrovae.command_line.execution import CHECKPOINT_FOLDER, claim_folder, new_folder
 from pyrovae.command_line.slots import options_of
 from pyrovae.processes import processes_now
 from pyrovae.runs import CONFIG_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
@@ -62,6 +62,41 @@ class RunKeeper:
         """Remove what was kept; of several processes the first does."""
         if processes_now().is_first:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def claim_run(config: Mapping[str, Any], name: str) -> tuple[RunKeeper, Callable[[], None]]:
+    """Begin a run in a folder, or go on in that of ``--resume``; of several processes the first begins it.
+
+    Args:
+        config: the command's options.
+        name: of a new folder, where they name none.
+
+    Returns:
+        What keeps the run, and what undoes its beginning; a run that had been begun before is left as it is.
+
+    Raises:
+        ValueError: the folder holds something and may not be overwritten, or it cannot be made.
+        OSError: it cannot be written.
+    """
+    if config["resume"] is not None:
+        return RunKeeper(Path(config["resume"]), config), lambda: None
+    unclaim = list[Callable[[], None]]()
+
+    def begin() -> Path:
+        folder = Path(config["output_dir"] or new_folder(name))
+        unclaim.append(claim_folder(folder, overwrite=config["overwrite"]))
+        RunKeeper(folder, config).begin()
+        return folder
+
+    keeper = RunKeeper(processes_now().from_first(begin), config)
+
+    def undo() -> None:
+        # Where another process began it there is nothing.
+        for leave in unclaim:
+            keeper.forget()
+            leave()
+
+    return keeper, undo
 
 
 def resumed_options(tokens: Sequence[str]) -> list[str]:
