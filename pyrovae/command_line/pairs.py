@@ -32,7 +32,7 @@ def fit_pair(prepared: Prepared, keeper: RunKeeper, seconds: dict[str, float]) -
     objective = build_objective(run.config)
     start = time.perf_counter()
     try:
-        result = _fit(prepared, objective, keeper)
+        result = _fit_programs(prepared, objective, keeper)
     except NonFiniteLossError as error:
         seconds["fit"] = time.perf_counter() - start
         failed, why = error.result, str(error)
@@ -52,7 +52,7 @@ def fit_pair(prepared: Prepared, keeper: RunKeeper, seconds: dict[str, float]) -
     return 0
 
 
-def _fit(prepared: Prepared, objective: Objective, keeper: RunKeeper) -> FitResult:
+def _fit_programs(prepared: Prepared, objective: Objective, keeper: RunKeeper) -> FitResult:
     run, rows, config = prepared.run, prepared.rows, prepared.run.config
     lr = config["lr"] if config["lr_end"] is None else Cosine(config["lr"], config["lr_end"], length=1)
     seen = prepared.example if rows.train_transform is None else rows.train_transform(prepared.example)
