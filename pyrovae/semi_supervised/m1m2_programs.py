@@ -5,6 +5,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.semi_supervised.m2_programs import M2Programs
+from pyrovae.semi_supervised.rows import check_density
 
 
 class M1M2Programs(nn.Module):
@@ -97,6 +98,9 @@ class M1M2Programs(nn.Module):
 
         Returns:
             ``(rows,)``.
+
+        Raises:
+            ValueError: rows that the likelihood is no density for.
         """
         z1, of_row = self._draw(x, num_samples)
         of_latents = self.second.labelled_bounds(z1.flatten(0, 1), y.repeat(num_samples))
@@ -116,6 +120,9 @@ class M1M2Programs(nn.Module):
 
         Returns:
             ``(rows,)``.
+
+        Raises:
+            ValueError: rows that the likelihood is no density for.
         """
         z1, of_row = self._draw(x, num_samples)
         of_latents = self.second.unlabelled_bounds(z1.flatten(0, 1))
@@ -123,6 +130,7 @@ class M1M2Programs(nn.Module):
 
     def _draw(self, x: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
         """Draws of z1 ``(draws, rows, latent_dim)``, and log p(x|z1) - log q(z1|x) of each ``(draws, rows)``."""
+        check_density(self, x)
         q_z1 = self.posterior(x)
         z1 = q_z1.rsample((num_samples,))
         return z1, self.likelihood(z1).log_prob(x) - q_z1.log_prob(z1)

@@ -20,7 +20,7 @@ from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.parts import DropoutMLP, Part, bernoulli_likelihood, build_parts, diagonal_posterior
-from pyrovae.semi_supervised.rows import blocks
+from pyrovae.semi_supervised.rows import blocks, check_density
 from pyrovae.semi_supervised.trained_together import TrainedTogether
 from pyrovae.training.diagnosis import first_non_finite_site
 
@@ -125,7 +125,8 @@ class M2(TrainedTogether):
             ``(rows,)``.
 
         Raises:
-            ValueError: rows of another shape, a label that is missing or out of range.
+            ValueError: rows of another shape or that the likelihood is no density for, a label that is missing or out
+                of range.
         """
         rows = self._rows(x)
         labels = as_labels(y, len(rows), len(self.classes_))
@@ -143,6 +144,9 @@ class M2(TrainedTogether):
 
         Returns:
             ``(rows,)``.
+
+        Raises:
+            ValueError: rows of another shape or that the likelihood is no density for.
         """
         return self._bounds(self._rows(x), None, num_samples, seed)
 
@@ -177,6 +181,8 @@ class M2(TrainedTogether):
     def _bounds(self, rows: Tensor, labels: Tensor | None, num_samples: int, seed: int) -> Tensor:
         check_positive(num_samples=num_samples)
         programs, like, start, bounds = self.programs_, self.programs_.class_probs, 0, []
+        # All at once: the error counts the rows as they were given.
+        check_density(programs, rows.to(like))
         with isolated_rng(seed, like.device):
             for block in blocks(rows, like):
                 if labels is None:

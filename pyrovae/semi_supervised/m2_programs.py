@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.networks import MLP
 from pyrovae.posteriors import DiagonalNormal
 from pyrovae.programs import SiteScales
+from pyrovae.semi_supervised.rows import check_density
 
 
 class M2Programs(nn.Module):
@@ -100,7 +101,11 @@ class M2Programs(nn.Module):
 
         Returns:
             ``(rows,)`` or ``(classes, rows)``.
+
+        Raises:
+            ValueError: rows that the likelihood is no density for.
         """
+        check_density(self, x)
         # Two plates more, left of that of the rows, for classes and for draws.
         classes = y.shape[0] if y.dim() == 2 else 1
         y = y.reshape(1, classes, -1)
@@ -129,6 +134,9 @@ class M2Programs(nn.Module):
 
         Returns:
             ``(rows,)``.
+
+        Raises:
+            ValueError: rows that the likelihood is no density for.
         """
         classes = torch.arange(len(self.class_probs), device=x.device)[:, None]
         log_q = self.classify(x).logits.T

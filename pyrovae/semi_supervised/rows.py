@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.programs import check_rows, which_rows
+from pyrovae.programs import borrowed, check_rows, check_support, which_rows
 
 # Rows that are scored together.
 BLOCK = 1000
@@ -71,6 +71,20 @@ def check_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:
             f"x has rows of shape {tuple(x.shape[1:])}, the model was fitted to rows of shape {data_shape}: reshape "
             "them, or fit again"
         )
+
+
+def check_density(programs: Any, x: Tensor) -> None:
+    """Refuse rows that the likelihood is no density for; the programs and the random generators stay as they are.
+
+    Args:
+        programs: with ``model`` and ``guide``.
+        x: rows ``(rows, *data_shape)``, as the parameters are.
+
+    Raises:
+        ValueError: values outside the support, with the first of them and the repairs.
+    """
+    with borrowed(programs.model, programs.guide, x.device):
+        check_support(programs.model, programs.guide, x)
 
 
 def blocks(x: Tensor, like: Tensor) -> Iterator[Tensor]:

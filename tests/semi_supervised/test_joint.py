@@ -118,7 +118,8 @@ def test_rows_are_decoded_once_not_once_for_each_class(programs):
     programs.likelihood.decoder.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(programs.model, programs.guide, ROWS)
     programs.unlabelled_bounds(ROWS)
-    assert [shape.numel() for shape in shapes] == [6 * DATA, 6 * DATA]
+    # The bounds look at three rows first, for what the likelihood is a density of.
+    assert [shape.numel() for shape in shapes] == [6 * DATA, 3 * DATA, 6 * DATA]
 
 
 def test_bounds_are_means_over_draws(programs):

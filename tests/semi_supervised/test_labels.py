@@ -131,6 +131,18 @@ def test_rows_are_refused(name):
         model.fit(np.full((20, 3), "a"), Y)
 
 
+@pytest.mark.parametrize("name", ["M2", "M1M2"])
+def test_bounds_of_rows_without_a_density_are_refused(name):
+    model = MODELS[name].fit(X, Y)
+    last_is_grey = torch.cat([X, X[:1] / 2 + 0.2])
+    message = r"Bernoulli at site 'x' is no density .* row 20 has the value 0\.[27]"
+    for scored in [model.programs_] if name == "M1M2" else [model.programs_, model]:
+        with pytest.raises(ValueError, match=message):
+            scored.unlabelled_bounds(last_is_grey)
+        with pytest.raises(ValueError, match=message):
+            scored.labelled_bounds(last_is_grey, torch.zeros(21, dtype=torch.long))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_fitted_model_refuses_other_rows_and_labels(name):
     model = MODELS[name].fit(X, Y)

@@ -221,6 +221,14 @@ def test_train_transform_is_applied_to_each_batch(kind):
     assert sizes.count(20) >= 8
 
 
+def test_bounds_of_many_rows_count_the_rows_as_they_were_given():
+    model = M2(**SMALL).fit(X, Y)
+    many = X.repeat(12, 1, 1, 1)
+    many[1150] = 0.5
+    with pytest.raises(ValueError, match=r"row 1150 has the value 0\.5"):
+        model.unlabelled_bounds(many)
+
+
 def test_samples_of_a_class():
     model = M2(**SMALL).fit(X, Y)
     rows = model.sample(2, 5)
