@@ -30,7 +30,7 @@ def as_labels(y: Any, num_rows: int, num_classes: int | None = None, argument: s
     if values.dtype.kind not in "iu":
         raise ValueError(
             f"{argument} holds values of type {values.dtype}; expected integers from 0, and -1 for rows without a "
-            "label: number the classes, with np.unique(names, return_inverse=True) for example, and convert to integers"
+            f"label: {_way_to_integers(values)}"
         )
     if values.shape != (num_rows,):
         raise ValueError(
@@ -47,6 +47,21 @@ def as_labels(y: Any, num_rows: int, num_classes: int | None = None, argument: s
             f"integers from 0{highest}, and -1 for rows without a label: number the classes from 0"
         )
     return torch.from_numpy(values.astype(np.int64))
+
+
+def _way_to_integers(values: Any) -> str:
+    """What turns labels of another type into integers, and keeps the rows without one apart."""
+    if values.dtype.kind == "b":
+        return "give np.asarray(y).astype(int)"
+    if values.dtype.kind == "f":
+        missing = np.isnan(values)
+        if (values[~missing] % 1 == 0).all():
+            # As a column of whole numbers becomes when some of them are missing.
+            return f"give np.{'nan_to_num(y, nan=-1)' if missing.any() else 'asarray(y)'}.astype(int)"
+    return (
+        "number the classes, y = np.full(len(names), -1); y[known] = np.unique(names[known], return_inverse=True)[1], "
+        "with names the array of labels and known true where a row has one"
+    )
 
 
 def check_labels(y: Any, num_rows: int, num_classes: int | None = None) -> tuple[Tensor, int]:

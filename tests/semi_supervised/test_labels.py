@@ -1,5 +1,7 @@
 """Labels that cannot be trained with, and every other argument that is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from problems import bits
 
 from pyrovae import likelihoods, networks
 from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE, check_labels
+from pyrovae.semi_supervised.labels import as_labels
 
 SMALL = {"latent_dim": 2, "hidden_dims": (8,), "epochs": 1, "batch_size": 10, "progress": False}
 MODELS = {
@@ -51,6 +54,29 @@ def test_labels_are_refused(case):
     y, num_classes, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         check_labels(y, 20, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("y", "integers", "recipe"),
+    [
+        ([1.0, -1.0, 0.0, 1.0], [1, -1, 0, 1], r"label: give (.*)"),
+        (torch.tensor([1.0, -1.0, 0.0, 1.0]), [1, -1, 0, 1], r"label: give (.*)"),
+        (np.array([1.0, np.nan, 0.0, 1.0]), [1, -1, 0, 1], r"label: give (.*)"),
+        ([True, False, False, True], [1, 0, 0, 1], r"label: give (.*)"),
+        (np.array(["no", "", "yes", "no"]), [0, -1, 1, 0], r"number the classes, y = (.*); y\[known\] = (.*), with"),
+        (np.array([0.5, -1, 2.5, 0.5]), [0, -1, 1, 0], r"number the classes, y = (.*); y\[known\] = (.*), with"),
+    ],
+    ids=["whole numbers", "a tensor", "NaN", "truth values", "words", "levels"],
+)
+def test_the_repair_keeps_rows_without_a_label(y, integers, recipe):
+    with pytest.raises(ValueError, match="expected integers from 0") as refused:
+        as_labels(y, 4)
+    first, *second = re.search(recipe, str(refused.value)).groups()
+    there = {"np": np, "y": y, "names": y, "known": np.array(integers) >= 0}
+    repaired = eval(first, there)
+    if second:
+        repaired[there["known"]] = eval(second[0], there)
+    assert as_labels(repaired, 4).tolist() == integers
 
 
 @pytest.mark.parametrize("name", MODELS)
