@@ -118,7 +118,9 @@ class M1(SemiSupervisedClassifier):
             The fitted model itself.
 
         Raises:
-            ValueError: labels that ``check_labels`` refuses, what ``fit_svi`` refuses, numbers out of range.
+            ValueError: labels that ``check_labels`` refuses, what ``fit_svi`` refuses, numbers out of range, a
+                posterior without a mean in closed form where means are asked for.
+            TypeError: a classifier that scikit-learn cannot clone.
         """
         rows = as_rows(x, "x", missing=True)
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
@@ -130,15 +132,17 @@ class M1(SemiSupervisedClassifier):
         if judge is not None:
             check_shape(judge, tuple(rows.shape[1:]))
         device = device_of(self.device, rows)
+        default = LogisticRegression(C=0.1, max_iter=1000)
+        classifier = default if self.classifier is None else clone(self.classifier)
         # What is refused leaves an earlier fit as it was.
         with isolated_rng(self.seed, device):
             vae = self._build(tuple(rows.shape[1:])).to(device).eval()
             like = next(vae.parameters())
+            # Latents that cannot be had are refused before the minutes that the fit takes.
+            posterior_latents(vae, rows[:2].nan_to_num(), self.embedding, 1, self.seed)
             history, best_epoch = self._fit_vae(vae, rows.to(like), None if judge is None else judge.to(like))
             known = labels >= 0
             latents, targets = self._training_latents(vae, rows[known.to(rows.device)]), labels[known].numpy()
-            default = LogisticRegression(C=0.1, max_iter=1000)
-            classifier = default if self.classifier is None else clone(self.classifier)
             classifier.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
         self.vae_, self.classifier_, self.history_, self.best_epoch_ = vae, classifier, history, best_epoch
         self.data_shape_, self.classes_ = tuple(rows.shape[1:]), np.arange(num_classes)

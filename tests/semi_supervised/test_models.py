@@ -183,6 +183,31 @@ def test_m1_takes_a_fitted_vae_and_any_classifier():
     np.testing.assert_array_equal(voting.predict(X), counts.argmax(1))
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"posterior": lambda shape, size: posteriors.Flow(size, "DiagonalNormal", networks.MLP(shape, 2 * size))},
+            ValueError,
+            "a Flow, has no mean in closed form: use embedding='draws'",
+        ),
+        ({"classifier": "svm"}, TypeError, "Cannot clone object"),
+        ({"classifier": SVC}, TypeError, "instance of scikit-learn estimator instead of a class"),
+    ],
+    ids=["a flow", "a name", "a class"],
+)
+def test_m1_refuses_before_it_trains(options, error, message):
+    seen = []
+
+    def noted(rows):
+        seen.append(len(rows))
+        return rows
+
+    with pytest.raises(error, match=message):
+        M1(**SMALL, train_transform=noted, **options).fit(X, Y)
+    assert not seen
+
+
 @pytest.mark.parametrize("kind", [M2, PCVAE])
 def test_with_validation_the_best_epoch_is_kept(kind):
     held_out = (bits(60, seed=1), np.where(np.arange(60) < 50, np.arange(60) % 3, -1))
