@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from pyrovae import priors
+from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.programs import Program, check_not_negative, check_positive, isolated_rng
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
@@ -183,13 +184,18 @@ class M2(TrainedTogether):
         programs, like, start, bounds = self.programs_, self.programs_.class_probs, 0, []
         # All at once: the error counts the rows as they were given.
         check_density(programs, rows.to(like))
+        # So many draws of one row, or one draw of so many rows.
+        at_once = max(1, evaluations_at_once(rows) // (len(self.classes_) if labels is None else 1))
+        draws = [min(at_once, num_samples - first) for first in range(0, num_samples, at_once)]
+
+        def of_draws(block: Tensor, count: int) -> Tensor:
+            if labels is None:
+                return programs.unlabelled_bounds(block, count)
+            return programs.labelled_bounds(block, labels[start : start + len(block)].to(like.device), count)
+
         with isolated_rng(seed, like.device):
-            for block in blocks(rows, like):
-                if labels is None:
-                    bounds.append(programs.unlabelled_bounds(block, num_samples))
-                else:
-                    of_block = labels[start : start + len(block)].to(like.device)
-                    bounds.append(programs.labelled_bounds(block, of_block, num_samples))
+            for block in blocks(rows, like, max(1, at_once // num_samples)):
+                bounds.append(torch.stack([count / num_samples * of_draws(block, count) for count in draws]).sum(0))
                 start += len(block)
         return torch.cat(bounds).cpu()
 

@@ -87,7 +87,7 @@ def check_density(programs: Any, x: Tensor) -> None:
         check_support(programs.model, programs.guide, x)
 
 
-def blocks(x: Tensor, like: Tensor) -> Iterator[Tensor]:
-    """A thousand rows at a time, of the type and on the device of ``like``."""
-    for block in x.split(BLOCK):
+def blocks(x: Tensor, like: Tensor, rows_at_once: int = BLOCK) -> Iterator[Tensor]:
+    """So many rows at a time, of the type and on the device of ``like``."""
+    for block in x.split(rows_at_once):
         yield block.to(like)

@@ -1,5 +1,6 @@
 """The bounds of M2 against plain PyTorch, and against an exact linear-Gaussian model."""
 
+import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
@@ -160,6 +161,19 @@ def test_bounds_of_the_exact_guide_are_log_densities(exact):
     torch.testing.assert_close(exact.unlabelled_bounds(x), joint.logsumexp(1), rtol=0, atol=1e-10)
     loss = TraceEnum_ELBO(max_plate_nesting=1).loss(exact.model, exact.guide, x)
     assert loss == pytest.approx(-joint.logsumexp(1).sum().item(), abs=1e-9)
+
+
+def test_bounds_of_many_draws_are_taken_in_parts(exact):
+    """A few thousand evaluations of the likelihood at a time, and the mean is over all draws."""
+    model, x, y, evaluations = M2(), exact.likelihood.problem.rows(7), torch.arange(7) % CLASSES, []
+    model.programs_, model.classes_, model.data_shape_ = exact, np.arange(CLASSES), (DATA,)
+    exact.likelihood.register_forward_hook(lambda part, inputs, output: evaluations.append(output.batch_shape.numel()))
+    joint = exact.likelihood.log_joint(x)
+    for num_samples in (1, 600, 5000):
+        bounds = model.labelled_bounds(x, y, 2 * num_samples)
+        torch.testing.assert_close(bounds, joint[torch.arange(7), y], rtol=0, atol=1e-10)
+        torch.testing.assert_close(model.unlabelled_bounds(x, num_samples), joint.logsumexp(1), rtol=0, atol=1e-10)
+    assert 7500 < max(evaluations) <= 8192
 
 
 def test_a_class_that_is_excluded_adds_nothing(exact):
