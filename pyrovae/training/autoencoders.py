@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
-from pyrovae.programs import check_rows, isolated_rng
+from pyrovae.programs import check_rows, evaluation_mode, isolated_rng, training_mode
 from pyrovae.training.losses import minimize_losses
 from pyrovae.training.result import LossResult
 from pyrovae.training.transform import transformed
@@ -114,9 +114,9 @@ def pretrain_layers(
     r"""Pretrain a deep autoencoder greedily, layer by layer (Bengio et al., 2007; Vincent et al., 2010).
 
     Each layer of the encoder is fitted with its mirror image in the decoder as an autoencoder of one layer, on the
-    output of the layers below it, which stay as they are. The first reconstructs the rows by the autoencoder's own
-    loss, the others the activations below them by squared error. ``fit_autoencoder`` then fine-tunes all layers
-    together, and is the one to give validation rows to.
+    output of the layers below it in evaluation mode, which stay as they are, their batch normalisation too. The first
+    reconstructs the rows by the autoencoder's own loss, the others the activations below them by squared error.
+    ``fit_autoencoder`` then fine-tunes all layers together, and is the one to give validation rows to.
 
     Args:
         autoencoder: with ``MLP`` networks, whose hidden layers mirror one another, such as 200, 50 and 50, 200.
@@ -160,8 +160,9 @@ def pretrain_layers(
         layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
         kept = None if checkpoints is None else checkpoints(f"layer-{depth + 1}")
         settings = _settings(layer)
-        results.append(
-            minimize_losses(
+        # The layer is in training mode, being new, and its parts would stay in evaluation mode.
+        with training_mode([autoencoder]):
+            result = minimize_losses(
                 layer,
                 layer.losses,
                 (below,),
@@ -174,8 +175,9 @@ def pretrain_layers(
                 seed=seed,
                 progress=progress,
             )
-        )
-        with torch.no_grad():
+        results.append(result)
+        # With the statistics of the fit under batch normalisation, which a pass in training mode would move.
+        with torch.no_grad(), evaluation_mode(up, up):
             below = torch.cat([up(rows) for rows in below.split(4096)])
     return results
 

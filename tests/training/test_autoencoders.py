@@ -80,6 +80,26 @@ def test_pretraining_a_stack_starts_it_well_and_leaves_lower_layers_alone():
     assert tuned.history[0]["validation_loss"] < before["random"]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_pretraining_leaves_batch_normalisation_of_lower_layers_as_it_was_fitted(training):
+    """Also where a rest of one row is sent through it; and in evaluation mode an autoencoder is fitted like another."""
+    x = torch.randn(4097, 6, generator=torch.Generator().manual_seed(0)) + 3
+    torch.manual_seed(0)
+    encoder = networks.MLP(6, 2, (5, 4), normalization="batch")
+    autoencoder = Autoencoder(encoder, networks.MLP(2, 6, (4, 5), normalization="batch")).train(training)
+    # One step, which hardly moves weights.
+    pretrain_layers(autoencoder, x, epochs=1, batch_size=4097, lr=1e-9, progress=False)
+    assert {part.training for part in autoencoder.modules()} == {training}
+    first, normalised, _, second, normalised_after = encoder.layers[:5]
+    with torch.no_grad():
+        below = first(x)
+        # A step of PyTorch's batch normalisation goes a tenth of the way from mean 0 and variance 1.
+        torch.testing.assert_close(normalised.running_mean, 0.1 * below.mean(0))
+        torch.testing.assert_close(normalised.running_var, 0.9 + 0.1 * below.var(0))
+        code = ((below - normalised.running_mean) / (normalised.running_var + normalised.eps).sqrt()).relu()
+        torch.testing.assert_close(normalised_after.running_mean, 0.1 * second(code).mean(0))
+
+
 def test_the_same_seed_gives_the_same_weights_and_the_callers_generator_stays():
     data = digits()
     weights = []
