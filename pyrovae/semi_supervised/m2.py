@@ -20,7 +20,14 @@ from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m2_programs import M2Programs
-from pyrovae.semi_supervised.parts import DropoutMLP, Part, bernoulli_likelihood, build_parts, diagonal_posterior
+from pyrovae.semi_supervised.parts import (
+    DropoutMLP,
+    Part,
+    bernoulli_likelihood,
+    build_parts,
+    check_takes_classes,
+    diagonal_posterior,
+)
 from pyrovae.semi_supervised.rows import blocks, check_density
 from pyrovae.semi_supervised.trained_together import TrainedTogether
 from pyrovae.training.diagnosis import first_non_finite_site
@@ -43,10 +50,11 @@ class M2(TrainedTogether):
     Args:
         latent_dim: dimensions of z; with many of them z can say all of x, and little is left for y.
         prior: p(z): a module, a function of ``latent_dim`` that makes one, or None for a standard normal.
-        likelihood: p(x|z, y) of ``[z, one-hot y]``: a module, a function of ``(latent_dim + num_classes, data_shape)``,
-            or None for bits by a multilayer perceptron.
-        posterior: q(z|x, y) of ``[x flattened, one-hot y]``: a module, a function of
-            ``((data_size + num_classes,), latent_dim)``, or None for a mean-field Gaussian of a multilayer perceptron.
+        likelihood: p(x|z, y) of ``[z, one-hot y]``, with any number of leading dimensions: a module, a function of
+            ``(latent_dim + num_classes, data_shape)``, or None for bits by a multilayer perceptron.
+        posterior: q(z|x, y) of ``[x flattened, one-hot y]``, with any number of leading dimensions: a module, a
+            function of ``((data_size + num_classes,), latent_dim)``, or None for a mean-field Gaussian of a multilayer
+            perceptron.
         classifier: network of q(y|x), from rows to a number for each class: a module, a function of
             ``(data_shape, num_classes)``, or None for a multilayer perceptron with dropout.
         hidden_dims: widths of the hidden layers of the default networks.
@@ -241,6 +249,17 @@ class M2(TrainedTogether):
             raise ValueError(
                 f"posterior is over {posterior_shape}, the prior over {prior_shape}: give both the same latent_dim"
             )
+        classes = torch.arange(num_classes, device=rows.device)[:, None]
+        z = rows.new_zeros(len(rows), *prior_shape)
+        runs: tuple[tuple[str, int, Callable[[Tensor], object]], ...] = (
+            ("posterior", rows[0].numel(), partial(programs.encode, rows)),
+            ("likelihood", z.shape[1], lambda y: programs.likelihood(programs.with_class(z, y))),
+        )
+        with torch.no_grad():
+            for slot, size, run in runs:
+                # What fails with one class has an error of its own.
+                run(first_class)
+                check_takes_classes(slot, partial(run, classes), (num_classes, len(rows), size + num_classes))
 
     def _step(self, programs: Any) -> Callable[[Batch], dict[str, Tensor]]:
         # With the class observed there is nothing to enumerate.

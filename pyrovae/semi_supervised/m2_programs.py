@@ -25,7 +25,7 @@ class M2Programs(nn.Module):
     Args:
         prior: module; ``prior()`` has batch shape () and event shape ``(latent_dim,)``.
         likelihood: module of ``[z, one-hot y]``, ``(*batch, latent_dim + num_classes)``.
-        posterior: module of ``[x flattened, one-hot y]``.
+        posterior: module of ``[x flattened, one-hot y]``, ``(*batch, data_size + num_classes)``.
         classifier: network from rows to the unnormalised log-probabilities of q(y|x), ``(rows, num_classes)``.
         class_probs: p(y), ``(num_classes,)``.
 

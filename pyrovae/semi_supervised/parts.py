@@ -46,6 +46,28 @@ def build_parts(given: dict[str, Part], defaults: dict[str, Callable[..., nn.Mod
     return parts
 
 
+def check_takes_classes(slot: str, run: Callable[[], object], shape: tuple[int, int, int]) -> None:
+    """Refuse a part that takes rows of one class and not those of all classes together.
+
+    Args:
+        slot: name of the part.
+        run: runs it on inputs for all classes.
+        shape: of these inputs, ``(classes, rows, numbers)``.
+
+    Raises:
+        ValueError: what the part raised, and the repairs.
+    """
+    try:
+        run()
+    except Exception as error:  # whatever a part of the user's raises
+        raise ValueError(
+            f"{slot} fails on inputs of shape {shape}, (classes, rows, numbers): {error}; expected a part that takes "
+            "any number of leading dimensions, for all classes of a row are looked at together: leave nn.Flatten out, "
+            "the numbers are one vector already; use networks.MLP(..., normalization='batch') in place of "
+            "nn.BatchNorm1d; or reshape to (-1, numbers), and the output back"
+        ) from error
+
+
 def bernoulli_likelihood(input_dim: int, data_shape: tuple[int, ...], hidden_dims: Sequence[int]) -> nn.Module:
     """A likelihood of bits, of so many inputs."""
     return likelihoods.Bernoulli(networks.MLP(input_dim, data_shape, hidden_dims))

@@ -370,6 +370,35 @@ def test_a_prior_of_another_size_is_refused():
         M2(**{**SMALL, "latent_dim": 3}, prior=priors.StandardNormal(5)).fit(X, Y)
 
 
+def flattening(inputs, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs, outputs))
+
+
+def normalising(inputs, outputs):
+    return torch.nn.Sequential(torch.nn.Linear(inputs, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, outputs))
+
+
+def mended(inputs, outputs):
+    return networks.MLP(inputs, outputs, (8,), normalization="batch")
+
+
+@pytest.mark.parametrize("network", [flattening, normalising])
+@pytest.mark.parametrize(
+    ("slot", "make", "numbers"),
+    [
+        ("posterior", lambda network: lambda shape, size: posteriors.DiagonalNormal(network(*shape, 2 * size)), 64),
+        ("likelihood", lambda network: lambda size, shape: likelihoods.Bernoulli(network(size, *shape)), 3),
+    ],
+    ids=["posterior", "likelihood"],
+)
+def test_parts_that_take_one_class_alone_are_refused_with_their_repair(network, slot, make, numbers):
+    with pytest.raises(
+        ValueError, match=rf"{slot} fails on inputs of shape \(3, 5, {numbers + 3}\), .* leave nn.Flatten"
+    ):
+        M2(**SMALL, **{slot: make(network)}).fit(X.flatten(1), Y)
+    assert M2(**SMALL, **{slot: make(mended)}).fit(X.flatten(1), Y).unlabelled_bounds(X.flatten(1)).shape == (100,)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
