@@ -43,6 +43,7 @@ class InferenceGap:
         total_standard_error: Monte Carlo standard error of ``total``.
         approximation_standard_error: that of ``approximation``.
         amortisation_standard_error: that of ``amortisation``.
+        difference_standard_error: that of ``approximation - amortisation``, which are of the same draws.
         k_hat: tail index of the weights behind ``log_px``; above ``k_hat_limit`` (or NaN) ``log_px``, and with it
             ``total`` and ``approximation``, are too low or uncertain.
         num_samples: draws for each row from the guide, and as many from the best member.
@@ -57,6 +58,7 @@ class InferenceGap:
     total_standard_error: Tensor
     approximation_standard_error: Tensor
     amortisation_standard_error: Tensor
+    difference_standard_error: Tensor
     k_hat: Tensor
     num_samples: int
 
@@ -91,10 +93,7 @@ class InferenceGap:
         be said how much there is at least.
         """
         difference = self.approximation - self.amortisation
-        error = (
-            (self.approximation_standard_error.square() + self.amortisation_standard_error.square()).sum().sqrt()
-            / len(difference)
-        ).item()
+        error = self.difference_standard_error.square().sum().sqrt().item() / len(difference)
         unknown = (~difference.isfinite()).nonzero()
         if len(unknown):
             return f"Which part is larger cannot be told: they are not finite in row {unknown[0].item()}."

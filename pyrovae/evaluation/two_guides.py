@@ -76,6 +76,10 @@ def halves(guide: ScoredTwice, best: ScoredTwice) -> dict[str, Tensor]:
         "total_standard_error": torch.hypot(standard_error(share - guide.log_w), standard_error(best_share)),
         "approximation_standard_error": torch.hypot(standard_error(share), standard_error(best_share - best.log_w)),
         "amortisation_standard_error": torch.hypot(standard_error(guide.log_w), standard_error(best.log_w)),
+        # Approximation - amortisation is log p(x) - 2 ELBO[q*] + ELBO[q].
+        "difference_standard_error": torch.hypot(
+            standard_error(share + guide.log_w), standard_error(best_share - 2 * best.log_w)
+        ),
         "k_hat": torch.from_numpy(k_hat),
     }
 
