@@ -18,6 +18,12 @@ _COARSEST = 0.01
 # Beyond it the ratio of two weights is zero in float64.
 _EXPONENT_RANGE = 700.0
 
+# Said where no row has a k-hat. ArviZ takes the upper fifth of the draws as the tail, and needs five in it.
+WHEN_K_HAT = (
+    "k-hat needs at least 25 draws, and finite weights that float32 does not round too coarsely (below -100,000 nats, "
+    "use float64)"
+)
+
 # Groups of numbers that have no dimensions of chains and draws.
 _WITHOUT_DRAWS = ("observed_data", "constant_data", "r_hat", "ess")
 
@@ -41,9 +47,10 @@ def _array_stats() -> Any:
 def k_hat_limit(num_samples: int) -> float:
     """The largest k-hat at which an estimate from so many draws can be believed.
 
-    It is min(1 - 1 / log10(S), 0.7) for S draws (Vehtari, Simpson, Gelman, Yao and Gabry, 2024).
+    It is min(1 - 1 / log10(S), 0.7) for S draws (Vehtari, Simpson, Gelman, Yao and Gabry, 2024), and below ten draws
+    zero: k-hat is then 0, where the largest weights tie, or unknown.
     """
-    return min(1 - 1 / math.log10(num_samples), 0.7) if num_samples > 1 else -math.inf
+    return min(1 - 1 / math.log10(max(num_samples, 10)), 0.7)
 
 
 def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Floats]:
@@ -75,7 +82,6 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
     with np.errstate(invalid="ignore"):
         ties = (log_weights >= (largest - near)[:, None]).sum(axis=1)
     k_hat[usable & (ties >= 5)] = 0.0
-    # ArviZ takes the upper fifth as the tail, and needs five draws in it.
     num_draws = log_weights.shape[1]
     fitted = usable & (ties < 5) & (num_draws >= 25)
     if not fitted.any():

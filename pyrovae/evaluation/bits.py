@@ -78,7 +78,9 @@ class BitsPerDim:
         )
         lines.append(f"{rows:,} rows of {self.data_dim:,} {of_what}.")
         if unreliable := int((~self.reliable).sum()):
-            lines.append(f"Too many bits, or uncertain, in {unreliable:,} of {rows:,} rows, where k-hat is too large.")
+            lines.append(
+                f"Too many bits, or uncertain, in {unreliable:,} of {rows:,} rows, where k-hat is too large or unknown."
+            )
         return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.data import AnyRows
 from pyrovae.distributions.arguments import is_whole_number
-from pyrovae.evaluation.arviz_interface import k_hat_limit, make_arviz
+from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit, make_arviz
 from pyrovae.evaluation.chunks import MEMORY_GIB
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks, number_of_blocks
@@ -72,7 +72,7 @@ class BoundComparison:
 
     @property
     def k_hat_limit(self) -> float:
-        """The largest k-hat that is believed, min(1 - 1 / log10(num_samples), 0.7)."""
+        """The largest k-hat that is believed, min(1 - 1 / log10(num_samples), 0.7), or 0 if that is negative."""
         return k_hat_limit(self.num_samples)
 
     @property
@@ -169,10 +169,7 @@ class BoundComparison:
                 "look there for values at the edge of the likelihood's support, or far from all others."
             )
         if self.k_hat.isnan().all():
-            return (
-                "log p(x) cannot be judged: k-hat needs at least 25 draws, and finite weights that float32 does not "
-                "round too coarsely (below -100,000 nats, use float64)."
-            )
+            return f"log p(x) cannot be judged: {WHEN_K_HAT}."
         if not unreliable:
             return f"log p(x) can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row."
         return (

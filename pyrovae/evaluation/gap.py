@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
-from pyrovae.evaluation.arviz_interface import k_hat_limit
+from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.importance import number_of_blocks
@@ -64,7 +64,7 @@ class InferenceGap:
 
     @property
     def k_hat_limit(self) -> float:
-        """The largest k-hat that is believed, min(1 - 1 / log10(2 * num_samples), 0.7)."""
+        """The largest k-hat that is believed, min(1 - 1 / log10(2 * num_samples), 0.7), or 0 if that is negative."""
         return k_hat_limit(2 * self.num_samples)
 
     @property
@@ -119,6 +119,8 @@ def belief_in_split(k_hat: Tensor, num_samples: int) -> str:
     unreliable = int((~(k_hat <= limit)).sum())
     if not unreliable:
         return f"The halves of the gap can be believed: k-hat of the split is at most {limit:.2f} in every row."
+    if k_hat.isnan().all():
+        return f"Approximation, and with it the total of both halves, cannot be judged: {WHEN_K_HAT}."
     return (
         f"Approximation, and with it the total of both halves, is too low or uncertain in {unreliable:,} of "
         f"{len(k_hat):,} rows, whose k-hat of the split is above {limit:.2f} or unknown."

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from pyrovae.distributions import Columns, PartlyObserved
-from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
+from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.importance import number_of_blocks
@@ -59,7 +59,7 @@ class Imputation:
 
     @property
     def k_hat_limit(self) -> float:
-        """The largest k-hat that is believed, min(1 - 1 / log10(num_proposals), 0.7)."""
+        """The largest k-hat that is believed, min(1 - 1 / log10(num_proposals), 0.7), or 0 if that is negative."""
         return k_hat_limit(self.num_proposals)
 
     @property
@@ -96,12 +96,15 @@ class Imputation:
             return line
         ess = self.ess[incomplete]
         unreliable = len(self.unreliable_rows)
-        verdict = (
-            f"k-hat is above {self.k_hat_limit:.2f} or unknown in {unreliable:,} rows: draw more proposals, or take a "
-            "better guide"
-            if unreliable
-            else f"they can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row"
-        )
+        if self.k_hat[incomplete].isnan().all():
+            verdict = f"they cannot be judged: {WHEN_K_HAT}"
+        elif unreliable:
+            verdict = (
+                f"k-hat is above {self.k_hat_limit:.2f} or unknown in {unreliable:,} rows: draw more proposals, or "
+                "take a better guide"
+            )
+        else:
+            verdict = f"they can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row"
         return (
             f"{line}\neffective proposals: median {ess.median().item():,.0f}, least {ess.min().item():,.0f}; {verdict}."
         )

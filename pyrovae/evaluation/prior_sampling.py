@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
-from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
+from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
@@ -45,7 +45,7 @@ class PriorEstimate:
 
     @property
     def k_hat_limit(self) -> float:
-        """The largest k-hat that is believed, min(1 - 1 / log10(num_samples), 0.7)."""
+        """The largest k-hat that is believed, min(1 - 1 / log10(num_samples), 0.7), or 0 if that is negative."""
         return k_hat_limit(self.num_samples)
 
     @property
@@ -66,12 +66,15 @@ class PriorEstimate:
 
     def summary(self) -> str:
         """A table of the mean over rows, and one sentence on how far to believe it."""
-        unreliable = int((~self.reliable).sum())
+        belief = (
+            f"log p(x) cannot be judged: {WHEN_K_HAT}"
+            if self.k_hat.isnan().all()
+            else f"k-hat is above {self.k_hat_limit:.2f} or unknown in {int((~self.reliable).sum()):,} rows"
+        )
         lines = means_table({"log p(x)": self.means()["log_px"]})
         lines.append(
             f"{len(self.log_px):,} rows, {self.num_samples:,} draws from the prior each; effective draws: median "
-            f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; k-hat is above "
-            f"{self.k_hat_limit:.2f} or unknown in {unreliable:,} rows"
+            f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; {belief}"
         )
         return "\n".join(lines)
 

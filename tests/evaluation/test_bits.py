@@ -106,6 +106,8 @@ def test_error_bars_are_those_of_log_px_in_bits():
     assert f"{found.bits.mean().item():.4f}" in text
     assert f"{found.bits.std().item() / math.sqrt(5):.4f}" in text
     assert "5 rows of 64 discrete values." in text
+    few = bits_per_dim(vae.model, vae.guide, x, compare_bounds(vae.model, vae.guide, x, num_samples=9))
+    assert few.summary().endswith("in 5 of 5 rows, where k-hat is too large or unknown.")
 
 
 def exact_pair(data_dim, latent_dim=1):

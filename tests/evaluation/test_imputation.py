@@ -152,6 +152,9 @@ def test_summary_and_table():
     strange = impute(poor.model, poor.guide, x, num_samples=3, num_proposals=200)
     assert len(strange.unreliable_rows)
     assert f"unknown in {len(strange.unreliable_rows)} rows: draw more proposals" in strange.summary()
+    few = impute(poor.model, poor.guide, x, num_samples=3, num_proposals=9).summary()
+    assert "; they cannot be judged: k-hat needs at least 25 draws" in few
+    assert "above" not in few
     whole = impute(vae.model, vae.guide, problem.rows(4), num_samples=3, num_proposals=10)
     assert whole.summary() == "0 of 20 entries filled in, in 0 of 4 rows; 3 draws from 10 proposals each"
     assert whole.reliable.all()

@@ -113,6 +113,8 @@ def test_frame_means_and_one_draw():
     one = prior_log_px(vae.model, vae.guide, x, num_samples=1)
     assert one.standard_error.isnan().all()
     assert not one.reliable.any()
+    assert "log p(x) cannot be judged: k-hat needs at least 25 draws" in one.summary()
+    assert "above" not in one.summary()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from problems import LinearGaussian, ScaledPosterior, bits, small_vae
+from problems import ExactPosterior, LinearGaussian, ScaledPosterior, bits, small_vae
 
 from pyrovae import ais, compare_bounds, inference_gap, ood_scores, prior_log_px
 from pyrovae.evaluation.arviz_interface import k_hat_limit
@@ -204,9 +204,20 @@ def test_a_row_whose_weights_are_no_numbers_is_flagged_by_every_estimator():
     assert torch.equal(gaps[0][[0, 2]], gaps[1][[0, 2]])
 
 
-@pytest.mark.parametrize(("draws", "limit"), [(100, 0.5), (1000, 2 / 3), (2200, 0.7), (100_000, 0.7), (1, -math.inf)])
+@pytest.mark.parametrize(
+    ("draws", "limit"), [(100, 0.5), (1000, 2 / 3), (2200, 0.7), (100_000, 0.7), (10, 0), (9, 0), (1, 0)]
+)
 def test_the_limit_depends_on_the_number_of_draws(draws, limit):
     assert k_hat_limit(draws) == pytest.approx(limit, abs=1e-3)
+
+
+def test_an_exact_guide_is_believed_by_few_draws():
+    """Its weights tie: k-hat is 0, which no number of draws is too small for."""
+    problem = LinearGaussian.random(6, 2, 0)
+    vae = problem.vae(ExactPosterior(problem))
+    bounds = compare_bounds(vae.model, vae.guide, problem.rows(5), num_samples=6)
+    torch.testing.assert_close(bounds.log_px, problem.log_px(problem.rows(5)))
+    assert bounds.verdict() == "log p(x) can be believed: k-hat is at most 0.00 in every row."
 
 
 def test_rows_not_to_be_believed_are_listed_the_worst_first():
