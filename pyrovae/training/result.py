@@ -7,10 +7,7 @@ from torch import Tensor
 from pyrovae.objectives import KlForm, Objective
 
 EpochTerms = dict[str, float]
-"""One epoch: ``epoch``, ``seconds``, and ``train_`` and ``validation_`` ``elbo``, ``reconstruction``, ``kl``.
-
-``beta`` and ``capacity`` where they move.
-"""
+"""The numbers of one epoch by name, as in ``FitResult.history``."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +15,14 @@ class FitResult:
     """What ``fit_svi`` did; the fitted weights are in the model and the guide.
 
     Attributes:
-        history: for each epoch its terms, means over rows in nats: ``train_elbo``, ``train_reconstruction``,
-            ``train_kl``, the same with ``validation_`` where there are validation rows, ``seconds``. The terms of
-            training are taken while the weights move; those of validation after the epoch. Where the objective's beta
-            or capacity is a schedule, ``beta`` and ``capacity``, its value at the epoch's last step.
+        history: for each epoch ``epoch``, counted from 1, and its terms, means over rows in nats: ``train_elbo``,
+            ``train_reconstruction``, ``train_kl`` and ``train_objective``, what is maximised; the same with
+            ``validation_`` where there are validation rows; ``seconds``. The terms of training are taken while the
+            weights move; those of validation after the epoch, by the values that schedules end with. ``beta``,
+            ``capacity`` and ``lr`` where they are schedules, at the epoch's last step. There are no terms of single
+            steps.
         best_epoch: the epoch, counted from 1, whose weights were kept; 0 is the state before training.
-        stopped_early: whether the validation ELBO had stopped rising.
+        stopped_early: whether the validation objective had stopped rising before the last epoch.
         params: fitted values of the programs' ``pyro.param`` statements, by name. They stay with the programs:
             the functions of this package find them there. Weights of modules are in the modules.
         kl_forms: how the objective found the KL term of each latent site, ``"analytic"`` or ``"Monte Carlo"``.
