@@ -65,7 +65,8 @@ class BidirectionalEstimate:
     def means(self) -> dict[str, tuple[float, float, float]]:
         """For ``lower``, ``upper`` and ``gap``: the mean over rows, its standard error over rows, and of the chains.
 
-        Rows are independent, so the error over rows holds whatever the chains do.
+        Rows are independent, so the error over rows holds whatever the chains do. That of the chains is too small for
+        ``upper`` and ``gap``, whose reverse chains share the start of their row.
         """
         return row_means(
             {
