@@ -1,5 +1,6 @@
 """The data of a stored run, read again."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,9 +26,8 @@ def rows_of_run(
     config = run.config
     try:
         place = data or config["data"]
-        known, columns = None, config["columns"]
-        if data is not None:
-            known, columns = _known_columns(run, read_summary(Path(folder)).get("data"))
+        fitted = read_summary(Path(folder)).get("data")
+        known, columns = _known_columns(run, fitted)
         splits = load_data(
             place,
             root=root or config["data_root"],
@@ -41,6 +41,12 @@ def rows_of_run(
             # Runs that were stored before there was streaming are in memory; and so are other data that cannot stream.
             stream=config.get("stream", False) and Path(place).suffix.lower() == ".npy",
         )
+        if splits.label_names and not (isinstance(fitted, Mapping) and "label_names" in fitted):
+            # Runs of earlier versions stored no names of classes; those of other files have none.
+            if data is not None and any(name.startswith("label=") for name in run.covariates):
+                numbered = ", ".join(f"{name} is {number}" for number, name in enumerate(splits.label_names))
+                print(f"the run knows its classes by their numbers alone, and folders are numbered here: {numbered}")
+            splits = dataclasses.replace(splits, label_names=())
         found = model_rows(config, splits, run.covariates or None)
     except KeyError as error:
         raise says_nothing(Path(folder), config, error) from error

@@ -47,7 +47,8 @@ def label_covariates(data: DataSplits[AnyRows], known: Sequence[str] | None = No
 
     Args:
         data: Rows with labels.
-        known: Names of the labels that a model knows, "label=0" and so on; None takes those of the data.
+        known: Names of the labels that a model knows, "label=0" or "label=cat" and so on; None takes those of the
+            data.
 
     Raises:
         ValueError: If there are no labels, only one, one that is negative or that no training row has, or one that is
@@ -68,17 +69,25 @@ def label_covariates(data: DataSplits[AnyRows], known: Sequence[str] | None = No
     present = torch.cat(labels).unique().tolist()
     if present[0] < 0:
         raise ValueError(f"{data.name} has rows with the label {present[0]}; expected a class number from 0 for each")
-    classes = present if known is None else [int(name.removeprefix("label=")) for name in known]
+    # Folders of other data may be some of those of a model, and so have other numbers.
+    numbers = {data.label_names[number] if data.label_names else str(number): number for number in present}
+    classes = list(numbers) if known is None else [name.removeprefix("label=") for name in known]
     if len(classes) == 1:
         raise ValueError(f"{data.name} has one label, {classes[0]}, on all rows: it says nothing of them; fit a VAE")
-    without = sorted(set(present) - set(classes if known is not None else labels[0].tolist()))
+    in_training = labels[0].unique().tolist()
+    without = [
+        name for name, number in numbers.items() if (name not in classes if known else number not in in_training)
+    ]
     if without:
+        those = f" ({', '.join(classes)})" if known else ""
         raise ValueError(
-            f"{data.name} has rows with the label {without[0]}, which no training row has: leave them out, or give "
-            "training rows of this label"
+            f"{data.name} has rows with the label {without[0]}, which no training row has{those}: leave them out, or "
+            "give training rows of this label"
         )
-    train, validation, test = ((split[:, None] == torch.tensor(classes)).float() for split in labels)
-    return Covariates(dict.fromkeys((f"label={number}" for number in classes), "binary"), train, validation, test)
+    # No row has the number -1.
+    one_hot = torch.tensor([numbers.get(name, -1) for name in classes])
+    train, validation, test = ((split[:, None] == one_hot).float() for split in labels)
+    return Covariates(dict.fromkeys((f"label={name}" for name in classes), "binary"), train, validation, test)
 
 
 def column_covariates(data: DataSplits[AnyRows], names: Sequence[str]) -> tuple[DataSplits[AnyRows], Covariates]:

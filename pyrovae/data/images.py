@@ -25,12 +25,12 @@ def read_image_folder(folder: Path) -> Source:
 
     Args:
         folder: Holds the images, or one folder of images for every class; classes are numbered from 0 in the
-            order of their names. Transparency is dropped.
+            order of their names, which are kept. Transparency is dropped.
 
     Raises:
         ValueError: If there is no image, one cannot be read, or their sizes differ.
     """
-    paths, labels = _find_images(folder)
+    paths, labels, names = _find_images(folder)
     arrays: list[NDArray[np.float32]] = []
     for path in paths:
         array = _read_image(path)
@@ -44,10 +44,11 @@ def read_image_folder(folder: Path) -> Source:
     channels = max(array.shape[2] for array in arrays)
     values = np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
     rows = torch.from_numpy(np.moveaxis(values, -1, 1).copy())
-    return Source(folder.resolve().name, "pixels scaled to [0, 1]", Rows(rows, labels))
+    return Source(folder.resolve().name, "pixels scaled to [0, 1]", Rows(rows, labels), label_names=names)
 
 
-def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None]:
+def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None, tuple[str, ...]]:
+    """The images, and the class of each with the names of the classes where there is a folder for every class."""
     direct = _images_in(folder)
     folders = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
     classes = [images for child in folders if (images := _images_in(child))]
@@ -63,9 +64,13 @@ def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None]:
             "folder for every class."
         )
     if direct:
-        return direct, None
+        return direct, None, ()
     labels = [label for label, images in enumerate(classes) for _ in images]
-    return [path for images in classes for path in images], torch.tensor(labels)
+    names = tuple(images[0].parent.name for images in classes)
+    for name in names:
+        if any(0xD800 <= ord(letter) < 0xE000 for letter in name):
+            raise ValueError(f"the name {name!r} of a folder is not UTF-8, so that no report can give it; rename it.")
+    return [path for images in classes for path in images], torch.tensor(labels), names
 
 
 def _images_in(folder: Path) -> list[Path]:

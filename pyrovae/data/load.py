@@ -81,7 +81,8 @@ def load_data(
             Tables have shape (N, D); images (N, H, W) or (N, C, H, W) with 1 or 3 channels, and are divided
             by 255 if they are uint8 and hold more than 0 and 1. A .npz file holds one array; or "data" or
             "x" with "labels" or "y"; or "train" and "test" with "validation" and "train_labels" and so on.
-            A .csv file may have a header and a column "label". Folders inside an image folder are classes.
+            A .csv file may have a header and a column "label". Folders inside an image folder are classes,
+            whose names come back as `label_names`.
         root: Folder that holds `MNIST/raw`, `FashionMNIST/raw` and `cifar-10-batches-py`; by default the environment
             variable PYROVAE_DATA_ROOT, else `~/.cache/pyrovae`.
         binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
@@ -159,6 +160,7 @@ def load_data(
         column_kinds=source.column_kinds,
         column_names=source.column_names,
         categories=source.categories,
+        label_names=source.label_names,
     )
 
 

@@ -43,6 +43,7 @@ class Source:
         column_names: Names of the columns of a table, or None.
         column_kinds: Kinds of the columns, where they were asked for.
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
+        label_names: What the labels 0, 1, ... stand for; empty where they are numbers alone.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Source:
     column_names: tuple[str, ...] | None = None
     column_kinds: tuple[str, ...] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()

@@ -38,6 +38,8 @@ class DataSplits(Generic[RowsT]):
             "categorical(k)".
         column_names: Names of a table's columns, where it has them.
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
+        label_names: What the labels 0, 1, ... stand for, the folders of a folder of images; empty where they are
+            numbers alone.
 
     Example:
         >>> from pyrovae import data
@@ -61,6 +63,7 @@ class DataSplits(Generic[RowsT]):
     column_kinds: tuple[str, ...] | None = None
     column_names: tuple[str, ...] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
 
     @property
     def num_missing(self) -> int:
@@ -147,6 +150,7 @@ class DataSplits(Generic[RowsT]):
                 if self.categories
                 else {}
             ),
+            **({"label_names": list(self.label_names)} if self.label_names else {}),
         }
 
 

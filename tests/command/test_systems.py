@@ -1,6 +1,7 @@
 """``python -m pyrovae.fit --system``: autoencoders, conditional and two-layer VAEs, and corruption, end to end."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from pyrovae import compare_bounds, load, load_data
 from pyrovae.compare import main as compare
-from pyrovae.data import Masking
+from pyrovae.data import Masking, label_covariates
 from pyrovae.evaluate import main as evaluate
 from pyrovae.fit import main
 
@@ -178,6 +179,53 @@ def test_log_px_given_the_class_is_that_of_joined_rows(in_tmp, capsys):
     said = capsys.readouterr().out
     assert "out is told c of each row, and its numbers are of log p(x|c)" in said
     assert "is better than" not in said
+
+
+def write_classes(folder, levels):
+    """Images of some classes, each of its own grey."""
+    generator = np.random.default_rng(0)
+    for name, level in levels.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            grey = generator.normal(level, 10, (6, 6)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(grey).save(folder / name / f"{number}.png")
+
+
+def test_folders_of_other_data_are_the_classes_of_their_names(in_tmp, capsys):
+    levels = {"cat": 40, "dog": 120, "horse": 200}
+    write_classes(in_tmp / "train", levels)
+    write_classes(in_tmp / "new", {"dog": 120, "horse": 200})
+    options = ["--system", "conditional-vae", "--data", "train", "--likelihood", "Normal", *SCORED]
+    assert run(*options, "--output-dir", "out") == 0
+    assert "given c     label=cat, label=dog, label=horse" in capsys.readouterr().out
+    other = ["--data", "new", "--all-rows", "--num-samples", "20", "--quiet"]
+    assert run("out", *other, "--output", "new.csv", command=evaluate) == 0
+    found = [float(row["log_px"]) for row in rows_of(in_tmp / "new.csv")]
+    loaded, rows = load("out"), load_data("new", test_fraction=1).test
+    true_class = torch.tensor([1] * 12 + [2] * 12)
+    bounds = compare_bounds(loaded.model, loaded.guide, loaded.module.join(rows, true_class), num_samples=20, seed=0)
+    assert found == pytest.approx(bounds.log_px.tolist(), abs=1e-4)
+    write_classes(in_tmp / "birds", {"bird": 250, "cat": 40})
+    capsys.readouterr()
+    assert run("out", "--data", "birds", "--all-rows", command=evaluate) == 2
+    said = capsys.readouterr().err
+    assert "birds has rows with the label bird, which no training row has (cat, dog, horse)" in said
+    # Runs of earlier versions know numbers alone, and their own rows are still theirs.
+    summary = summary_of(in_tmp / "out")
+    del summary["data"]["label_names"]
+    numbers = {f"label={number}": "binary" for number in range(3)}
+    summary["covariates"] = summary["data"]["covariates"] = numbers
+    data = dataclasses.replace(load_data("train"), label_names=())
+    summary["data"]["covariates_checksum"] = label_covariates(data).checksum
+    (in_tmp / "out" / "summary.json").write_text(json.dumps(summary))
+    assert run("out", "--num-samples", "20", "--quiet", "--output", "own.csv", command=evaluate) == 0
+    own = [float(row["log_px"]) for row in rows_of(in_tmp / "own.csv")]
+    first = [float(row["log_px"]) for row in rows_of(in_tmp / "out" / "evaluation.csv")]
+    assert own == pytest.approx(first, abs=1e-4)
+    assert "by their numbers alone" not in capsys.readouterr().out
+    assert run("out", *other, "--output", "by_number.csv", command=evaluate) == 0
+    remark = "the run knows its classes by their numbers alone, and folders are numbered here: dog is 0, horse is 1"
+    assert remark in capsys.readouterr().out
 
 
 def test_columns_of_a_table_are_conditioned_on(in_tmp, capsys):

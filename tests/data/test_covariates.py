@@ -1,5 +1,7 @@
 """What is known of each row: labels and columns of a table."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -25,6 +27,21 @@ def test_labels_are_one_hot_in_their_order():
     assert more.test.shape == (180, 11)
     with pytest.raises(ValueError, match="digits has rows with the label 9, which no training row has"):
         label_covariates(data, list(known.kinds)[:-1])
+
+
+def test_classes_with_names_are_those_of_their_names():
+    whole = load_data("digits")
+    data = dataclasses.replace(whole, label_names=tuple("abcdefghij"))
+    known = label_covariates(data)
+    assert list(known.kinds) == [f"label={name}" for name in "abcdefghij"]
+    assert torch.equal(known.test, label_covariates(whole).test)
+    # The number 0 is the model's second class here, and the number 9 its first.
+    other = dataclasses.replace(data, label_names=("y", *"bcdefghi", "x"))
+    found = label_covariates(other, [f"label={name}" for name in "xybcdefghi"])
+    place = torch.tensor([1, *range(2, 10), 0])
+    assert torch.equal(found.test.argmax(1), place[data.test_labels])
+    with pytest.raises(ValueError, match=r"the label x, which no training row has \(a, y, b\)"):
+        label_covariates(dataclasses.replace(other, label_names=(*"yaaaaaaaa", "x")), ["label=a", "label=y", "label=b"])
 
 
 def test_columns_leave_the_rows_and_categories_become_one_hot(tmp_path):

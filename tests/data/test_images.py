@@ -83,7 +83,18 @@ def test_folders_are_classes(tmp_path):
     expected = np.concatenate([GREY[2:], GREY[:2]])
     assert torch.equal(rows.values, torch.from_numpy(expected).float()[:, None] / 255)
     assert rows.labels.tolist() == [0, 0, 0, 0, 1, 1]
-    assert load_data(tmp_path).train_labels.dtype == torch.int64
+    splits = load_data(tmp_path)
+    assert splits.train_labels.dtype == torch.int64
+    assert splits.label_names == ("cat", "dog")
+    assert splits.provenance()["label_names"] == ["cat", "dog"]
+    assert load_data(write(tmp_path / "flat", GREY)).label_names == ()
+
+
+def test_a_class_whose_name_is_no_text(tmp_path):
+    write(tmp_path / "cat", GREY)
+    write(tmp_path / "d\udcffg", GREY)
+    with pytest.raises(ValueError, match=r"the name 'd\\udcffg' of a folder is not UTF-8.*rename it"):
+        load_data(tmp_path)
 
 
 def test_other_files_are_passed_over(tmp_path):
