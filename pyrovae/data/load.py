@@ -88,8 +88,8 @@ def load_data(
         binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
             "static", one Bernoulli draw of every value; "dynamic", training values stay and are drawn anew
             by `train_transform`, validation and test values are drawn once, the same as with "static".
-        missing: What to do with empty and NA cells of a .csv file and NaN in arrays: "refuse" them; or "keep" them
-            as NaN, which marks a missing entry for the parts that take them, `likelihoods.PartlyObserved` and
+        missing: What to do with empty, blank and NA cells of a .csv file and NaN in arrays: "refuse" them; or "keep"
+            them as NaN, which marks a missing entry for the parts that take them, `likelihoods.PartlyObserved` and
             `posteriors.PartlyObserved`.
         columns: Kinds of the columns of a table, by name or in their order: "real", "count", "binary" (0 or 1, or
             two words), "categorical" (any values, also words, which are numbered from 0 in their order) or

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pyrovae.data.arrays import to_labels, to_tensors
 from pyrovae.data.source import Rows, Source
@@ -19,8 +20,11 @@ from pyrovae.data.typed import (
     encode_columns,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LABEL_COLUMN = "label"
-# Words that pandas takes for missing cells, and signs that others write there.
+# Words of a first row that name no column: pandas takes them for missing cells, or others write them there.
 _MISSING_WORDS = frozenset(["?", "-", ".", "na", "n/a", "#na", "#n/a", "<na>", "nan", "-nan", "null", "none"])
 
 _NUMBERS = (
@@ -66,6 +70,10 @@ def read_csv(
     if header:
         _check_header(path, header, frame.shape[1])
     names = header or [str(number) for number in range(1, frame.shape[1] + 1)]
+    levels = None if known is None else known.categories
+    frame = pd.DataFrame(
+        {number: _stripped(frame[number], (levels or {}).get(name, ())) for number, name in enumerate(names)}
+    )
     first_line = 2 if header else 1
 
     def where(row: int) -> str:
@@ -93,7 +101,6 @@ def read_csv(
     names, kinds = [names[position] for position in order], [kinds[position] for position in order]
     if named is not None:
         named.check_kinds(str(path), names, kinds)
-    levels = None if known is None else known.categories
     encoded = encode_columns(
         [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels
     )
@@ -106,6 +113,29 @@ def read_csv(
         column_kinds=None if columns is None else encoded.kinds,
         categories=encoded.categories,
     )
+
+
+# What pandas takes for a missing cell where no space is around it.
+_NA = frozenset({"", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None"}) | {
+    *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+}
+
+
+def _stripped(column: pd.Series[Any], known: Sequence[str]) -> pd.Series[Any]:
+    """A column without spaces around its cells: blank ones are missing, and numbers are numbers.
+
+    Args:
+        column: As pandas reads it, spaces and all where a cell is no number.
+        known: Levels that it is known to have. Runs of earlier versions may have blank ones.
+    """
+    import pandas as pd
+
+    if column.dtype.kind != "O":
+        return column
+    cells = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
+    cells = cells.mask(cells.isin(_NA - set(known)))
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return cells if are_words(known) or (numbers.isna() & cells.notna()).any() else numbers
 
 
 @contextmanager

@@ -229,10 +229,11 @@ def _encode(
         # Whole numbers with more digits than float64 has are names, too.
         found = column.to_numpy() if column.dtype.kind in "iu" else numbers
         if is_text:
-            found = column.map(lambda cell: str(cell).strip()).to_numpy(dtype=object)
+            found = column.map(str).to_numpy(dtype=object)
         if known:
             numbered = {level: float(number) for number, level in enumerate(known)}
-            return np.array([numbered.get(_as_text(level), np.nan) for level in found]), tuple(known)
+            coded = np.array([numbered.get(_as_text(level), np.nan) for level in found])
+            return np.where(present, coded, np.nan), tuple(known)
         levels = sorted(set(found[present]))
         if kind == "categorical" or len(levels) == 2:
             order = {level: float(number) for number, level in enumerate(levels)}

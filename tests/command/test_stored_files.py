@@ -46,6 +46,23 @@ def run(stored, tmp_path):
     return Path(shutil.copytree(stored / "run", tmp_path / "run"))
 
 
+def test_a_run_with_a_blank_level_is_opened_as_it_was_stored(tmp_path, capsys):
+    # Earlier versions took a cell that is a space for a level, the first in order, as "!" is here.
+    table = tmp_path / "towns.csv"
+    towns = [("!", "ab", "cd")[n % 3] for n in range(60)]
+    table.write_text("a,town\n" + "".join(f"{n % 7},{town}\n" for n, town in enumerate(towns)))
+    parts = ["--likelihood", "Columns", "--encoder", "ColumnEncoder", "--columns", "{town: categorical}"]
+    assert fit_main([*QUICK, "--data", str(table), *parts, "--output-dir", str(tmp_path / "run")]) == 0
+    path = tmp_path / "run" / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["data"]["categories"] == {"town": ["!", "ab", "cd"]}
+    summary["data"]["categories"] = {"town": ["", "ab", "cd"]}
+    path.write_text(json.dumps(summary))
+    table.write_text(table.read_text().replace("!", " "))
+    capsys.readouterr()
+    assert status_of(evaluate_main, tmp_path / "run", "--num-samples", 5, "--quiet") == 0, capsys.readouterr().err
+
+
 def status_of(main, *arguments):
     try:
         return main([str(argument) for argument in arguments])

@@ -1,3 +1,4 @@
+import math
 import re
 
 import numpy as np
@@ -5,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pyrovae.data import load_data
+from pyrovae.data import KnownColumns, load_data
 
 
 def write(folder, text):
@@ -90,6 +91,8 @@ def test_many_rows_are_read_as_written(tmp_path):
         ("a,b\n1,2\n3,NA\n5,6\n", 3, "b", "is missing"),
         ("a,b\n1,2\n3,inf\n5,6\n", 3, "b", "holds 'inf', which is not a finite number"),
         ("a,b\n1,2\n\n5,6\n", 3, "a", "is missing"),
+        ("a, b\n1, 2\n3, \n5, 6\n", 3, "b", "is missing"),
+        ("a,label\n1,0\n3,\t\n5,1\n", 3, "label", "is missing"),
         ("1,\n3,4\n5,6\n", 1, "2", "is missing"),
         ("0.5,high\n1,2\n3,4\n", 1, "2", "holds 'high', which is not a finite number"),
         ("a,label\n1,cat\n2,dog\n3,cat\n", 2, "label", "holds 'cat', which is not a finite number"),
@@ -166,6 +169,37 @@ def test_a_first_row_with_a_missing_cell_is_data(tmp_path, word):
 def test_a_first_row_with_a_sign_for_a_missing_cell_is_no_header(tmp_path):
     with pytest.raises(ValueError, match=r"row 1 .*holds '\?'"):
         load_data(write(tmp_path, "?,3,4\n" + "1,2,3\n" * 20), missing="keep")
+
+
+def test_blank_cells_are_missing_as_those_without_spaces_are(tmp_path):
+    words = ["", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null"]
+    words += ["None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
+    plain = ["a,town,sign,n", *(f"{n},{'xyz'[n % 3]},{'+-'[n % 2]},{n % 5}" for n in range(40))]
+    spaced = [line.replace(",", ", ") for line in plain]
+    for row, word in enumerate(words, start=2):
+        # Those without spaces are for pandas to find.
+        plain[row], spaced[row] = f"{row},{word},{word},{word}", f"{row}, {word} ,\t{word}, {word}"
+    columns = {"town": "categorical", "sign": "binary", "n": "categorical"}
+    data = []
+    for name, lines in (("plain", plain), ("spaced", spaced)):
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines, ""]))
+        data.append(load_data(tmp_path / f"{name}.csv", columns=columns, missing="keep", test_fraction=1))
+    assert data[1].categories == {"town": ("x", "y", "z"), "sign": ("+", "-"), "n": ("0", "1", "2", "3", "4")}
+    torch.testing.assert_close(data[1].test, data[0].test, equal_nan=True, rtol=0, atol=0)
+    assert data[1].num_missing == 3 * len(words)
+    with pytest.raises(ValueError, match=r"row 3 .*column 'town' is missing"):
+        load_data(tmp_path / "spaced.csv", columns=columns)
+
+
+def test_a_blank_level_that_a_run_knows_stays_one(tmp_path):
+    text = "a,town\n" + "".join(f"{n},{('x', ' ', ' NA', 'y', '')[n % 5]}\n" for n in range(20))
+    levels = ("", "NA", "x", "y")
+    known = KnownColumns(("a", "town"), {"town": levels})
+    data = load_data(
+        write(tmp_path, text), columns={"town": "categorical"}, missing="keep", known_columns=known, test_fraction=1
+    )
+    wanted = [[2.0, 0.0, 1.0, 3.0, math.nan][n % 5] for n in range(20)]
+    torch.testing.assert_close(data.test[:, 1], torch.tensor(wanted), equal_nan=True)
 
 
 def test_classes_in_words_are_to_be_numbered(tmp_path):
