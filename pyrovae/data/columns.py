@@ -47,12 +47,16 @@ def num_categories(kind: str) -> int | None:
 
 def column_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the observed entries of columns; 0 where they are all equal, or there are none."""
+    least, most = values.nan_to_num(nan=torch.inf).amin(0), values.nan_to_num(nan=-torch.inf).amax(0)
+    # Floats hold neither the squares nor the sums of all that they hold; a power of 2 rounds nothing.
+    largest = torch.maximum(least.abs(), most.abs())
+    size = torch.where((largest > 0) & largest.isfinite(), largest.log2().floor().exp2(), 1.0)
+    scaled = values / size
     count = (~values.isnan()).sum(0).clamp(min=1)
-    mean = values.nansum(0) / count
-    spread = ((values - mean).square().nansum(0) / count).sqrt()
+    mean = scaled.nansum(0) / count
+    spread = ((scaled - mean).square().nansum(0) / count).sqrt()
     # A constant column has a spread of its own, by rounding of the mean.
-    varies = values.nan_to_num(nan=torch.inf).amin(0) < values.nan_to_num(nan=-torch.inf).amax(0)
-    return mean, torch.where(varies, spread, 0.0)
+    return size * mean, torch.where(least < most, size * spread, 0.0)
 
 
 def columns_by_kind(column_kinds: Sequence[str]) -> dict[str, list[int]]:

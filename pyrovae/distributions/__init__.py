@@ -10,7 +10,7 @@ from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
 from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
 from pyrovae.distributions.negative_binomial import NegativeBinomial
-from pyrovae.distributions.normal import IndependentNormal
+from pyrovae.distributions.normal import IndependentNormal, NormalInUnits
 from pyrovae.distributions.optimal_normal import OptimalNormal
 from pyrovae.distributions.partly_observed import EntryOrMissing, PartlyObserved
 from pyrovae.distributions.poisson import Poisson
@@ -32,6 +32,7 @@ __all__ = [
     "LowRankMultivariateNormal",
     "MultivariateNormal",
     "NegativeBinomial",
+    "NormalInUnits",
     "OpenInterval",
     "OptimalNormal",
     "PartlyObserved",

@@ -1,6 +1,7 @@
-"""Vectors of independent normal values, scored with fewer steps than one value at a time."""
+"""Vectors of independent normal values, scored with fewer steps than one value at a time, or in any unit."""
 
 import math
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -31,3 +32,42 @@ class IndependentNormal(dist.Independent):
         # Draws along a plate share the scales of their row.
         shared = scale[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in scale.stride()[:-1])]
         return -0.5 * squares - (shared.log().sum(-1) + 0.5 * math.log(2 * math.pi) * scale.shape[-1])
+
+
+class NormalInUnits(dist.Normal):
+    r"""Independent normal values, each in a unit of its own, like ``Normal(center + unit * loc, unit * scale)``.
+
+    .. math:: \log p(x) = \log \mathrm{Normal}((x - c) / u;\ \mu, \sigma) - \log u
+
+    Numbers around 1 are squared, as the square of a mass in kilograms may be too small for a float.
+
+    Args:
+        center: where 0 is.
+        unit: what 1 is, positive.
+        loc: mean in units.
+        scale: standard deviation in units.
+
+    Example:
+        >>> import torch
+        >>> mass = NormalInUnits(torch.tensor(3e-26), torch.tensor(1e-27), torch.tensor(0.5), torch.tensor(2.0))
+        >>> mass.log_prob(torch.tensor(3e-26))
+        tensor(60.5196)
+    """
+
+    def __init__(
+        self, center: Tensor, unit: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None
+    ) -> None:
+        self.center, self.unit = center, unit
+        self.in_units = dist.Normal(loc, scale, validate_args=False)
+        super().__init__(center + unit * loc, unit * scale, validate_args=validate_args)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of each value."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.in_units.log_prob((value - self.center) / self.unit) - self.unit.log()
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "NormalInUnits":
+        """The same with a larger batch shape."""
+        inside = self.in_units.expand(batch_shape)
+        return NormalInUnits(self.center, self.unit, inside.loc, inside.scale, self.__dict__.get("_validate_args"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
-from pyrovae.distributions import NegativeBinomial
+from pyrovae.distributions import NegativeBinomial, NormalInUnits
 from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
@@ -103,13 +103,18 @@ class Columns(nn.Module):
 
     @torch.no_grad()
     def initialize(self, rows: Tensor) -> None:
-        """Start where every row has the means and frequencies of the columns of these rows."""
+        """Start where every row has the means and frequencies of the columns of these rows.
+
+        Raises:
+            ValueError: a real column whose standard deviation is next to the largest or the smallest float.
+        """
         start = {}
         for kind, positions in self.positions.items():
             values = rows[:, positions]
             count = (~values.isnan()).sum(0)
             if kind == "real":
                 mean, scale = column_moments(values)
+                self._check_units(positions, scale)
                 self.center[: self.num_real] = mean
                 self.unit[: self.num_real] = torch.where(scale > 0, scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
@@ -121,7 +126,8 @@ class Columns(nn.Module):
                 self.center[self.num_real :] = ((values.nansum(0) + 0.5) / (count + 1)).log()
                 self.unit[self.num_real :] = torch.where(log_scale > 0, log_scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
-                dispersion = ((scale.square() - mean) / mean.square().clamp(min=1e-6)).clamp(0.01, 10.0)
+                least = mean.clamp(min=1e-3)
+                dispersion = ((scale / least).square() - mean / least / least).clamp(0.01, 10.0)
                 self.raw_dispersion.copy_(dispersion.expm1().log())
             elif kind == "binary":
                 ones = values.nansum(0)
@@ -132,6 +138,17 @@ class Columns(nn.Module):
         if "scale" in self.sizes:
             start["scale"] = torch.full_like(start["real"], _inverse_softplus(1.0 - self.scale_floor))
         start_decoder(self, torch.cat([start[name] for name in self.sizes]).to(rows))
+
+    def _check_units(self, positions: list[int], units: Tensor) -> None:
+        """Refuse columns whose values, some units from their mean, or scales, a part of a unit, floats do not hold."""
+        limits = torch.finfo(units.dtype)
+        for position, unit in zip(positions, units.tolist(), strict=True):
+            if unit and not 100 * limits.tiny < unit < limits.max / 100:
+                raise ValueError(
+                    f"Columns: column {position}, counted from 0, has a standard deviation of {unit:.3g}, and "
+                    f"{units.dtype} holds numbers from {limits.tiny:.0e} to {limits.max:.0e}: give the column in "
+                    "another unit, divided by its standard deviation for example"
+                )
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``(columns,)``."""
@@ -150,8 +167,7 @@ class Columns(nn.Module):
             part = parts[kind]
             if kind == "real":
                 raw_scale = self.raw_scale if self.scale_kind == "per_column" else parts["scale"]
-                scale = unit[0] * (self.scale_floor + F.softplus(raw_scale))
-                groups[kind] = dist.Normal(center[0] + unit[0] * part, scale)
+                groups[kind] = NormalInUnits(center[0], unit[0], part, self.scale_floor + F.softplus(raw_scale))
             elif kind == "count":
                 total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
                 groups[kind] = NegativeBinomial(

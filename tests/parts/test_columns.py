@@ -134,6 +134,54 @@ def test_the_unit_of_a_real_column_changes_the_density_by_its_jacobian_alone():
     torch.testing.assert_close(part(z).log_prob(x * factor), before - factor.log().sum())
 
 
+@pytest.mark.parametrize("unit", [1e-34, 1.66e-27, 1e-22, 1.0, 1e19, 1e34])
+@pytest.mark.parametrize("scale", ["per_column", "predicted"])
+def test_columns_in_any_unit_have_the_density_of_scipy_and_gradients_around_one(unit, scale):
+    torch.manual_seed(0)
+    part, encoder = columns(["real"] * 3, scale=scale), networks.ColumnEncoder(["real"] * 3, 4, (8,))
+    standard, z = torch.randn(300, 3, dtype=torch.float64), torch.randn(300, LATENT)
+    x = (unit * (standard + torch.tensor([0.0, 20.0, -3.0]))).float()
+    part.initialize(x)
+    encoder.initialize(x)
+    for found in (part, encoder):
+        torch.testing.assert_close(found.center.double() / unit, x.double().mean(0) / unit, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            found.unit.double() / unit, x.double().std(0, correction=0) / unit, rtol=1e-5, atol=0
+        )
+    assert encoder(x).abs().max() < 100
+    p_x = part(z)
+    real = p_x.groups["real"]
+    loc = part.center.double() + part.unit.double() * real.in_units.loc.detach().double()
+    exact = stats.norm(loc, part.unit.double() * real.in_units.scale.detach().double()).logpdf(x.double()).sum(1)
+    torch.testing.assert_close(p_x.log_prob(x).detach().double(), torch.from_numpy(exact), rtol=1e-6, atol=2e-5)
+    torch.testing.assert_close(real.expand((2, 300, 3)).log_prob(x)[1].sum(-1), p_x.log_prob(x))
+    gradients = torch.autograd.grad(p_x.log_prob(x).mean(), list(part.parameters()))
+    plain = columns(["real"] * 3, scale=scale).double()
+    plain.load_state_dict(part.state_dict())
+    plain.center, plain.unit = plain.center / unit, plain.unit / unit
+    wanted = torch.autograd.grad(plain(z.double()).log_prob(x.double() / unit).mean(), list(plain.parameters()))
+    for gradient, exact_gradient in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient.double(), exact_gradient, rtol=1e-3, atol=1e-5)
+    assert (p_x.sample() / unit).abs().max() < 100
+
+
+@pytest.mark.parametrize("unit", [1e-39, 1e37])
+def test_a_unit_that_floats_do_not_hold_is_refused(unit):
+    x = unit * torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 0] = 1.0
+    with pytest.raises(ValueError, match=r"column 1, counted from 0, has a standard deviation of .*in another unit"):
+        columns(["real", "real"]).initialize(x.float())
+    columns(["real", "real"]).double().initialize(x)
+
+
+def test_counts_up_to_the_largest_floats_start_with_their_dispersion():
+    x = 1e30 * torch.tensor([[1.0], [2.0], [3.0], [6.0]])
+    part = columns(["count"])
+    part.initialize(x)
+    # Variance over squared mean: the mean itself is nothing beside its square.
+    assert nn.functional.softplus(part.raw_dispersion).item() == pytest.approx(3.5 / 9, rel=1e-4)
+
+
 def test_the_wrapper_has_the_shape_and_the_start_of_what_it_wraps():
     shape = likelihoods.PartlyObserved.decoder_shape((COLUMNS,), likelihoods.Columns, column_kinds=KINDS)
     assert shape == likelihoods.Columns.decoder_shape((COLUMNS,), KINDS) == (2 + 1 + 1 + 2 + 3,)
