@@ -109,8 +109,8 @@ def check_array(title: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     """
     if dtype.kind not in "buif":
         raise ValueError(
-            f"{title} holds values of type {dtype}; real numbers or booleans are expected, "
-            "so convert it, for example with x.astype('float32')."
+            f"{title} holds values of type {dtype}; real numbers or booleans are expected, so save "
+            f"{_as_numbers(dtype)}."
         )
     if not 2 <= len(shape) <= 4:
         raise ValueError(
@@ -129,6 +129,19 @@ def check_array(title: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
             f"{title} has shape {shape}, so {shape[1]} channels; expected (N, C, H, W) with 1 or 3 channels. "
             "Keep 1 or 3 channels, or flatten the rows to (N, D)."
         )
+
+
+def _as_numbers(dtype: np.dtype) -> str:
+    """How an array x of a type that holds no real numbers becomes one that does."""
+    if dtype.names is not None:
+        return "numpy.lib.recfunctions.structured_to_unstructured(x)"
+    ways = {
+        "U": "the rows as a .csv file, and say which columns are categorical with columns= (--columns)",
+        "M": "days since the first, (x - x.min()) / numpy.timedelta64(1, 'D')",
+        "m": "days, x / numpy.timedelta64(1, 'D')",
+        "c": "real and imaginary parts, numpy.concatenate([x.real, x.imag], axis=1)",
+    }
+    return ways.get("U" if dtype.kind == "S" else dtype.kind, "x.astype('float32')")
 
 
 def _to_tensor(title: str, array: Array, missing: Missing) -> Tensor:

@@ -112,6 +112,7 @@ def read_npz(
         if isinstance(archive, np.ndarray):
             raise ValueError(f"{path} holds one array, not an archive of arrays; rename it to end in .npy.")
         chosen = _choose_keys(path, archive.files)
+        _refuse_mask(path, archive.files, chosen)
         arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
     title = {key: f"{path}, array {key!r}," for key in arrays}
     values = {title[key]: arrays[key] for key, _ in chosen.values()}
@@ -121,7 +122,10 @@ def read_npz(
         rows = tensors[title[key]]
         labels = to_labels(title[label_key], arrays[label_key], len(rows)) if label_key else None
         parts[split] = Rows(rows, labels)
-    return Source(path.name, variant, parts["train"], parts.get("validation"), parts.get("test"), **typed)
+    left_out = tuple(key for key in archive.files if key not in arrays)
+    return Source(
+        path.name, variant, parts["train"], parts.get("validation"), parts.get("test"), left_out=left_out, **typed
+    )
 
 
 def _tensors(
@@ -198,6 +202,11 @@ def _member(path: Path, archive: NpzFile, key: str) -> Array:
 
 def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None]]:
     """Choose the keys of values and labels for every split; a file that is not split is all "train"."""
+    if {"format", "shape", "data"}.issubset(keys):
+        raise ValueError(
+            f"{path} holds a sparse matrix of SciPy, and rows of numbers are expected: save "
+            "scipy.sparse.load_npz(path).toarray() with numpy.save."
+        )
     value_keys = [key for key in VALUE_KEYS if key in keys]
     label_keys = [key for key in LABEL_KEYS if key in keys]
     if len(keys) == 1:
@@ -217,3 +226,14 @@ def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None
         "'test', with 'validation' if there is one, and labels for all of them as 'train_labels', "
         "'validation_labels' and 'test_labels', or for none. Save the arrays under such names."
     )
+
+
+def _refuse_mask(path: Path, keys: list[str], chosen: dict[str, tuple[str, str | None]]) -> None:
+    """Refuse an array beside the rows that says which of their entries are missing."""
+    read = {key for keys_of_split in chosen.values() for key in keys_of_split}
+    for key in keys:
+        if key not in read and ("mask" in key.lower() or key in ("missing", "observed")):
+            raise ValueError(
+                f"{path} holds an array {key!r} beside the rows, which would say nothing here: write NaN into the rows "
+                f'where an entry is missing, which missing="keep" (--missing keep) keeps so, and leave {key!r} out.'
+            )

@@ -161,6 +161,7 @@ def load_data(
         column_names=source.column_names,
         categories=source.categories,
         label_names=source.label_names,
+        left_out=source.left_out,
     )
 
 

@@ -44,6 +44,7 @@ class Source:
         column_kinds: Kinds of the columns, where they were asked for.
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
         label_names: What the labels 0, 1, ... stand for; empty where they are numbers alone.
+        left_out: Names of the arrays of a file that were not read.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Source:
     column_kinds: tuple[str, ...] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()

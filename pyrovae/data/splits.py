@@ -40,6 +40,7 @@ class DataSplits(Generic[RowsT]):
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
         label_names: What the labels 0, 1, ... stand for, the folders of a folder of images; empty where they are
             numbers alone.
+        left_out: Names of the arrays of a .npz file that were not read.
 
     Example:
         >>> from pyrovae import data
@@ -64,6 +65,7 @@ class DataSplits(Generic[RowsT]):
     column_names: tuple[str, ...] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def num_missing(self) -> int:
@@ -122,6 +124,7 @@ class DataSplits(Generic[RowsT]):
             "rows": rows,
             **({"missing": f"{self.num_missing:,} of {entries:,} entries"} if self.num_missing else {}),
             **({"columns": ", ".join(f"{n} {kind}" for kind, n in kinds.items())} if kinds else {}),
+            **({"not read": ", ".join(self.left_out)} if self.left_out else {}),
             "checksum": facts.checksum[:12],
         }
         return "\n".join(f"{title:<12}{text}" for title, text in lines.items())

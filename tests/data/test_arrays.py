@@ -1,7 +1,9 @@
 import zipfile
 
 import numpy as np
+import numpy.lib.recfunctions
 import pytest
+import scipy.sparse
 import torch
 
 from pyrovae.data import load_data
@@ -120,10 +122,30 @@ def test_number_types_and_byte_orders(tmp_path, dtype):
     assert all_values(splits) == [(float(2 * row), float(2 * row + 1)) for row in range(10)]
 
 
-@pytest.mark.parametrize("array", [np.ones((5, 2), complex), np.full((5, 2), "a"), np.zeros((5, 2), "datetime64[s]")])
-def test_other_types(tmp_path, array):
-    with pytest.raises(ValueError, match=r"array.npy holds values of type .*; real numbers or booleans are expected"):
+@pytest.mark.parametrize(
+    ("array", "save_instead", "row"),
+    [
+        (np.full((5, 2), 3 + 4j), "numpy.concatenate([x.real, x.imag], axis=1)", [3, 3, 4, 4]),
+        (np.full((5, 2), np.datetime64("2020-01-01T12")), "(x - x.min()) / numpy.timedelta64(1, 'D')", [0, 0]),
+        (np.full((5, 2), np.timedelta64(36, "h")), "x / numpy.timedelta64(1, 'D')", [1.5, 1.5]),
+        (
+            np.array([(1, 2.5)] * 5, [("a", "i4"), ("b", "f8")]),
+            "numpy.lib.recfunctions.structured_to_unstructured(x)",
+            [1, 2.5],
+        ),
+        (np.full((5, 2), "a"), "the rows as a .csv file, and say which columns are categorical", None),
+        (np.full((5, 2), b"a"), "the rows as a .csv file, and say which columns are categorical", None),
+    ],
+)
+def test_other_types(tmp_path, array, save_instead, row):
+    with pytest.raises(
+        ValueError, match=r"array.npy holds values of type .*; real numbers or booleans are expected, so save"
+    ) as said:
         load_data(save(tmp_path, array))
+    assert save_instead in str(said.value)
+    if row is not None:
+        numbers = eval(save_instead, {"numpy": np, "x": array})
+        assert all_values(load_data(save(tmp_path, numbers)))[0] == tuple(row)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
@@ -206,8 +228,29 @@ def test_npz_labels_stay_with_their_rows(tmp_path, values, labels, dtype):
 
 
 def test_npz_may_hold_other_arrays_too(tmp_path):
-    splits = load_data(savez(tmp_path, data=np.ones((5, 2)), class_names=np.array(["a", "b"])))
+    splits = load_data(savez(tmp_path, data=np.ones((5, 2)), class_names=np.array(["a", "b"]), y=np.arange(5)))
     assert splits.data_shape == (2,)
+    assert "not read    class_names\n" in splits.summary()
+    assert "not read" not in load_data(savez(tmp_path, x=np.ones((5, 2)))).summary()
+
+
+@pytest.mark.parametrize("key", ["mask", "x_mask", "missing"])
+def test_npz_with_a_mask_beside_the_rows(tmp_path, key):
+    path = savez(tmp_path, **{"x": np.ones((5, 2)), key: np.eye(5, 2) > 0})
+    with pytest.raises(ValueError, match=rf"holds an array {key!r} beside the rows.*NaN.*--missing keep"):
+        load_data(path)
+    assert load_data(savez(tmp_path, **{key: np.ones((5, 2))})).support == "binary"
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "dia", "bsr"])
+def test_a_sparse_matrix_is_to_be_saved_as_an_array(tmp_path, layout):
+    rows = RANDOM.poisson(0.5, (20, 6))
+    path = tmp_path / "sparse.npz"
+    scipy.sparse.save_npz(path, scipy.sparse.coo_matrix(rows).asformat(layout))
+    with pytest.raises(ValueError, match=r"sparse matrix of SciPy.*scipy\.sparse\.load_npz\(path\)\.toarray\(\) with"):
+        load_data(path)
+    dense = load_data(save(tmp_path, scipy.sparse.load_npz(path).toarray()))
+    assert all_values(dense) == sorted(tuple(map(float, row)) for row in rows)
 
 
 def test_npz_with_train_and_test(tmp_path):
