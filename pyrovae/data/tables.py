@@ -52,6 +52,9 @@ def read_csv(
     """
     import pandas as pd
 
+    with _damage(path), path.open(encoding="utf-8-sig") as file:
+        first_lines = file.readline(), file.readline()
+    _check_separator(path, *first_lines)
     with _damage(path), path.open(encoding="utf-8-sig", newline="") as file:
         first_row = [cell.strip() for cell in next(csv.reader(file), [])]
     header = first_row if _names_columns(path, first_row) else None
@@ -193,7 +196,25 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+def _check_separator(path: Path, first: str, second: str) -> None:
+    """Refuse a table whose cells are between other signs than commas, which may stand in its numbers then."""
+    for separator in (";", "\t"):
+        numbers = all(_is_number(cell.replace(",", ".")) for cell in first.split(separator))
+        if 0 < first.count(separator) == second.count(separator) and (numbers or "," not in first):
+            read, write = (", header=None", ", header=False") if numbers else ("", "")
+            raise ValueError(
+                f"{path}: cells are separated by {separator!r} here, and commas are expected, with points in numbers: "
+                f"save it by pandas.read_csv(path, sep={separator!r}, decimal=','{read}).to_csv(path, "
+                f"index=False{write})."
+            )
+
+
 def _check_header(path: Path, header: list[str], columns: int) -> None:
+    if len(header) != columns and header[0].startswith("#"):
+        raise ValueError(
+            f"{path}: row 1 reads {header[0][:40]!r}, and the next row has {columns} cells; remove the comment line, "
+            "so that the first row names the columns or is data."
+        )
     if len(header) != columns:
         raise ValueError(
             f"{path}: the header in row 1 names {len(header)} columns, but the next row has {columns}; "
