@@ -65,7 +65,7 @@ def _add_data_options(parser: CommandParser) -> None:
         type=str | None,
         default=None,
         help="folder with MNIST/raw, FashionMNIST/raw or cifar-10-batches-py; without it $PYROVAE_DATA_ROOT, else "
-        "~/.cache/pyrovae",
+        "~/.cache/pyrovae; files that are missing there are downloaded",
     )
     add(
         "--binarize",
@@ -131,7 +131,7 @@ def _add_part_options(parser: CommandParser) -> None:
         "--latent-dim",
         type=PositiveInt,
         default=10,
-        help="dimensions of z; those not needed cost little, as their KL goes to zero",
+        help="dimensions of z; those not needed carry nothing, as their KL goes to zero, and may cost a little",
     )
     add(
         "--model",

@@ -19,7 +19,10 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
     """
     unknown = re.match(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE)
     if unknown:
-        return f"unknown option --{unknown[1]}{nearest(unknown[1].replace('_', '-'), options, '--')}"
+        argument = unknown[1].replace("-", "_")
+        of_parts = [f"--{slot}.{argument}" for slot, given in parts.items() if _has(slot, given, argument)]
+        question = f"; did you mean {' and '.join(of_parts)}?" if of_parts else None
+        return f"unknown option --{unknown[1]}{question or nearest(unknown[1].replace('_', '-'), options, '--')}"
     not_accepted = re.search(r"Option '([\w.-]+)' is not accepted", message)
     if not_accepted:
         return _not_accepted(not_accepted[1], parts, options)
@@ -86,6 +89,11 @@ def _kind(said: str) -> str:
 
 def _choices(literal: str) -> list[str]:
     return re.findall(r"'([^']*)'", literal)
+
+
+def _has(slot: str, given: GivenPart, argument: str) -> bool:
+    part = class_of(slot, given.name)
+    return part is not None and argument in arguments_of(slot, part)
 
 
 def no_such_part(slot: str, name: str) -> str:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from pyrovae.command_line.config_file import check_config_files
 from pyrovae.command_line.execution import EXIT_BAD_INPUT, print_error
 from pyrovae.command_line.messages import explained
-from pyrovae.command_line.slots import SLOTS, arguments_of, class_of, given_parts, read_config, wraps
+from pyrovae.command_line.slots import SLOTS, Slot, arguments_of, class_of, given_parts, read_config, wraps
 from pyrovae.runs import GENERAL, as_option, find_class, users_errors
 
 
@@ -127,7 +127,8 @@ class CommandParser(ArgumentParser):
         """The help; that of a part is what its docstring says, and its arguments."""
         asked = re.match(r"Help for --(\w+)\.help=([\w.]+)$", self.description or "")
         if asked is None:
-            return super().format_help(*arguments)
+            # The types of the options are no parts themselves.
+            return re.sub(rf"{re.escape(Slot.__module__)}\.\w+,\s+", "", super().format_help(*arguments))
         slot, path = asked.groups()
         part = find_class(path, SLOTS[slot].base)
         about = re.sub(r"\.\. math::\s*", "    ", (inspect.getdoc(part) or "").split("\nArgs:")[0])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from terminals import OnATerminal
 import pyrovae
 from pyrovae import compare_bounds, load, load_data
 from pyrovae.command_line import execution
+from pyrovae.command_line.slots import SLOTS
 from pyrovae.fit import main
 
 ROOT = Path(__file__).parents[2]
@@ -404,6 +406,14 @@ BAD_INPUT = {
     ),
     "unknown import path": (lambda _: ["--likelihood", "no_such.Part"], "no_such"),
     "unknown option": (lambda _: ["--latent-dmi", "3"], "unknown option --latent-dmi; did you mean --latent-dim"),
+    "an option of two parts": (
+        lambda _: ["--hidden-dims", "[500]"],
+        "unknown option --hidden-dims; did you mean --encoder.hidden_dims and --decoder.hidden_dims?",
+    ),
+    "an option of a part that was given": (
+        lambda _: ["--likelihood", "StudentT", "--scale-floor", "0.1"],
+        "unknown option --scale-floor; did you mean --likelihood.scale_floor?",
+    ),
     "unknown part option": (
         lambda _: ["--likelihood", "Normal", "--likelihood.scal", "3"],
         "--likelihood Normal has no argument 'scal'; did you mean scale. see --likelihood.help Normal",
@@ -531,6 +541,8 @@ def test_help_explains_every_option(capsys):
     for option in ("--data-root", "--likelihood", "--latent-dim", "--print_config", "--output-dir", "--model"):
         assert option in text
     assert "torch.nn" not in text
+    named = set(re.findall(r"pyrovae\.[\w.]+", "".join(re.findall(r"known\s+subclasses:(.*?)\)", text, re.DOTALL))))
+    assert set(map(resolve_name, named)) == {part for slot in SLOTS.values() for part in slot.parts}
     assert run("--likelihood.help", "Normal") == 0
     text = capsys.readouterr().out
     assert "--likelihood.scale_floor" in text
