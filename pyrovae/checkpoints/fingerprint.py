@@ -3,6 +3,7 @@
 import zlib
 
 import torch
+from torch import Tensor
 
 from pyrovae.data import AnyRows
 
@@ -22,9 +23,14 @@ def fingerprint(rows: AnyRows) -> str:
         'torch.float32 (3, 2) a3c1ca20'
     """
     in_memory = isinstance(rows, torch.Tensor)
-    numbers = torch.arange(len(rows)) if in_memory else torch.linspace(0, len(rows) - 1, _STREAMED_ROWS).long().unique()
+    numbers = torch.arange(len(rows)) if in_memory else _spread(len(rows))
     checksum = 0
     for some in numbers.split(_ROWS_AT_ONCE):
         part = rows[int(some[0]) : int(some[-1]) + 1] if in_memory else rows[some]
         checksum = zlib.crc32(part.detach().cpu().contiguous().view(torch.uint8).numpy().data, checksum)
     return f"{rows.dtype} {(len(rows), *rows.shape[1:])} {checksum:08x}"
+
+
+def _spread(num_rows: int) -> Tensor:
+    # In float32, as in checkpoints of earlier versions; above 2**24 the last number may be rounded up.
+    return torch.linspace(0, num_rows - 1, _STREAMED_ROWS).long().clamp(max=num_rows - 1).unique()

@@ -79,7 +79,9 @@ class VampPrior(nn.Module):
                 f"VampPrior has num_pseudo_inputs={count}, and there are {len(rows)} rows to start from: take "
                 f"num_pseudo_inputs={len(rows)} or fewer"
             )
-        chosen = rows[torch.linspace(0, len(rows) - 1, count).round().long().to(rows.device)]
+        # The last number may be rounded up, above 2**24.
+        numbers = torch.linspace(0, len(rows) - 1, count).round().long().clamp(max=len(rows) - 1)
+        chosen = rows[numbers.to(rows.device)]
         # A column without any value has no mean.
         means = rows.nanmean(0).nan_to_num().expand(chosen.shape)
         self.pseudo_inputs.copy_(torch.where(chosen.isnan(), means, chosen))

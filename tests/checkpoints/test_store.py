@@ -2,7 +2,9 @@
 
 import resource
 import signal
+import zlib
 
+import numpy as np
 import pytest
 import torch
 
@@ -128,3 +130,16 @@ def test_fingerprints():
     assert len(set(texts)) == 5
     assert fingerprint(StreamedRows(rows.numpy())) == texts[0]
     assert fingerprint(StreamedRows(other.numpy())) == texts[2]
+
+
+def test_the_last_of_so_many_streamed_rows_that_float32_rounds_their_number():
+    stored = np.broadcast_to(np.float32(1.0), (2**24 + 4, 1))
+    assert fingerprint(StreamedRows(stored)).startswith("torch.float32 (16777220, 1) ")
+
+
+def test_the_rows_of_a_fingerprint_are_those_of_earlier_versions():
+    rows = torch.arange(2002.0)[:, None]
+    # There float64 would take another row than float32.
+    before = rows[torch.linspace(0, 2001, 1000).long()]
+    checksum = zlib.crc32(before.numpy().tobytes())
+    assert fingerprint(StreamedRows(rows.numpy())) == f"torch.float32 (2002, 1) {checksum:08x}"

@@ -130,6 +130,12 @@ def test_pseudo_inputs_start_at_training_rows(learned):
         prior.initialize(rows[:, :1])
 
 
+def test_pseudo_inputs_start_at_rows_that_there_are_where_float32_rounds_their_number():
+    prior = priors.VampPrior(posteriors.DiagonalNormal(networks.MLP(1, 2, ())), (1,), num_pseudo_inputs=3)
+    prior.initialize(torch.ones(1, 1).expand(2**24 + 4, 1))
+    assert prior.pseudo_inputs.detach().tolist() == [[1.0]] * 3
+
+
 def test_a_vamp_prior_shares_the_weights_of_its_vae():
     posterior = posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 4, (8,)))
     prior = priors.VampPrior(posterior, (1, 8, 8), num_pseudo_inputs=5)
