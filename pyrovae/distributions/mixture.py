@@ -5,7 +5,6 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from torch import Size, Tensor
 from torch.distributions import (
     Categorical,
@@ -77,9 +76,12 @@ class SharedMixture(dist.TorchDistribution):
         if not count:
             return self.mean.new_empty(shape)
         which = Categorical(logits=self.logits).sample((count,))
-        # Each component is drawn as often as the one that is chosen most.
-        turn = F.one_hot(which, len(self.logits)).cumsum(0).gather(1, which[:, None])[:, 0] - 1
-        draws = self.components.sample((int(turn.max()) + 1,))
+        # Each component is drawn as often as the one that is chosen most; its draws are taken in turn.
+        order, counts = which.argsort(stable=True), which.bincount(minlength=len(self.logits))
+        firsts = counts.cumsum(0) - counts
+        turn = torch.empty_like(which)
+        turn[order] = torch.arange(count, device=which.device) - firsts[which[order]]
+        draws = self.components.sample((int(counts.max()),))
         return draws[turn, which].reshape(shape)
 
     @property

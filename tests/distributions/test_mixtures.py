@@ -10,6 +10,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrovae.distributions.mixture import SharedMixture
 from pyrovae.distributions.mixture_of_normals import MixtureOfNormals
@@ -61,6 +63,34 @@ def test_a_shared_mixture_draws_each_component_by_its_weight():
     # Draws do not come in order of their components.
     assert (z[:100, 0] < 50).any()
     assert (z[-100:, 0] < 50).any()
+
+
+class LargestTensor(TorchDispatchMode):
+    """The size of the largest tensor that an operation gives."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [tensor for tensor in pytree.tree_leaves(result) if isinstance(tensor, torch.Tensor)]
+        self.size = max([self.size, *(tensor.numel() for tensor in tensors)])
+        return result
+
+
+def test_a_shared_mixture_takes_the_draws_of_each_component_in_turn_and_makes_few_numbers():
+    loc, scale, logits = parts(50, 2)
+    mixture = SharedMixture(logits, dist.Normal(loc, scale).to_event(1))
+    torch.manual_seed(0)
+    with LargestTensor() as largest:
+        z = mixture.sample((3000,))
+    torch.manual_seed(0)
+    which = torch.distributions.Categorical(logits=logits).sample((3000,))
+    draws = mixture.components.sample((int(which.bincount().max()),))
+    seen = [0] * 50
+    for row, k in zip(z, which.tolist(), strict=True):
+        assert torch.equal(row, draws[seen[k], k])
+        seen[k] += 1
+    assert largest.size == draws.numel() < 3000 * 50
 
 
 def test_a_shared_mixture_in_float32_keeps_its_digits_where_scales_are_small():
