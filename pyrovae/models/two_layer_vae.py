@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
 from pyrovae.models.looking import mean_or_draws
-from pyrovae.programs import evaluating, evaluation_mode, initialize_modules, isolated_rng
+from pyrovae.programs import check_positive, evaluating, evaluation_mode, initialize_modules, isolated_rng
 
 
 class TwoLayerVAE(nn.Module):
@@ -133,7 +133,11 @@ class TwoLayerVAE(nn.Module):
 
         Returns:
             ``(num_samples, *data_shape)``.
+
+        Raises:
+            ValueError: ``num_samples`` is no positive integer.
         """
+        check_positive(num_samples=num_samples)
         z1 = self.transition(self.prior().sample((num_samples,))).sample()
         p_x = self.likelihood(z1)
         return p_x.mean.detach() if mean else p_x.sample()

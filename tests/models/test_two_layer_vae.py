@@ -59,6 +59,9 @@ def test_draws_come_from_the_top():
     mean = (bottom.weight @ top.bias + bottom.bias).detach()
     # Five means at 4.5 standard errors: a false alarm in 1 of 30,000 seeds.
     assert ((draws.mean(0) - mean).abs() < 4.5 * draws.std(0) / 20_000**0.5).all()
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(ValueError, match=f"num_samples is {wrong}; expected a positive integer"):
+            vae.sample(wrong)
     assert vae.sample(4, mean=True).shape == vae.reconstruct(torch.zeros(4, 5, dtype=F64)).shape == (4, 5)
 
 
