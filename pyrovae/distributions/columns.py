@@ -118,7 +118,7 @@ class Columns(dist.TorchDistribution):
         return self._join(group.sample(sample_shape) for _, group in self._in_order())
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density of rows."""
+        """Log-density of rows; minus infinity for what is no category."""
         if self._validate_args:
             self._validate_sample(value)
         return self._sum(value, None)
@@ -140,10 +140,12 @@ class Columns(dist.TorchDistribution):
         for kind, group in self._in_order():
             positions = self.positions[kind]
             values, categories = value[..., positions], num_categories(kind)
-            if categories is not None:
+            if categories is None:
+                terms = group.log_prob(values)
+            else:
                 # Where nothing is validated, an index out of range would raise an error, and stop a GPU for good.
-                values = values.clamp(0, categories - 1)
-            terms = group.log_prob(values)
+                nearest = values.round().clamp(0, categories - 1)
+                terms = torch.where(nearest == values, group.log_prob(nearest), -torch.inf)
             if observed is not None:
                 terms = torch.where(observed[..., positions], terms, 0.0)
             total = total + terms.sum(-1)

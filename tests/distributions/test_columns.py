@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.distributions import Columns, PartlyObserved
+from pyrovae.distributions import CategoricalLevels, Columns, PartlyObserved
 
 KINDS = ("binary", "categorical(3)", "real", "count", "categorical(2)", "real", "categorical(3)")
 BATCH = 4
@@ -63,6 +63,16 @@ def test_missing_entries_send_no_nan_through_gradients():
     assert gradient[:, 0].eq(0).all()
     assert gradient[:, 1].ne(0).all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [7.0, -1.0, 1.5])
+def test_what_is_no_category_has_no_probability_where_nothing_is_validated(value):
+    group = dist.Categorical(logits=torch.randn(1, 3, requires_grad=True))
+    table = Columns(["categorical(3)"], {"categorical(3)": group}, validate_args=False)
+    x = torch.tensor([[2.0], [value]])
+    log_prob = table.log_prob(x)
+    one_by_one = CategoricalLevels(logits=group.logits, validate_args=False).log_prob(x)[:, 0]
+    assert log_prob.tolist() == one_by_one.tolist() == [group.logits[0, 2].item(), -math.inf]
 
 
 def test_probabilities_of_discrete_columns_sum_to_one():
