@@ -37,7 +37,7 @@ def simplify(graph: fx.GraphModule) -> None:
 def _changes_nothing(node: fx.Node, written: set[fx.Node]) -> bool:
     if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
         return False
-    neutral = node.target in _NEUTRAL and len(node.args) == 2 and not node.kwargs
+    neutral = node.target in _NEUTRAL and len(node.args) == 2
     if node.target not in _SHAPES and not (neutral and _is_number(node.args[1], _NEUTRAL[node.target])):
         return False
     # x + 0 is a tensor of its own, where one of the two is written into later.

@@ -265,6 +265,15 @@ def test_operations_that_do_nothing_are_left_out():
     assert torch.equal(recording(x)[0], wasteful(x)[0])
 
 
+def test_a_quotient_by_one_that_is_rounded_stays():
+    def floors(x):
+        return (torch.div(x, 1, rounding_mode="floor").sum()[None],)
+
+    recording = record(floors, (batches(1)[0],), [])
+    x = batches(2)[1]
+    assert recording(x)[0].item() == x.floor().sum().item() != x.sum().item()
+
+
 def test_what_is_written_into_later_is_a_tensor_of_its_own():
     """0 + h is no h where something is added to it in place: tanh keeps h for its gradient."""
 
@@ -303,6 +312,19 @@ def test_a_loss_that_is_not_finite_leaves_running_means_as_the_function_does():
         return [norm.running_mean, norm.running_var, norm.num_batches_tracked, trail]
 
     assert all(map(torch.equal, outputs("recorded"), outputs("plain")))
+
+
+def test_a_loss_that_is_not_finite_leaves_the_random_state_as_the_function_does():
+    def scaled(x):
+        return ((x.sum() * torch.randn(20).exp().sum())[None],)
+
+    step, inputs = replay(scaled), batches(6)
+    inputs[5][0, 0] = torch.inf
+    recorded, state = run(step, inputs)
+    plain, plain_state = run(scaled, inputs)
+    assert step.way == "recorded"
+    assert torch.equal(state, plain_state)
+    assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(recorded, plain, strict=True))
 
 
 def test_draws_that_lead_nowhere_are_kept_for_those_after_them():
