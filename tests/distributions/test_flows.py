@@ -94,6 +94,17 @@ def test_no_graph_is_held_when_the_distribution_is_gone(kind):
         gc.enable()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_density_of_other_values_after_a_draw_is_that_before_any(kind):
+    layers = flow(kind)
+    base = dist.Normal(torch.zeros(4, dtype=torch.float64), 1.0).to_event(1)
+    z = torch.randn(3, 4, dtype=torch.float64)
+    before = dist.TransformedDistribution(base, layers.transforms()).log_prob(z)
+    drawn = dist.TransformedDistribution(base, layers.transforms())
+    drawn.rsample((3,))
+    torch.testing.assert_close(drawn.log_prob(z), before, rtol=1e-12, atol=1e-12)
+
+
 def test_nothing_random_is_stored_outside_of_the_state():
     for kind in KINDS:
         one, other = flow(kind, seed=0), flow(kind, seed=1)

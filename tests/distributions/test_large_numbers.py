@@ -164,6 +164,12 @@ def test_levels_are_known_in_float32_and_in_float64(low, high, num_levels):
     assert not support.check((support.values() + 0.4 * support.width)[:-1]).any()
 
 
+def test_what_lies_between_levels_is_none_where_float32_has_few_numbers_to_a_level():
+    support = EquallySpaced(1e7, 1e7 + 10, 11)
+    assert support.check(support.values()).all()
+    assert not support.check((support.values() + 0.4)[:-1]).any()
+
+
 @pytest.mark.parametrize("degrees_of_freedom", [5.0, 1e4, 1e7])
 def test_a_prior_of_heavy_tails_near_its_gaussian_limit(degrees_of_freedom):
     z = torch.linspace(-3, 3, 10)

@@ -47,6 +47,12 @@ def test_constant_weights_do_not_crash():
     assert (pareto_k(rounding - 120.0, 1e-15) == 0).all()
 
 
+def test_weights_that_differ_by_a_few_roundings_are_constant():
+    eps = np.finfo(np.float32).eps
+    log_w = -100 + 8 * eps * 100 * np.random.default_rng(0).normal(size=(3, 1000))
+    assert (pareto_k(log_w, eps) == 0).all()
+
+
 def test_weights_without_a_usable_tail_are_flagged():
     log_w = np.random.default_rng(0).normal(size=(4, 1000))
     log_w[1, 3] = np.nan

@@ -12,7 +12,7 @@ from torch import nn
 
 from pyrovae import VAE, compare_gradients, likelihoods, networks, posteriors, priors
 from pyrovae.objectives import IWAE, DReG, ScoreFunction, Trace_ELBO
-from pyrovae.objectives.gradient_moments import Moments
+from pyrovae.objectives.gradient_moments import Moments, _jackknife
 
 # t of 19 degrees of freedom, the groups of the jackknife less 1, is beyond 5 in 1 of 13,000 cases.
 ERRORS = 5
@@ -440,3 +440,10 @@ def test_more_draws_drown_the_encoders_gradient_in_noise_unless_it_is_doubly_rep
         assert sign * change > 4 * error
     # The two share their expectation, and the noise of the one is many times that of the other.
     assert comparison.variance_ratio("DReG 50", reference="IWAE 50")[0] < 0.01
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    x = torch.randn(20, dtype=torch.float64)
+    without = (x.sum() - x) / 19
+    error = _jackknife(x.mean(), without, torch.ones(20, dtype=torch.float64))
+    assert error == pytest.approx(x.std().item() / 20**0.5, rel=1e-12)

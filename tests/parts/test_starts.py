@@ -7,6 +7,7 @@ from problems import with_bias
 from torch import nn
 
 from pyrovae import likelihoods
+from pyrovae.likelihoods.starts import entry_variance
 
 F64 = torch.float64
 SOURCES = ("shared", "per_dimension", "predicted")
@@ -124,3 +125,11 @@ def test_student_t_starts_at_the_degrees_of_freedom_that_were_asked_for(df, init
     torch.testing.assert_close(law.df, torch.full((3,), initial_df, dtype=F64), rtol=1e-6, atol=0)
     known = max(initial_df, 3.0)
     torch.testing.assert_close(law.scale, rows.std(0, correction=0) * (1 - 2 / known) ** 0.5, rtol=1e-6, atol=0)
+
+
+def test_the_variance_of_an_entry_that_never_changes_is_a_hundredth_of_the_mean():
+    rows = NORMAL_ROWS.double().clone()
+    rows[:, 1] = 4.0
+    expected = rows.numpy().var(0)
+    expected[1] = 0.01 * expected.mean()
+    torch.testing.assert_close(entry_variance(rows), torch.from_numpy(expected), rtol=1e-12, atol=0)

@@ -442,6 +442,27 @@ def test_draws_and_dimensions_are_told_apart_though_weights_start_at_zero(dim):
     assert not model.layer.weight.any()
 
 
+def test_draws_and_rows_are_told_apart_where_few_rows_do_not_show_it():
+    """The rows that the program writes to, one by one, are draws where draws stand before rows."""
+    marked = torch.zeros(15, 4)
+    # Of three rows looked at none is marked, of five the second.
+    marked[3, 0] = 1.0
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            loc = pyro.sample("z", normal(torch.zeros(4))).clone()
+            for row in (x[:, 0] > 0.5).nonzero().flatten():
+                loc[row] = 0.0
+            pyro.sample("x", normal(loc), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(torch.zeros(4)))
+
+    for x, expected in ((torch.zeros(15, 4), VectorizedSampler), (marked, RepeatedSampler)):
+        assert type(make_sampler(model, guide, x, inspect_pair(model, guide, x))) is expected
+
+
 def test_asking_for_the_contract_leaves_all_as_it_was():
     pyro.clear_param_store()
     norm, layer = nn.BatchNorm1d(4), nn.Linear(4, 3)

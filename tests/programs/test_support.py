@@ -7,6 +7,7 @@ import torch
 
 from pyrovae.distributions import MultivariateNormal, Reshaped
 from pyrovae.programs import check_support
+from pyrovae.programs.support import _lacking
 
 
 def pair(likelihood):
@@ -131,3 +132,13 @@ def test_a_gaussian_over_whole_rows():
     nothing[3, 0, 1] = torch.nan
     with pytest.raises(ValueError, match=r"MultivariateNormal at site 'x' .* row 3 has the value nan"):
         check_support(*programs, nothing)
+
+
+def test_a_row_is_kept_for_each_entry_that_is_missing_and_no_more(monkeypatch):
+    monkeypatch.setattr("pyrovae.programs.support.rows_at_once", lambda x: 2)
+    x = torch.zeros(9, 3)
+    x[1:, 0] = x[4, 2] = torch.nan
+    x[7] = torch.nan
+    first, empty = _lacking(x, x.isnan().any(1))
+    assert first.tolist() == [1, 4, 7]
+    assert empty.nonzero().flatten().tolist() == [7]

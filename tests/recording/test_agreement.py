@@ -32,3 +32,11 @@ def test_rounding_is_no_difference():
     assert agree([VALUES, GRADIENT], [VALUES * (1 + SINGLE / 2), GRADIENT * (1 - SINGLE / 2)], SINGLE)
     assert not agree([VALUES, GRADIENT], [VALUES * (1 + 3 * SINGLE), GRADIENT], SINGLE)
     assert not agree([VALUES, GRADIENT], [VALUES, GRADIENT * (1 - 3 * SINGLE)], SINGLE)
+
+
+def test_numbers_are_as_exact_as_the_largest_beside_them():
+    large, small = torch.tensor([1e3, 1e-9]), torch.tensor([1e-9])
+    assert agree([large], [torch.tensor([1e3, 2e-9])], SINGLE)
+    assert not agree([large], [torch.tensor([1e3, 3e-3])], SINGLE)
+    assert agree([VALUES, large, small], [VALUES, large, 2 * small], SINGLE)
+    assert not agree([VALUES, small], [VALUES, 2 * small], SINGLE)

@@ -13,8 +13,8 @@ from torch import nn
 
 from pyrovae import NonFiniteLossError, likelihoods, networks, posteriors, priors
 from pyrovae.semi_supervised import M1, M1M2, M2, CorruptedInput, M1M2Programs, M2Programs
-from pyrovae.semi_supervised.fine_tuning import joint_non_finite_site, joint_step
-from pyrovae.semi_supervised.loop import Batch
+from pyrovae.semi_supervised.fine_tuning import joint_loop, joint_non_finite_site, joint_step
+from pyrovae.semi_supervised.loop import Batch, Schedule
 from pyrovae.semi_supervised.m1 import posterior_latents
 from pyrovae.semi_supervised.m1m2 import one_of_its_draws
 
@@ -223,6 +223,21 @@ def test_history_of_the_third_stage_and_the_weights_that_are_kept():
         shares = 0.12 * terms["train_labelled_elbo"] + 0.88 * terms["train_unlabelled_elbo"]
         assert terms["train_elbo"] == pytest.approx(shares, rel=1e-5)
         assert terms["train_loss"] == pytest.approx(3 * terms["train_cross_entropy"] - terms["train_elbo"], rel=1e-5)
+
+
+def test_weights_that_a_third_stage_does_not_improve_stay(programs):
+    accuracies = iter([0.9, 0.5, 0.4])
+
+    def judge():
+        return {"validation_accuracy": next(accuracies), "validation_cross_entropy": 1.0}
+
+    before = {name: value.clone() for name, value in programs.state_dict().items()}
+    loop = joint_loop(programs, ROWS, torch.where(torch.arange(6) < 4, Y, -1), 1.0, False, judge)
+    loop.run(Schedule(epochs=2, batch_size=3, lr=0.1, seed=0, progress=False, step="plain", transform=None))
+    assert loop.best_epoch == 0
+    assert [terms["validation_accuracy"] for terms in loop.history] == [0.5, 0.4]
+    for name, value in programs.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_networks_see_corrupted_inputs_and_transformed_rows_in_the_third_stage_too():

@@ -16,6 +16,7 @@ from sklearn.svm import SVC
 from pyrovae import VAE, NonFiniteLossError, fit_svi, likelihoods, networks, posteriors, priors
 from pyrovae.data import Translation
 from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE, CorruptedInput, DropoutConv
+from pyrovae.semi_supervised.fine_tuning import refit_classifier
 
 SMALL = {"latent_dim": 3, "hidden_dims": (16,), "epochs": 2, "batch_size": 20, "progress": False}
 
@@ -166,6 +167,13 @@ def test_m1_learns_from_latents_of_transformed_rows_anew_for_each_draw(embedding
     # Rows to be scored are taken as they are.
     plain = M1(**options, **parts).fit(X, Y)
     np.testing.assert_array_equal(model.embed(X), plain.embed(X))
+
+
+def test_the_classifier_of_draws_fitted_again_to_the_same_latents_stays_the_same():
+    model = M1(**SMALL, embedding="draws", num_draws=4, seed=2).fit(X, Y)
+    before = model.classifier_.coef_.copy()
+    refit_classifier(model, X, torch.from_numpy(Y))
+    np.testing.assert_allclose(model.classifier_.coef_, before, rtol=0, atol=1e-10)
 
 
 def test_m1_takes_a_fitted_vae_and_any_classifier():
