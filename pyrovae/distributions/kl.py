@@ -23,7 +23,7 @@ def kl_normal_independent(q: MultivariateNormal | LowRankMultivariateNormal, p: 
     Raises:
         NotImplementedError: there is no closed form for the marginals.
     """
-    if p.reinterpreted_batch_ndims != 1 or p.base_dist.event_shape:
+    if p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
     marginals = Normal(q.loc, q.variance.sqrt(), validate_args=False)
     # The entropy of a Gaussian is a constant and the log of its scale; the constants are equal.

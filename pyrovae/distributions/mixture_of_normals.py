@@ -79,4 +79,4 @@ class MixtureOfNormals(dist.MixtureOfDiagNormals):
         # Of the dimensions before each one; subtracting its own term would round where that is large.
         earlier = F.pad(log_density.cumsum(-1)[..., :-1], (1, 0))
         weights = (self.component_logits.unsqueeze(-1) + earlier).softmax(-2)
-        return torch.special.ndtr(distance), weights, distance.detach()
+        return torch.special.ndtr(distance), weights, distance

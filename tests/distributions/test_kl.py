@@ -44,7 +44,16 @@ def test_it_is_that_from_the_same_gaussian_written_with_a_matrix(kind):
     torch.testing.assert_close(kl_divergence(q, p), kl_divergence(q, matrix), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("p", [independent("Normal").base_dist, dist.StudentT(3.0, torch.zeros(DIM), 1.0).to_event(1)])
+@pytest.mark.parametrize(
+    "p",
+    [
+        independent("Normal").base_dist,
+        dist.StudentT(3.0, torch.zeros(DIM), 1.0).to_event(1),
+        dist.Normal(torch.zeros(ROWS, DIM), 1.0).to_event(2),
+        dist.MultivariateNormal(torch.zeros(ROWS, DIM), torch.eye(DIM)).to_event(1),
+        torch.distributions.Independent(independent("Normal").expand((ROWS,)), 1),
+    ],
+)
 def test_where_there_is_no_closed_form_nothing_is_invented(p):
     with pytest.raises(NotImplementedError):
         kl_divergence(gaussian("full"), p)
