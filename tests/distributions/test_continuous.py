@@ -4,6 +4,7 @@ Moments of draws with fixed seeds have to lie within 4 standard errors: a false 
 """
 
 import itertools
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -48,6 +49,21 @@ def test_continuous_bernoulli_integrates_to_one(logit):
     torch.testing.assert_close(single.log_prob(x).double(), law.log_prob(x.double()), rtol=1e-5, atol=1e-6)
     assert single.mean.item() == pytest.approx(law.mean.item(), abs=1e-6)
     assert single.variance.item() == pytest.approx(law.variance.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("logit", [-0.1999, 0.1999])
+def test_continuous_bernoulli_keeps_all_digits_where_its_series_ends(logit):
+    """By numbers of 40 digits; at this size the next term of each series is half of what is allowed, or less."""
+    law, x = ContinuousBernoulli(torch.tensor(logit, dtype=torch.float64)), 0.3125
+    with localcontext(prec=40):
+        slope = Decimal(logit)
+        end = slope.exp()
+        log_prob = slope * Decimal(x) + (slope / (end - 1)).ln()
+        mean = end / (end - 1) - 1 / slope
+        variance = 1 / slope**2 - end / (end - 1) ** 2
+    assert law.log_prob(torch.tensor(x).double()).item() == pytest.approx(float(log_prob), rel=0, abs=1e-14)
+    assert law.mean.item() == pytest.approx(float(mean), rel=0, abs=3e-14)
+    assert law.variance.item() == pytest.approx(float(variance), rel=0, abs=1e-12)
 
 
 def test_continuous_bernoulli_is_pytorchs_where_that_is_exact():

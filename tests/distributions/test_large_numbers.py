@@ -1,5 +1,7 @@
 """Densities in float32 keep their digits where their terms are large."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pyro.distributions as dist
 import pytest
@@ -203,3 +205,40 @@ def test_moments_of_rounded_logistics(scale):
     # Where a draw is all but sure the variance is that of rounding the location to float32.
     torch.testing.assert_close(law.variance.double(), variance, rtol=2e-2, atol=1e-9)
     assert bool((law.variance >= 0).all())
+
+
+def test_the_variance_of_a_narrow_logistic_among_many_levels_keeps_its_digits():
+    """Of two neighbours far away, where the squares of the levels' numbers go to 16 million."""
+    num_levels, scale = 4096, torch.tensor(0.02 / 4095, dtype=torch.float64)
+    law = DiscretizedLogistic(torch.tensor([1000.1, 3000.9]).double() / 4095, scale, num_levels=num_levels)
+    edges = (np.arange(num_levels - 1) + 0.5) / 4095
+    expected = []
+    for loc in law.loc.tolist():
+        # Two levels away there is e^-70: the draw is the nearest level, or one of its two neighbours.
+        nearest = round(4095 * loc)
+        below = scipy.stats.logistic(loc, scale.item()).cdf(edges[nearest - 1])
+        above = scipy.stats.logistic(loc, scale.item()).sf(edges[nearest])
+        expected.append((below + above - (above - below) ** 2) / 4095**2)
+    torch.testing.assert_close(law.variance, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("total_count", [29.99, 30.01])
+def test_stirlings_series_is_exact_where_it_begins(total_count):
+    """The logarithm of the product of factors, by numbers of 40 digits."""
+    logits = torch.tensor(-1.1, dtype=torch.float64)
+    law = NegativeBinomial(torch.tensor(total_count, dtype=torch.float64), logits=logits)
+    with localcontext(prec=40):
+        r, odds = Decimal(total_count), Decimal(logits.item()).exp()
+        expected = 20 * (odds / (1 + odds)).ln() - r * (1 + odds).ln()
+        expected += sum(((r + k) / (k + 1)).ln() for k in range(20))
+    assert law.log_prob(torch.tensor(20.0)).item() == pytest.approx(float(expected), rel=0, abs=1e-12)
+
+
+def test_one_parameter_in_float64_makes_a_low_rank_gaussian_exact():
+    loc, factor, diagonal = torch.zeros(3), torch.randn(3, 2), torch.rand(3) + 0.1
+    z = torch.randn(3, dtype=torch.float64)
+    exact = dist.LowRankMultivariateNormal(loc.double(), factor.double(), diagonal.double()).log_prob(z)
+    for double in range(3):
+        parameters = [value.double() if k == double else value for k, value in enumerate((loc, factor, diagonal))]
+        log_prob = LowRankMultivariateNormal(*parameters).log_prob(z)
+        torch.testing.assert_close(log_prob, exact, rtol=1e-12, atol=0)
