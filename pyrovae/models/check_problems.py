@@ -22,11 +22,11 @@ class NetworkCalls:
         self.outputs: dict[str, tuple[nn.Module, Tensor]] = {}
         self.at_work: list[tuple[str, nn.Module]] = []
 
-    def begin(self, name: str, module: nn.Module) -> None:
+    def begin(self, name: str, module: nn.Module, _: Any) -> None:
         """A module is called."""
         self.at_work.append((name, module))
 
-    def end(self, name: str, module: nn.Module, output: Any) -> None:
+    def end(self, name: str, module: nn.Module, _: Any, output: Any) -> None:
         """A module returned; of modules inside one another the outermost that returns a tensor is a network."""
         self.at_work.remove((name, module))
         if not isinstance(output, TorchDistributionMixin):
@@ -43,21 +43,13 @@ def networks_called(part: nn.Module) -> Iterator[NetworkCalls]:
     handles = []
     for name, module in part.named_modules():
         if name:
-            begin, end = partial(_begin, calls, name), partial(_end, calls, name)
-            handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+            handles.append(module.register_forward_pre_hook(partial(calls.begin, name)))
+            handles.append(module.register_forward_hook(partial(calls.end, name)))
     try:
         yield calls
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _begin(calls: NetworkCalls, name: str, module: nn.Module, _: Any) -> None:
-    calls.begin(name, module)
-
-
-def _end(calls: NetworkCalls, name: str, module: nn.Module, _: Any, output: Any) -> None:
-    calls.end(name, module, output)
 
 
 @contextmanager
