@@ -3,10 +3,11 @@
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 # Registers closed forms that PyTorch lacks.
 import pyrovae.distributions.kl  # noqa: F401
+from pyrovae.distributions.layers import before_to_event
 
 
 def closed_form_kl(q: Any, p: Any) -> Tensor | None:
@@ -19,6 +20,5 @@ def closed_form_kl(q: Any, p: Any) -> Tensor | None:
 
 def elementwise(distribution: Any) -> Distribution | None:
     """The distribution of the single numbers, where these are independent."""
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
+    distribution = before_to_event(distribution)
     return None if distribution.event_shape else distribution

@@ -9,6 +9,7 @@ from torch.distributions import Independent, constraints, transform_to
 from torch.distributions.constraints import Constraint
 
 from pyrovae.distributions.constraints import EquallySpaced
+from pyrovae.distributions.layers import entry_support
 from pyrovae.distributions.multivariate_normal import exact_covariance
 
 
@@ -185,8 +186,7 @@ def _conditioned_gaussian(whole: Tensor, covariance: Tensor, value: Tensor, obse
 
 def _feasible(support: Any) -> Tensor:
     """A value inside a support, where a density is finite and has a gradient."""
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = entry_support(support)
     if support is constraints.boolean:
         return torch.zeros(())
     if isinstance(support, EquallySpaced):

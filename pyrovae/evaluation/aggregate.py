@@ -8,8 +8,9 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import Normal
 
+from pyrovae.distributions.layers import before_to_event
 from pyrovae.programs import Latents, Sampler, sample_sites
 
 _ROWS_PER_BLOCK = 256
@@ -90,9 +91,7 @@ def _normal_score(name: str, site: Any) -> Score | None:
 
     .. math:: -\tfrac12 \sum_d z_d^2 / \sigma_d^2 + \sum_d z_d \mu_d / \sigma_d^2 + c
     """
-    distribution, event_dim = site["fn"], site["fn"].event_dim
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
+    distribution, event_dim = before_to_event(site["fn"]), site["fn"].event_dim
     if not isinstance(distribution, Normal):
         return None
     loc, scale = (_rows_first(v.expand(site["value"].shape), event_dim) for v in (distribution.loc, distribution.scale))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
-from pyrovae.distributions.layers import layers, without_reshaping
+from pyrovae.distributions.layers import entry_support, layers, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
@@ -295,8 +295,7 @@ def _check_fractions(x: Tensor, bin_width: float) -> int:
 
 
 def _leaf(support: Any) -> Any:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = entry_support(support)
     return support.entry if isinstance(support, EntryOrMissing) else support
 
 

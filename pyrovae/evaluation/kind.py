@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.distributions import ColumnValues, EntryOrMissing
-from pyrovae.distributions.layers import innermost
+from pyrovae.distributions.layers import entry_support, innermost
 from pyrovae.programs import Program, borrowed, sample_sites, trace_pair
 
 _KINDS = ("probabilities", "densities")
@@ -45,9 +45,7 @@ def kind_of_numbers(model: Program, guide: Program, x: Tensor) -> str | None:
 
 def _real_columns(distribution: Any) -> str | None:
     """Which columns of a table have densities, counted from 0, where others have probabilities."""
-    support = distribution.support
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = entry_support(distribution.support)
     support = support.entry if isinstance(support, EntryOrMissing) else support
     if not isinstance(support, ColumnValues) or set(support.column_kinds) == {"real"} or support.is_discrete:
         return None

@@ -8,10 +8,9 @@ import torch
 from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Independent
 
 from pyrovae.distributions.divergence import closed_form_kl, elementwise
-from pyrovae.distributions.layers import without_reshaping
+from pyrovae.distributions.layers import before_to_event, without_reshaping
 from pyrovae.evaluation.latent_results import OTHER_ORDER
 
 CLOSED_FORM = "closed form"
@@ -159,7 +158,6 @@ def log_prob(site: Any) -> Tensor:
 
 
 def _why_not_factorised(distribution: Any) -> str:
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
+    distribution = before_to_event(distribution)
     size = distribution.event_shape.numel()
     return f"{type(distribution).__name__} is over {size} dimensions at once, and does not factorise over them"

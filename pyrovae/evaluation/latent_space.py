@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from pyrovae.distributions.layers import innermost
+from pyrovae.distributions.layers import entry_support, innermost
 from pyrovae.programs import Latents, Sampler, sample_sites
 
 
@@ -124,14 +124,8 @@ def _fixed_support(program: str, name: str, support: Any) -> Any:
 
 def _check_same(model: dict[str, Any], guide: dict[str, Any]) -> None:
     for name, support in model.items():
-        if _elementwise_map(support) != _elementwise_map(guide[name]):
+        if biject_to(entry_support(support)) != biject_to(entry_support(guide[name])):
             raise ValueError(
                 f"latent {name!r} has the support {support} in the model and {guide[name]} in the guide, so there "
                 "is no path from one to the other: start from the prior, or give both the same support"
             )
-
-
-def _elementwise_map(support: Any) -> Any:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return biject_to(support)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
-from torch.distributions import Independent
+
+from pyrovae.distributions.layers import before_to_event
 
 
 class PartShape(NamedTuple):
@@ -104,6 +105,4 @@ def of_distribution(
 
 def family(distribution: Any) -> str:
     """The class of a distribution without the ``Independent`` that ``to_event`` puts around it."""
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
-    return type(distribution).__name__
+    return type(before_to_event(distribution)).__name__
