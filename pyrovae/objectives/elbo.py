@@ -1,5 +1,6 @@
 """The evidence lower bound by Pyro's own estimators, and with a floor or a target for its KL term."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pyro.infer
@@ -94,7 +95,7 @@ class Trace_ELBO(Objective):  # noqa: N801
         self.free_bits, self.capacity = free_bits, capacity
         self.num_reconstructions = int(num_reconstructions or num_particles)
 
-    def weights(self) -> Any:
+    def weights(self) -> Iterator[float | Schedule]:
         """The weights that may move over the run."""
         yield from super().weights()
         if self.capacity is not None:
