@@ -128,6 +128,8 @@ class _Block:
                 model_trace, guide_trace = trace_pair(
                     sampler.model, sampler.guide, rows.repeat(draws, *(1 for _ in rows.shape[1:]))
                 )
+            for trace in (model_trace, guide_trace):
+                sampler.structure.check_run(trace)
             p, q = sample_sites(model_trace), sample_sites(guide_trace)
             for position, name in enumerate(latents):
                 terms = site_terms(name, q[name], p[name], draws, first=not position, chain=chain)

@@ -1,5 +1,6 @@
 """The evidence lower bound by Pyro's own estimators, and with a floor or a target for its KL term."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -127,6 +128,8 @@ class Trace_ELBO(Objective):  # noqa: N801
         estimator.traces = []
         with SiteScales(structure.latents, beta):
             loss = torch.as_tensor(estimator.differentiable_loss(sampler.model, sampler.guide, x))
+        for trace in itertools.chain(*estimator.traces):
+            structure.check_run(trace)
         with torch.no_grad():
             objective = -loss.detach()
             reconstruction = self._mean([_observed(model_trace) for model_trace, _ in estimator.traces])

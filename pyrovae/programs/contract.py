@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,14 @@ class PairStructure:
         """Names of the param sites of both programs."""
         return set(self.model_params | self.guide_params)
 
+    def check_run(self, trace: poutine.Trace) -> None:
+        """Refuse a run of either program whose latents are others than those of the rows that were looked at.
+
+        Raises:
+            ValueError: one of those that are new or missing, with the repair.
+        """
+        _check_same_latents(self.latents, _drawn_or_given(trace, self.latents))
+
 
 def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
     """The random sites of a trace by name: not those that plates make for themselves, nor deterministic ones."""
@@ -68,6 +77,28 @@ def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not site_is_subsample(site) and not (site["infer"] or {}).get("_deterministic")
     }
+
+
+def _drawn_or_given(trace: poutine.Trace, latents: Iterable[str]) -> set[str]:
+    """Names of the sites of a run that are latents, given values or not."""
+    return {
+        name
+        for name, site in sample_sites(trace).items()
+        # Draws in place of observed values are no latents.
+        if name in latents or not (site["is_observed"] or (site["infer"] or {}).get("was_observed"))
+    }
+
+
+def _check_same_latents(known: Iterable[str], found: set[str]) -> None:
+    different = found.symmetric_difference(known)
+    if different:
+        name = min(different)
+        has, have = ("has", "do not have") if name in found else ("lacks", "have")
+        raise ValueError(
+            f"a batch {has} the latent {name!r}, which other rows {have}, and each row has to have the same latents in "
+            "any batch: loop over all steps of the rows (x.shape[1]), not as far as the longest of a batch, and mask "
+            "what a row does not have, with poutine.mask in model and guide"
+        )
 
 
 def trace_pair(model: Program, guide: Program, x: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
@@ -110,6 +141,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         if not callable(given):
             raise ValueError(f"the {program} is a {type(given).__name__}; expected a Pyro program over a batch of rows")
         _check_call(program, given, x)
+    first_latents = None
     for num_rows in PROBE_ROWS:
         rows = probe_rows(x, num_rows)
         with called_modules() as modules:
@@ -120,6 +152,8 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         observed = [name for name, site in model_sites.items() if site["is_observed"]]
         _check_guide(guide_sites)
         _check_names(latents, model_latents, observed)
+        _check_same_latents(first_latents or latents, set(latents))
+        first_latents = latents
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
             for name, site in sites.items():
                 check_site(program, name, site, num_rows)

@@ -53,6 +53,7 @@ class Sampler(ABC):
         tracer = poutine.trace()
         with tracer, leave_after(self.structure.model_latents[-1]):
             self._conditioned(self.model, rows, latents)
+        self.structure.check_run(tracer.trace)
         tracer.trace.compute_log_prob()
         return tracer.trace
 
@@ -111,6 +112,7 @@ class Sampler(ABC):
     def dream(self, rows: Tensor, site: str) -> tuple[Latents, Tensor]:
         """A draw of the latents from the prior, and of an observed site given them; no density is taken of either."""
         trace = self._run(poutine.uncondition(self.model), rows, 1)
+        self.structure.check_run(trace)
         drawn = sample_sites(trace)[site]
         return self.latents_of(trace, 1), self._unfold(drawn["value"], 1, drawn["fn"].event_dim)
 
@@ -151,6 +153,7 @@ class Sampler(ABC):
 
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
         trace = self._run(program, rows, num_draws)
+        self.structure.check_run(trace)
         trace.compute_log_prob()
         return trace
 
