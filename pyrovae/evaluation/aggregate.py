@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from pyrovae.distributions.layers import before_to_event
-from pyrovae.programs import Latents, Sampler, sample_sites
+from pyrovae.programs import Latents, Sampler, isolated_rng, probe_rows, sample_sites
 
 _ROWS_PER_BLOCK = 256
 # Draws are compared with rows in blocks of about so many numbers, whatever their count.
@@ -36,7 +36,10 @@ class AggregatedPosterior:
     """
 
     def __init__(self, sampler: Sampler, x: Tensor) -> None:
+        # The prior may be another one for every second row, or for the last ones.
         _check_prior(sampler, x[:_PROBE_ROWS])
+        with isolated_rng(0, x.device):
+            _check_prior(sampler, probe_rows(x, _PROBE_ROWS))
         self.event_dims = sampler.structure.latent_event_dims
         self.num_rows = len(x)
         # Numbers for each pair of a draw and a row.
@@ -74,7 +77,9 @@ class AggregatedPosterior:
         structure = sampler.structure
         # Without validation: it would take longer than the densities.
         with pyro.validation_enabled(False):
-            sites = sample_sites(poutine.trace(sampler.guide).get_trace(rows))
+            trace = poutine.trace(sampler.guide).get_trace(rows)
+        structure.check_run(trace)
+        sites = sample_sites(trace)
         first, *others = [sites[name] for name in structure.latents]
         if not others and first["mask"] is None:
             score = _normal_score(structure.latents[0], first)

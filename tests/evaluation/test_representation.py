@@ -455,6 +455,18 @@ def test_a_prior_that_depends_on_the_rows_has_no_aggregate():
     torch.testing.assert_close(kl, torch.full((4,), 2 * (math.log(2) + 0.125 - 0.5), dtype=torch.float64))
 
 
+@pytest.mark.parametrize("sort", [True, False], ids=["sorted", "every second row"])
+def test_a_prior_of_a_condition_is_found_in_any_order_of_the_rows(sort):
+    condition = torch.arange(160) % 2
+    condition = (condition.sort().values if sort else condition)[:, None]
+    programs = pair(
+        lambda x: dist.Normal(x, 0.5).to_event(1), prior=lambda x: dist.Normal((x > 0.5).to(x), 1.0).to_event(1)
+    )
+    x = condition + 0.1 * rows(160, 1)
+    with pytest.raises(ValueError, match="the prior depends on the rows"):
+        latent_summary(*programs, x)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
