@@ -27,7 +27,7 @@ from pyrovae.programs.parameter_use import check_known, named_parameters, used_b
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
-from pyrovae.programs.reachable import GENERATORS, plain_values, reachable
+from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, bounds_of
@@ -70,6 +70,7 @@ __all__ = [
     "keep_params",
     "make_sampler",
     "named_parameters",
+    "named_tensors",
     "observes",
     "observes_bits",
     "observing_site",

@@ -59,8 +59,17 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
 
 def plain_values(reached: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Where an object keeps numbers and texts: collection, key and value."""
+    return (place for place in _places(reached) if _is_plain(place[2]))
+
+
+def named_tensors(reached: Any) -> Iterator[tuple[Any, Any, Tensor]]:
+    """Where an object keeps tensors that are neither its parameters nor its buffers: collection, key and tensor."""
+    return (place for place in _places(reached) if isinstance(place[2], Tensor))
+
+
+def _places(reached: Any) -> Iterator[tuple[Any, Any, Any]]:
     for (collection, key), value in _names_of(reached, given=True):
-        if key is not None and _is_plain(value):
+        if key is not None:
             yield collection, key, value
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -36,10 +36,11 @@ class Recording:
         graph: the operations, its arguments those of the function and then ``captured``.
         captured: the tensors that were met.
         written: those of them that the operations write into.
+        read: other tensors, whose values were read as Python numbers, which are part of the operations.
     """
 
-    def __init__(self, graph: fx.GraphModule, captured: list[Tensor]) -> None:
-        self.graph, self.captured = graph, captured
+    def __init__(self, graph: fx.GraphModule, captured: list[Tensor], read: Sequence[Tensor] = ()) -> None:
+        self.graph, self.captured, self.read = graph, captured, read
         written, placeholders = written_nodes(graph), graph.graph.find_nodes(op="placeholder")
         of_captured = placeholders[len(placeholders) - len(captured) :]
         self.written = [tensor for node, tensor in zip(of_captured, captured, strict=True) if node in written]
@@ -91,13 +92,14 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
     # While it is traced, a tensor that an operation keeps for its gradient knows the operation: where no gradient comes
     # that way, neither would ever go.
     kept: list[Tensor] = []
+    watch = _Watch(weights)
 
     def keep(tensor: Tensor) -> int:
         kept.append(tensor)
         return len(kept) - 1
 
     def watched(*arguments: Tensor) -> tuple[Tensor | None, ...]:
-        with _Watch(weights), saved_tensors_hooks(keep, kept.__getitem__):
+        with watch, saved_tensors_hooks(keep, kept.__getitem__):
             return function(*arguments)
 
     try:
@@ -116,7 +118,7 @@ def record(function: TensorFunction, inputs: tuple[Tensor, ...], weights: list[T
         raise CannotRecordError("the shapes of its tensors depend on values, as those of x[x > 0] do")
     captured = _lift(graph)
     simplify(graph)
-    return Recording(graph, captured)
+    return Recording(graph, captured, watch.read)
 
 
 def _has_shape_of_values(node: fx.Node) -> bool:
@@ -136,6 +138,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self, weights: list[Tensor]) -> None:
         super().__init__()
         self.weights = {id(weight) for weight in weights}
+        self.read: list[Tensor] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         caller = _caller()
@@ -150,6 +153,8 @@ class _Watch(TorchFunctionMode):
             return True
         if function in _NUMBERS and (function in _WHOLE or id(args[0]) in self.weights):
             raise CannotRecordError("it reads values of tensors, to decide what to do for example")
+        if function in _NUMBERS:
+            self.read.append(args[0])
         return function(*args, **(kwargs or {}))
 
 

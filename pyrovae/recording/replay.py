@@ -46,8 +46,8 @@ class Replay:
         calls: how many calls are to come.
         recordable: the same function where the first cannot be recorded; None is ``function``.
         rounding: how far recorded values may be off, as a part of themselves.
-        owners: programs, modules and other objects by which the function may reach numbers and texts: where one changes
-            its operations are not all that it does.
+        owners: programs, modules and other objects by which the function may reach numbers, texts and tensors: where
+            one changes its operations are not all that it does.
         worth_compiling: ``"auto"`` compiles where so many operations on numbers are to come.
 
     Attributes:
@@ -196,6 +196,11 @@ class Replay:
             now = list(self.weights())
             _restore(now, before)
             state.put_back()
+        if self._recorded is not None:
+            attributes.meet((*self._recorded.captured, *self._recorded.read))
+        if replaced := attributes.replaced():
+            self._give_up(replaced)
+        attributes.put_tensors_back()
         if _differ(now, weights):
             self._give_up("it puts new tensors in place of its weights")
         if changed := attributes.changed() or attributes.moved():
@@ -241,7 +246,7 @@ class Replay:
         state.put_back()
         self._attributes.note()
         outputs = self.function(*inputs)
-        if moved := self._attributes.moved():
+        if moved := self._attributes.moved() or self._attributes.replaced():
             self._give_up(moved)
             return outputs
         if not _is_finite(outputs[0]):
