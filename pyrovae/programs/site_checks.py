@@ -109,8 +109,7 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
             "reach all values of the model: give both the same support"
         )
-    masks = [torch.broadcast_to(mask, guide_site["log_prob"].shape) for mask in map(_mask, (model_site, guide_site))]
-    if not torch.equal(*masks):
+    if not torch.equal(*torch.broadcast_tensors(_mask(model_site), _mask(guide_site))):
         raise ValueError(
             f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "
             "in the guide is none for what the model counts: mask it in both in the same way"
@@ -163,12 +162,15 @@ def _bounds(support: Any) -> tuple[Tensor, ...]:
 
 
 def _mask(site: Site) -> Tensor:
-    """Which log-densities count, by poutine.mask and by masked distributions."""
-    mask, fn = torch.as_tensor(True if site["mask"] is None else site["mask"]), site["fn"]
-    for layer in layers(fn):
-        if isinstance(layer, dist.MaskedDistribution):
-            mask = mask & torch.as_tensor(layer._mask).to(mask.device)
-    return mask.to(site["log_prob"].device)
+    """Which numbers of a value count, by poutine.mask and by masked distributions, inside an event or around it."""
+    fn, device = site["fn"], site["log_prob"].device
+    masks = [(True if site["mask"] is None else site["mask"], fn.event_dim)]
+    masks += [(layer._mask, layer.event_dim) for layer in layers(fn) if isinstance(layer, dist.MaskedDistribution)]
+    counted = torch.as_tensor(True, device=device)
+    for mask, event_dim in masks:
+        # What is masked as one event is masked in all its numbers.
+        counted = counted & torch.as_tensor(mask, device=device)[(..., *[None] * event_dim)]
+    return counted
 
 
 def is_point_mass(fn: Any) -> bool:
