@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from pyro.distributions import Unit
 from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
-from pyrovae.distributions.layers import entry_support, layers, without_reshaping
+from pyrovae.distributions.layers import entry_support, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.programs import (
     Program,
@@ -19,6 +18,7 @@ from pyrovae.programs import (
     check_rows,
     check_support,
     inspect_pair,
+    is_masked,
     sample_sites,
     trace_pair,
     which_rows,
@@ -186,7 +186,7 @@ def _observed_sites(model: Program, guide: Program, x: Tensor) -> dict[str, Any]
                 f"site {name!r} is a pyro.factor, so the model's weights of x need not sum to 1 and there are no bits: "
                 "write the term as the log_prob of a distribution"
             )
-        if site["mask"] is not None or _has_mask(site["fn"]):
+        if is_masked(site):
             raise ValueError(
                 f"site {name!r} has a mask, so rows may differ in their number of dimensions, and bits for each are "
                 "not defined: quote log p(x) in nats"
@@ -297,10 +297,6 @@ def _check_fractions(x: Tensor, bin_width: float) -> int:
 def _leaf(support: Any) -> Any:
     support = entry_support(support)
     return support.entry if isinstance(support, EntryOrMissing) else support
-
-
-def _has_mask(distribution: Any) -> bool:
-    return any(isinstance(layer, pyro.distributions.MaskedDistribution) for layer in layers(distribution))
 
 
 def _family(distribution: Any) -> str:

@@ -30,7 +30,7 @@ from pyrovae.programs.random_state import RandomState, generator_states, isolate
 from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
-from pyrovae.programs.site_checks import Site, bounds_of
+from pyrovae.programs.site_checks import Site, bounds_of, is_masked
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "has_numbers",
     "initialize_modules",
     "inspect_pair",
+    "is_masked",
     "isolated_rng",
     "keep_params",
     "make_sampler",

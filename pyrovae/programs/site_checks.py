@@ -109,7 +109,7 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
             "reach all values of the model: give both the same support"
         )
-    if not torch.equal(*torch.broadcast_tensors(_mask(model_site), _mask(guide_site))):
+    if not torch.equal(*torch.broadcast_tensors(counted_numbers(model_site), counted_numbers(guide_site))):
         raise ValueError(
             f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "
             "in the guide is none for what the model counts: mask it in both in the same way"
@@ -161,9 +161,9 @@ def _bounds(support: Any) -> tuple[Tensor, ...]:
     return tuple(torch.as_tensor(end) for end in ends)
 
 
-def _mask(site: Site) -> Tensor:
+def counted_numbers(site: Site) -> Tensor:
     """Which numbers of a value count, by poutine.mask and by masked distributions, inside an event or around it."""
-    fn, device = site["fn"], site["log_prob"].device
+    fn, device = site["fn"], site["value"].device
     masks = [(True if site["mask"] is None else site["mask"], fn.event_dim)]
     masks += [(layer._mask, layer.event_dim) for layer in layers(fn) if isinstance(layer, dist.MaskedDistribution)]
     counted = torch.as_tensor(True, device=device)
@@ -171,6 +171,11 @@ def _mask(site: Site) -> Tensor:
         # What is masked as one event is masked in all its numbers.
         counted = counted & torch.as_tensor(mask, device=device)[(..., *[None] * event_dim)]
     return counted
+
+
+def is_masked(site: Site) -> bool:
+    """Whether a site has a mask, of its own or in a layer of its distribution."""
+    return site["mask"] is not None or any(isinstance(layer, dist.MaskedDistribution) for layer in layers(site["fn"]))
 
 
 def is_point_mass(fn: Any) -> bool:

@@ -18,7 +18,7 @@ from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
-from pyrovae.programs.site_checks import Site
+from pyrovae.programs.site_checks import Site, counted_numbers, is_masked
 
 # They have a base distribution, and a name of their own.
 _NAMED = (TransformedDistribution, ZeroInflatedDistribution)
@@ -75,8 +75,8 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """Refuse rows that the likelihood is no density for.
 
     What a site observes of the rows, a part of them for example, is found by running the model on them all. Supports
-    with bounds that differ from row to row, masked sites, and parts of rows inside further plates are left to Pyro's
-    own check at each step.
+    with bounds that differ from row to row, masks of values of several numbers, and parts of rows inside further plates
+    are left to Pyro's own check at each step.
 
     Args:
         model: Pyro program of the rows.
@@ -91,7 +91,8 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
         sites = sample_sites(trace_pair(model, guide, rows)[0])
     parts = []
     for name, site in sites.items():
-        if observes(site, rows):
+        # What a mask leaves out may have any value, in other rows than the first ones too.
+        if observes(site, rows) and not is_masked(site):
             support = _checkable(site, rows.shape)
             if support is not None:
                 _check_values(name, site["fn"], support, partial(blocks_of, x))
@@ -114,10 +115,9 @@ def _checkable(site: Site, shape: torch.Size) -> Any:
 
 
 def _observes_a_part(site: Site, num_rows: int) -> bool:
-    """Whether all of what a site observes counts, and is one event for each row."""
-    value, masked = site["value"], site["mask"] is not None or isinstance(site["fn"], MaskedDistribution)
-    of_rows = value.shape[:1] == (num_rows,) and value.dim() == 1 + site["fn"].event_dim
-    return site["is_observed"] and not masked and of_rows
+    """Whether what a site observes is one event for each row."""
+    value = site["value"]
+    return site["is_observed"] and value.shape[:1] == (num_rows,) and value.dim() == 1 + site["fn"].event_dim
 
 
 def _check_parts(model: Program, guide: Program, x: AnyRows, names: list[str]) -> None:
@@ -130,8 +130,10 @@ def _check_parts(model: Program, guide: Program, x: AnyRows, names: list[str]) -
             value = sites[name]["value"]
             # The bounds may be those of these rows.
             support = _checkable(sites[name], value.shape)
-            if support is not None:
-                _check_values(name, sites[name]["fn"], support, partial(tuple, [value]), first)
+            masked = is_masked(sites[name])
+            if support is not None and not (masked and support.event_dim):
+                counted = counted_numbers(sites[name]) if masked else None
+                _check_values(name, sites[name]["fn"], support, partial(tuple, [value]), first, counted)
         first += len(rows)
 
 
@@ -165,7 +167,8 @@ def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> 
             raise ValueError(
                 f"{argument} has NaN or infinite values in {which_rows(missing)}: remove or fill them; or, if NaN "
                 "marks missing entries, wrap the likelihood and the posterior in likelihoods.PartlyObserved and "
-                "posteriors.PartlyObserved"
+                "posteriors.PartlyObserved; in a Pyro program observe "
+                "pyrovae.distributions.PartlyObserved(distribution) with obs=x, and encode x.nan_to_num()"
             )
         if bool(empty.any()):
             raise ValueError(
@@ -232,10 +235,17 @@ def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size)
 
 
 def _check_values(
-    name: str, distribution: Any, support: Any, blocks: Callable[[], Iterable[Tensor]], first: int = 0
+    name: str,
+    distribution: Any,
+    support: Any,
+    blocks: Callable[[], Iterable[Tensor]],
+    first: int = 0,
+    counted: Tensor | None = None,
 ) -> None:
     for block in blocks():
         outside = ~support.check(block)
+        if counted is not None:
+            outside &= counted
         if bool(outside.any()):
             raise _outside(name, distribution, support, blocks, outside.nonzero()[0], block, first)
         first += len(block)

@@ -4,8 +4,10 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 
-from pyrovae.distributions import MultivariateNormal, Reshaped
+from pyrovae import compare_bounds
+from pyrovae.distributions import MultivariateNormal, PartlyObserved, Reshaped
 from pyrovae.programs import check_support
 from pyrovae.programs.support import _lacking
 
@@ -49,6 +51,60 @@ def test_values_that_are_no_bits_are_sent_to_a_likelihood_for_them():
     programs = pair(lambda x: dist.Bernoulli(torch.full((len(x), 2), 0.5)).to_event(1))
     with pytest.raises(ValueError, match="for real values such as Normal, for positive ones such as LogNormal"):
         check_support(*programs, torch.rand(9, 2) + 0.5)
+
+
+UNASKED = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).repeat(32, 1)
+UNASKED[10:, 0] = -1
+
+
+def masked_pair(kind):
+    """Entries of -1 are masked, and observed as zero in place of it, or as they are."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            if kind == "by column":
+                for j in range(2):
+                    with poutine.mask(mask=x[:, j] >= 0):
+                        pyro.sample(f"x{j}", dist.Bernoulli(x.new_full((len(x),), 0.3)), obs=x[:, j].clamp(min=0))
+                return
+            value = x.clamp(min=0) if kind == "filled" else x
+            pyro.sample("x", dist.Bernoulli(torch.full(x.shape, 0.3)).mask(x >= 0).to_event(1), obs=value)
+
+    return model, pair(None)[1]
+
+
+@pytest.mark.parametrize("kind", ["filled", "as they are", "by column"])
+@pytest.mark.parametrize("from_end", [False, True])
+def test_masked_values_may_be_any(kind, from_end):
+    rows = UNASKED.flip(0) if from_end else UNASKED
+    programs = masked_pair(kind)
+    check_support(*programs, rows)
+    grey = rows.clone()
+    grey[20, 1] = 0.5
+    with pytest.raises(ValueError, match=r"row 20 has the value 0\.5, outside its support"):
+        check_support(*programs, grey)
+    if kind != "as they are":
+        exact = torch.where(rows == 1, 0.3, 0.7).log().where(rows >= 0, 0).sum(1)
+        bounds = compare_bounds(*programs, rows, num_samples=2)
+        torch.testing.assert_close(bounds.log_px, exact.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("advised", [True, False])
+def test_missing_entries_in_a_program_of_ones_own(advised):
+    rows = UNASKED.where(UNASKED >= 0, torch.nan)
+
+    def likelihood(x):
+        fn = dist.Bernoulli(torch.full(x.shape, 0.3))
+        return PartlyObserved(fn.to_event(1)) if advised else fn.mask(~x.isnan()).to_event(1)
+
+    if not advised:
+        with pytest.raises(ValueError, match=r"distributions\.PartlyObserved\(distribution\) with obs=x"):
+            compare_bounds(*pair(likelihood), rows, num_samples=2)
+        return
+    exact = torch.where(rows == 1, 0.3, 0.7).log().where(~rows.isnan(), 0).sum(1)
+    bounds = compare_bounds(*pair(likelihood), rows, num_samples=2)
+    torch.testing.assert_close(bounds.log_px, exact.double(), rtol=1e-5, atol=1e-5)
 
 
 COUNTS = torch.tensor([[0.0, 3.0], [1.0, 5.0], [2.0, 4.0], [0.0, 0.0], [2.0, 5.0]])
