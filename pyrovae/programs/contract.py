@@ -14,13 +14,13 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
+from pyrovae.programs.explanations import explained_plate, explained_sizes
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
 # Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 PROBE_ROWS = (3, 5)
 
-_OF_TENSORS = re.compile(r"tensor [ab] \((\d+)\)")
 _OF_SHAPES = re.compile("shape|size|channels|dimension")
 
 
@@ -215,11 +215,12 @@ def _traces_of_few_rows(
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            raise ValueError(_explained(_one_line(error), len(rows), all_rows)) from error
+            raise ValueError(explained_plate(_one_line(error), len(rows), all_rows)) from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            if all_rows != len(rows) and {str(all_rows), str(len(rows))} == set(_OF_TENSORS.findall(reason)):
-                raise ValueError(f"{_made_for_all(len(rows), all_rows)} ({reason})") from error
+            explained = explained_sizes(reason, len(rows), all_rows)
+            if explained:
+                raise ValueError(f"{explained} ({reason})") from error
             parts = [*owned_modules(model, guide), *modules]
             kinds = {parameter.dtype for module in parts for parameter in module.parameters()}
             if kinds and rows.dtype not in kinds:
@@ -236,31 +237,6 @@ def _traces_of_few_rows(
                 "networks for rows of this shape, and give rows as (rows, *data_shape)"
             ) from error
     return traces
-
-
-def _explained(message: str, num_rows: int, all_rows: int) -> str:
-    """What Pyro says of a plate, with the repair."""
-    found = re.search(r"Shape mismatch inside plate\('(.*)'\) at site .* dim -1, (\d+) vs (\d+)", message)
-    if found and int(found[2]) != num_rows:
-        return (
-            f"plate {found[1]!r} has size {found[2]} for {num_rows} rows: the data plate has to be "
-            f"pyro.plate({found[1]!r}, len(x), dim=-1), or to have subsample=x"
-        )
-    if found and int(found[3]) == all_rows != num_rows:
-        return _made_for_all(num_rows, all_rows)
-    if "Shape mismatch inside plate" in message:
-        return (
-            f"{message}: dimensions of one row that are not plates belong to the event; add .to_event(n) to the "
-            "distribution, n being the number of data dimensions (3 for images)"
-        )
-    return message
-
-
-def _made_for_all(num_rows: int, all_rows: int) -> str:
-    return (
-        f"a batch has {num_rows} rows, and something in the programs {all_rows}, as many as there are rows in all: "
-        "programs run on batches, so take sizes of tensors and plates from len(x), in both programs"
-    )
 
 
 def _param_names(trace: poutine.Trace) -> frozenset[str]:

@@ -564,6 +564,62 @@ def test_a_number_of_all_rows_in_a_program_is_named(use, plate):
         use(good_model, guide_of_all, torch.randn(60, 4))
 
 
+COVARIATES = torch.randn(60, 4)
+
+
+def covariates_of_the_prior(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", normal(COVARIATES))
+        pyro.sample("x", normal(x.new_zeros(len(x), 4)), obs=x)
+
+
+def covariates_added(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", normal(x.new_zeros(len(x), 4)))
+        pyro.sample("x", normal(z + COVARIATES), obs=x)
+
+
+def covariates_joined(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", normal(x.new_zeros(len(x), 4)))
+        pyro.sample("x", normal(torch.cat([z, COVARIATES], -1)[..., :4]), obs=x)
+
+
+@every_way_in
+@pytest.mark.parametrize("model", [covariates_of_the_prior, covariates_added, covariates_joined])
+@pytest.mark.parametrize("rows", [60, 10])
+def test_what_is_kept_of_each_row_beside_the_programs_belongs_behind_it(use, model, rows):
+    """Covariates of the 60 rows of the data, for them and for others."""
+    network = nn.Linear(4, 4)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(network(x)))
+
+    with pytest.raises(ValueError, match=r"put what else is known of each row behind it, as further columns of x"):
+        use(model, guide, torch.randn(rows, 4))
+
+
+@every_way_in
+def test_a_plate_with_batches_of_its_own_is_named(use):
+    def some_of(x):
+        return pyro.plate("data", len(x), subsample_size=16)
+
+    def model(x):
+        with some_of(x) as numbers:
+            z = pyro.sample("z", normal(x.new_zeros(16, 4)))
+            pyro.sample("x", normal(z), obs=x[numbers])
+
+    def guide(x):
+        with some_of(x) as numbers:
+            pyro.sample("z", normal(x[numbers] / 2))
+
+    with pytest.raises(
+        ValueError, match=r"a subsample_size of its own, .*pyro.plate\('rows', len\(x\)\).*fit_svi makes"
+    ):
+        use(model, guide, torch.randn(60, 4))
+
+
 def shifted(program):
     @functools.wraps(program)
     def given_the_rest(x):
