@@ -16,7 +16,7 @@ from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.estimator import Array
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop
-from pyrovae.semi_supervised.m1 import M1, posterior_latents
+from pyrovae.semi_supervised.m1 import M1, fit_classifier
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.rows import as_rows
 from pyrovae.training import EpochTerms
@@ -109,7 +109,5 @@ def judge_by(predict_proba: Callable[[Tensor], Array], x: Any, y: Any, num_class
 def refit_classifier(m1: M1, x: Tensor, y: Tensor) -> None:
     """Fit the classifier of a fitted M1 again, to the latents of labelled rows as they are now."""
     known = y >= 0
-    labelled = x[known.to(x.device)]
-    latents = posterior_latents(m1.vae_, labelled, m1.embedding, m1.num_draws, m1.seed, m1.train_transform)
-    with isolated_rng(m1.seed, latents.device):
-        m1.classifier_.fit(latents.flatten(0, 1).cpu().double().numpy(), np.tile(y[known].numpy(), len(latents)))
+    with isolated_rng(m1.seed, next(m1.vae_.parameters()).device):
+        fit_classifier(m1, m1.classifier_, m1.vae_, x[known.to(x.device)], y[known])

@@ -142,8 +142,7 @@ class M1(SemiSupervisedClassifier):
             posterior_latents(vae, rows[:2].nan_to_num(), self.embedding, 1, self.seed)
             history, best_epoch = self._fit_vae(vae, rows.to(like), None if judge is None else judge.to(like))
             known = labels >= 0
-            latents, targets = self._training_latents(vae, rows[known.to(rows.device)]), labels[known].numpy()
-            classifier.fit(latents.reshape(-1, latents.shape[-1]), np.tile(targets, len(latents)))
+            fit_classifier(self, classifier, vae, rows[known.to(rows.device)], labels[known])
         self.vae_, self.classifier_, self.history_, self.best_epoch_ = vae, classifier, history, best_epoch
         self.data_shape_, self.classes_ = tuple(rows.shape[1:]), np.arange(num_classes)
         return self
@@ -235,14 +234,23 @@ class M1(SemiSupervisedClassifier):
     def _latents(self, rows: Tensor) -> Array:
         return posterior_latents(self.vae_, rows, self.embedding, self.num_draws, self.seed).cpu().double().numpy()
 
-    def _training_latents(self, vae: VAE, rows: Tensor) -> Array:
-        latents = posterior_latents(
-            vae, rows, self.embedding, self.num_draws, self.seed, transform=self.train_transform
-        )
-        return latents.cpu().double().numpy()
-
     def _mean_over_draws(self, latents: Array, function: Callable[[Array], Array]) -> Array:
         return np.mean([function(draw) for draw in latents], axis=0)
+
+
+def fit_classifier(m1: M1, classifier: Any, vae: VAE, rows: Tensor, labels: Tensor) -> None:
+    """Fit a classifier to latents of labelled rows.
+
+    Args:
+        m1: says which latents.
+        classifier: of scikit-learn.
+        vae: whose posterior.
+        rows: ``(rows, *data_shape)``.
+        labels: theirs ``(rows,)``, on the CPU.
+    """
+    latents = posterior_latents(vae, rows, m1.embedding, m1.num_draws, m1.seed, m1.train_transform)
+    # One draw of all rows after the other.
+    classifier.fit(latents.flatten(0, 1).cpu().double().numpy(), np.tile(labels.numpy(), len(latents)))
 
 
 @torch.no_grad()
