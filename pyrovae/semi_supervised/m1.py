@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ class M1(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> "M1":
+    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Fit the VAE to all rows, and the classifier to those with labels.
 
         Args:

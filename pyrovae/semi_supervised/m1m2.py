@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class M1M2(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> "M1M2":
+    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Fit the first layer to all rows, then the second to its latents, then, where asked for, both together.
 
         Args:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class TrainedTogether(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Any:
+    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Train on rows with and without labels.
 
         Args:
