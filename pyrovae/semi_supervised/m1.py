@@ -197,17 +197,10 @@ class M1(SemiSupervisedClassifier):
     def _build(self, data_shape: tuple[int, ...]) -> VAE:
         return VAE(
             **build_parts(
-                {slot: getattr(self, slot) for slot in ("prior", "likelihood", "posterior")},
-                {
-                    "prior": priors.StandardNormal,
-                    "likelihood": partial(bernoulli_likelihood, hidden_dims=self.hidden_dims),
-                    "posterior": partial(diagonal_posterior, hidden_dims=self.hidden_dims),
-                },
-                {
-                    "prior": (self.latent_dim,),
-                    "likelihood": (self.latent_dim, data_shape),
-                    "posterior": (data_shape, self.latent_dim),
-                },
+                self,
+                prior=(priors.StandardNormal, (self.latent_dim,)),
+                likelihood=(partial(bernoulli_likelihood, hidden_dims=self.hidden_dims), (self.latent_dim, data_shape)),
+                posterior=(partial(diagonal_posterior, hidden_dims=self.hidden_dims), (data_shape, self.latent_dim)),
             )
         )
 

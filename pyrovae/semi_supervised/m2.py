@@ -221,19 +221,14 @@ class M2(TrainedTogether):
     def _build(self, data_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         input_dim = self.latent_dim + num_classes
         parts = build_parts(
-            {slot: getattr(self, slot) for slot in ("prior", "likelihood", "posterior", "classifier")},
-            {
-                "prior": priors.StandardNormal,
-                "likelihood": partial(bernoulli_likelihood, hidden_dims=self.hidden_dims),
-                "posterior": partial(diagonal_posterior, hidden_dims=self.hidden_dims),
-                "classifier": partial(DropoutMLP, hidden_dims=self.hidden_dims),
-            },
-            {
-                "prior": (self.latent_dim,),
-                "likelihood": (input_dim, data_shape),
-                "posterior": ((prod(data_shape) + num_classes,), self.latent_dim),
-                "classifier": (data_shape, num_classes),
-            },
+            self,
+            prior=(priors.StandardNormal, (self.latent_dim,)),
+            likelihood=(partial(bernoulli_likelihood, hidden_dims=self.hidden_dims), (input_dim, data_shape)),
+            posterior=(
+                partial(diagonal_posterior, hidden_dims=self.hidden_dims),
+                ((prod(data_shape) + num_classes,), self.latent_dim),
+            ),
+            classifier=(partial(DropoutMLP, hidden_dims=self.hidden_dims), (data_shape, num_classes)),
         )
         probs = np.full(num_classes, 1 / num_classes) if self.class_probs is None else self.class_probs
         like = next(parts["likelihood"].parameters())

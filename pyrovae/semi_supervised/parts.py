@@ -14,35 +14,33 @@ Part = nn.Module | Callable[..., nn.Module] | None
 """A module; a function that makes one from its sizes; None for the default."""
 
 
-def build_parts(given: dict[str, Part], defaults: dict[str, Callable[..., nn.Module]], sizes: dict[str, Any]) -> Any:
+def build_parts(given: Any, **slots: tuple[Callable[..., nn.Module], tuple[Any, ...]]) -> Any:
     """The parts of a model, by slot; what was given stays as it is.
 
     Args:
-        given: for each slot a module, a function of the slot's sizes, or None.
-        defaults: for each slot the function that makes the default.
-        sizes: for each slot the arguments of the function.
+        given: has for each slot a module, a function of the slot's sizes, or None.
+        slots: for each the function that makes the default, and its arguments, the sizes of the slot.
 
     Raises:
         ValueError: a part that is none of these.
     """
     # All at once: parts may share a module.
-    given = copy.deepcopy(given)
-    parts = {}
-    for slot, part in given.items():
+    parts = copy.deepcopy({slot: getattr(given, slot) for slot in slots})
+    for slot, (default, sizes) in slots.items():
+        part = parts[slot]
         if not isinstance(part, nn.Module):
-            maker = defaults[slot] if part is None else part
+            maker = default if part is None else part
             if not callable(maker):
                 raise ValueError(
                     f"{slot} is a {type(part).__name__}; expected a torch module, a function that makes one from "
-                    f"{sizes[slot]}, or None for the default"
+                    f"{sizes}, or None for the default"
                 )
-            part = maker(*sizes[slot])
+            parts[slot] = part = maker(*sizes)
             if not isinstance(part, nn.Module):
                 raise ValueError(
-                    f"{slot} is a function that gave a {type(part).__name__} for the sizes {sizes[slot]}; expected a "
+                    f"{slot} is a function that gave a {type(part).__name__} for the sizes {sizes}; expected a "
                     "torch module"
                 )
-        parts[slot] = part
     return parts
 
 

@@ -171,19 +171,11 @@ class PCVAE(TrainedTogether):
     def _build(self, data_shape: tuple[int, ...], num_classes: int) -> nn.Module:
         return PCVAEPrograms(
             **build_parts(
-                {slot: getattr(self, slot) for slot in ("prior", "likelihood", "posterior", "classifier")},
-                {
-                    "prior": priors.StandardNormal,
-                    "likelihood": partial(bernoulli_likelihood, hidden_dims=self.hidden_dims),
-                    "posterior": partial(masking_posterior, hidden_dims=self.hidden_dims),
-                    "classifier": partial(MLP, hidden_dims=()),
-                },
-                {
-                    "prior": (self.latent_dim,),
-                    "likelihood": (self.latent_dim, data_shape),
-                    "posterior": (data_shape, self.latent_dim),
-                    "classifier": (self.latent_dim, num_classes),
-                },
+                self,
+                prior=(priors.StandardNormal, (self.latent_dim,)),
+                likelihood=(partial(bernoulli_likelihood, hidden_dims=self.hidden_dims), (self.latent_dim, data_shape)),
+                posterior=(partial(masking_posterior, hidden_dims=self.hidden_dims), (data_shape, self.latent_dim)),
+                classifier=(partial(MLP, hidden_dims=()), (self.latent_dim, num_classes)),
             )
         )
 
