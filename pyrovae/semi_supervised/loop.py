@@ -80,6 +80,7 @@ class LabelledLoop:
         self.step, self.diagnose, self.validate = step, diagnose, validate
         self.labelled = (y >= 0).nonzero().flatten()
         self.unlabelled = (y < 0).nonzero().flatten()
+        self.labelled_share = len(self.labelled) / len(x)
         self.history: list[EpochTerms] = []
         self.best_epoch = 0
         self.best = (-1.0, 0.0)
@@ -90,7 +91,8 @@ class LabelledLoop:
         parameters = moved_parameters(self.programs)
         optimizer = adam(parameters, plan.lr)
         batches = _Batches(self, plan)
-        self.gradient_step = GradientStep(
+        # Not an attribute: it knows the loop, and together they would stay until the garbage collector comes.
+        gradient_step = GradientStep(
             self._terms_of,
             parameters,
             self._tensors,
@@ -106,21 +108,26 @@ class LabelledLoop:
             warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
             try:
                 for epoch in range(1, plan.epochs + 1):
-                    self._epoch(epoch, batches, optimizer, bar)
+                    self._epoch(epoch, batches, gradient_step, optimizer, bar)
                     bar.tell(loss_in_words(self.history[-1], epoch, plan.epochs))
             finally:
-                # It knows the loop: together they would stay until the garbage collector comes.
-                del self.gradient_step
                 self.programs.load_state_dict(self.best_weights)
                 self.programs.eval()
 
-    def _epoch(self, epoch: int, batches: "_Batches", optimizer: torch.optim.Optimizer, bar: Progress) -> None:
+    def _epoch(
+        self,
+        epoch: int,
+        batches: "_Batches",
+        gradient_step: GradientStep,
+        optimizer: torch.optim.Optimizer,
+        bar: Progress,
+    ) -> None:
         start = time.perf_counter()
         totals = torch.zeros((), dtype=torch.float64, device=self.x.device)
         rows = 0
         self.programs.train()
         for number, batch in enumerate(batches, start=1):
-            values = self._values(epoch, number, batch)
+            values = self._values(epoch, number, batch, gradient_step)
             optimizer.step()
             seen = len(batch.unlabelled) or len(batch.labelled)
             totals, rows = totals + seen * values, rows + seen
@@ -130,7 +137,7 @@ class LabelledLoop:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):
             raise self._non_finite(epoch, number, batch)
         terms_of_epoch: EpochTerms = {"epoch": epoch}
-        means = zip(self.gradient_step.names, (totals / rows).tolist(), strict=True)
+        means = zip(gradient_step.names, (totals / rows).tolist(), strict=True)
         terms_of_epoch |= {f"train_{name}": mean for name, mean in means}
         if self.validate is not None:
             terms_of_epoch |= self.validate()
@@ -140,14 +147,14 @@ class LabelledLoop:
             self.best, self.best_epoch, self.best_weights = judged, epoch, self._weights()
 
     def _terms_of(self, labelled: Tensor, y: Tensor, unlabelled: Tensor) -> dict[str, Tensor]:
-        return self.step(Batch(labelled, y, unlabelled, len(self.labelled) / len(self.x)))
+        return self.step(Batch(labelled, y, unlabelled, self.labelled_share))
 
     def _tensors(self) -> list[Tensor]:
         return list(self.programs.state_dict(keep_vars=True).values())
 
-    def _values(self, epoch: int, number: int, batch: Batch) -> Tensor:
+    def _values(self, epoch: int, number: int, batch: Batch, gradient_step: GradientStep) -> Tensor:
         try:
-            values = self.gradient_step(batch.labelled, batch.y, batch.unlabelled)
+            values = gradient_step(batch.labelled, batch.y, batch.unlabelled)
         except ValueError:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
             if self.diagnose(batch) is None:
@@ -185,8 +192,7 @@ class _Batches:
         for number in range(len(self)):
             unlabelled = loop.unlabelled[order[number * self.size : (number + 1) * self.size]]
             labelled = next(self.labelled_rows)
-            share = len(loop.labelled) / len(loop.x)
-            yield Batch(self._rows(labelled), loop.y[labelled], self._rows(unlabelled), share)
+            yield Batch(self._rows(labelled), loop.y[labelled], self._rows(unlabelled), loop.labelled_share)
 
     def _rows(self, index: Tensor) -> Tensor:
         rows = self.loop.x[index]
