@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pyro import poutine
@@ -13,12 +11,9 @@ from torch import Tensor
 
 from pyrovae.programs import isolated_rng
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
-from pyrovae.semi_supervised.estimator import Array
-from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop
 from pyrovae.semi_supervised.m1 import M1, fit_classifier
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
-from pyrovae.semi_supervised.rows import as_rows
 from pyrovae.training import EpochTerms
 from pyrovae.training.diagnosis import first_non_finite_site
 
@@ -86,24 +81,6 @@ def joint_non_finite_site(programs: M1M2Programs, batch: Batch) -> str | None:
     y = batch.y.new_zeros(len(rows))
     site = first_non_finite_site(partial(programs.model, y=y), partial(programs.guide, y=y), rows)
     return site or first_non_finite_site(programs.model, programs.guide, rows)
-
-
-def judge_by(predict_proba: Callable[[Tensor], Array], x: Any, y: Any, num_classes: int) -> Callable[[], EpochTerms]:
-    """Accuracy and cross-entropy of the predictions for held-out rows, of those that have labels."""
-    rows = as_rows(x, "validation x", missing=True)
-    labels = as_labels(y, len(rows), num_classes, "validation y")
-    known = labels >= 0
-    rows, targets = rows[known.to(rows.device)], labels[known].numpy()
-
-    def terms() -> EpochTerms:
-        probabilities = predict_proba(rows)
-        of_label = probabilities[np.arange(len(targets)), targets]
-        return {
-            "validation_accuracy": float((probabilities.argmax(1) == targets).mean()),
-            "validation_cross_entropy": float(-np.log(of_label.clip(min=np.finfo(of_label.dtype).tiny)).mean()),
-        }
-
-    return terms
 
 
 def refit_classifier(m1: M1, x: Tensor, y: Tensor) -> None:

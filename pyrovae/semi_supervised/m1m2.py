@@ -13,7 +13,8 @@ from torch import Tensor
 from pyrovae.networks import MLP
 from pyrovae.programs import check_not_negative, check_positive, isolated_rng, private_param_store
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_learning_rate
-from pyrovae.semi_supervised.fine_tuning import joint_loop, judge_by, refit_classifier
+from pyrovae.semi_supervised.fine_tuning import joint_loop, refit_classifier
+from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import TrainingPlan
 from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
@@ -134,17 +135,15 @@ class M1M2(SemiSupervisedClassifier):
             raise ValueError("m2 has a train_transform, and M1M2 chooses what m2 is given: set that of m1, or neither")
         # Before the minutes that the first layer takes.
         m2.check_arguments(len(rows), num_classes)
-        held_out, its_labels = None, None
+        held_out: tuple[Tensor, Tensor] | None = None
         if validation is not None:
-            held_out = as_rows(pair_of(validation)[0], "validation x", missing=True)
-            check_shape(held_out, tuple(rows.shape[1:]))
-            its_labels = as_labels(validation[1], len(held_out), num_classes, "validation y").numpy()
+            its_rows = as_rows(pair_of(validation)[0], "validation x", missing=True)
+            check_shape(its_rows, tuple(rows.shape[1:]))
+            held_out = its_rows, as_labels(validation[1], len(its_rows), num_classes, "validation y")
         m1.fit(rows, y, validation)
         if self.embedding == "draws":
             m2.train_transform = one_of_its_draws
-        judge = None
-        if held_out is not None:
-            judge = (self._latents(m1, held_out)[0], its_labels)
+        judge = None if held_out is None else (self._latents(m1, held_out[0])[0], held_out[1])
         # What the second layer learns from is what the first one learned from.
         latents = self._latents(m1, rows, m1.train_transform)
         m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
@@ -155,7 +154,7 @@ class M1M2(SemiSupervisedClassifier):
         self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
         self.programs_ = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
         if self.fine_tune_epochs:
-            self._fine_tune(rows, labels, validation)
+            self._fine_tune(rows, labels, held_out)
         return self
 
     def predict_proba(self, x: Any) -> Array:
@@ -193,12 +192,14 @@ class M1M2(SemiSupervisedClassifier):
         check_not_negative(fine_tune_weight=self.fine_tune_weight)
         check_learning_rate(fine_tune_lr=self.fine_tune_lr)
 
-    def _fine_tune(self, rows: Tensor, labels: Tensor, validation: tuple[Any, Any] | None) -> None:
+    def _fine_tune(self, rows: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor] | None) -> None:
         m1, m2 = self.m1_, self.m2_
         # M2 may be of another type, or in another place, than the latents it was given.
         like = next(m1.vae_.parameters())
         programs = self.programs_.to(like)
-        judge = None if validation is None else judge_by(self.predict_proba, *validation, len(self.classes_))
+        judge = None
+        if held_out is not None:
+            judge = judge_by(lambda x: torch.from_numpy(self.predict_proba(x)), *held_out)
         loop = joint_loop(
             programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, m2.closed_form_kl, judge
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.programs import check_support, initialize_modules, isolated_rng, private_param_store
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
+from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import Batch, LabelledLoop, TrainingPlan
 from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
@@ -130,20 +131,7 @@ class TrainedTogether(SemiSupervisedClassifier):
         rows = as_rows(held_out, "validation x")
         check_shape(rows, tuple(train.shape[1:]))
         labels = as_labels(its_labels, len(rows), num_classes, "validation y")
-        known = labels >= 0
-        if not bool(known.any()):
-            raise ValueError("no row of validation has a label; expected some to judge each epoch by, or None")
-        rows, labels = rows[known.to(rows.device)], labels[known]
-
-        def terms() -> EpochTerms:
-            probabilities = self._probabilities(programs, rows).cpu()
-            of_label = probabilities[torch.arange(len(labels)), labels]
-            return {
-                "validation_accuracy": float((probabilities.argmax(1) == labels).double().mean()),
-                "validation_cross_entropy": float(-of_label.clamp(min=torch.finfo(of_label.dtype).tiny).log().mean()),
-            }
-
-        return terms
+        return judge_by(partial(self._probabilities, programs), rows, labels)
 
     def _check_parts(self, programs: Any, rows: Tensor, num_classes: int) -> None:
         """Refuse parts that do not fit together: a classifier of another number of classes."""
