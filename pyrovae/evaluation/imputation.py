@@ -227,8 +227,8 @@ class _Block:
         self.sampler, self.rows, self.site = sampler, rows, site
         # What is drawn at once depends on nothing that the caller chooses to save memory.
         step = draws_at_once(rows)
-        counts = [min(step, num_proposals - start) for start in range(0, num_proposals, step)]
-        proposals, log_q = zip(*(sampler.draw(rows, count) for count in counts), strict=True)
+        parts = torch.arange(num_proposals).split(step * sampler.blocks_per_draw)
+        proposals, log_q = zip(*(sampler.draw(rows, len(part)) for part in parts), strict=True)
         latents = {name: torch.cat([part[name] for part in proposals]) for name in proposals[0]}
         chunks = [
             self._part(latents, slice(start, start + (chunk_size or step)))

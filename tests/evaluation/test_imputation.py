@@ -50,10 +50,10 @@ def test_draws_have_the_exact_conditional_mean_and_covariance(widen):
 
 def test_effective_proposals_and_k_hat_are_those_of_compare_bounds():
     problem, vae = exact_vae(widen=1.5)
-    x = incomplete(problem, 70)
-    filled = impute(vae.model, vae.guide, x, num_samples=2, num_proposals=100, seed=2)
-    # More rows than a block has.
-    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=100, seed=2)
+    # More rows than a block has; of the last ten more proposals than some guides draw at once.
+    x = incomplete(problem, 74)
+    filled = impute(vae.model, vae.guide, x, num_samples=2, num_proposals=1000, seed=2)
+    bounds = compare_bounds(vae.model, vae.guide, x, num_samples=1000, seed=2)
     torch.testing.assert_close(filled.ess, bounds.ess)
     torch.testing.assert_close(filled.k_hat, bounds.k_hat)
     assert filled.k_hat_limit == bounds.k_hat_limit
