@@ -55,7 +55,7 @@ def _way_to_integers(values: Any) -> str:
         return "give np.asarray(y).astype(int)"
     if values.dtype.kind == "f":
         missing = np.isnan(values)
-        if (values[~missing] % 1 == 0).all():
+        if (np.trunc(values[~missing]) == values[~missing]).all() and np.isfinite(values[~missing]).all():
             # As a column of whole numbers becomes when some of them are missing.
             return f"give np.{'nan_to_num(y, nan=-1)' if missing.any() else 'asarray(y)'}.astype(int)"
     return (

@@ -103,7 +103,7 @@ class M1M2Programs(nn.Module):
             ValueError: rows that the likelihood is no density for.
         """
         z1, of_row = self._draw(x, num_samples)
-        of_latents = self.second.labelled_bounds(z1.flatten(0, 1), y.repeat(num_samples))
+        of_latents = self.second.joint_bounds(z1.flatten(0, 1), y.repeat(num_samples))
         return (of_row + of_latents.unflatten(0, of_row.shape)).mean(0)
 
     def unlabelled_bounds(self, x: Tensor, num_samples: int = 1) -> Tensor:
@@ -125,7 +125,7 @@ class M1M2Programs(nn.Module):
             ValueError: rows that the likelihood is no density for.
         """
         z1, of_row = self._draw(x, num_samples)
-        of_latents = self.second.unlabelled_bounds(z1.flatten(0, 1))
+        of_latents = self.second.marginal_bounds(z1.flatten(0, 1))
         return (of_row + of_latents.unflatten(0, of_row.shape)).mean(0)
 
     def _draw(self, x: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:

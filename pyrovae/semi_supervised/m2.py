@@ -198,8 +198,8 @@ class M2(TrainedTogether):
 
         def of_draws(block: Tensor, count: int) -> Tensor:
             if labels is None:
-                return programs.unlabelled_bounds(block, count)
-            return programs.labelled_bounds(block, labels[start : start + len(block)].to(like.device), count)
+                return programs.marginal_bounds(block, count)
+            return programs.joint_bounds(block, labels[start : start + len(block)].to(like.device), count)
 
         with isolated_rng(seed, like.device):
             for block in blocks(rows, like, max(1, at_once // num_samples)):

@@ -106,6 +106,10 @@ class M2Programs(nn.Module):
             ValueError: rows that the likelihood is no density for.
         """
         check_density(self, x)
+        return self.joint_bounds(x, y, num_samples)
+
+    def joint_bounds(self, x: Tensor, y: Tensor, num_samples: int = 1) -> Tensor:
+        """``labelled_bounds`` of rows that the likelihood is known to be a density for."""
         # Two plates more, left of that of the rows, for classes and for draws.
         classes = y.shape[0] if y.dim() == 2 else 1
         y = y.reshape(1, classes, -1)
@@ -138,8 +142,13 @@ class M2Programs(nn.Module):
         Raises:
             ValueError: rows that the likelihood is no density for.
         """
+        check_density(self, x)
+        return self.marginal_bounds(x, num_samples)
+
+    def marginal_bounds(self, x: Tensor, num_samples: int = 1) -> Tensor:
+        """``unlabelled_bounds`` of rows that the likelihood is known to be a density for."""
         classes = torch.arange(len(self.class_probs), device=x.device)[:, None]
         log_q = self.classify(x).logits.T
-        terms = log_q.exp() * (self.labelled_bounds(x, classes, num_samples) - log_q)
+        terms = log_q.exp() * (self.joint_bounds(x, classes, num_samples) - log_q)
         # A class of probability zero adds nothing, whatever its bound.
         return torch.where(log_q == -math.inf, 0.0, terms).sum(0)
