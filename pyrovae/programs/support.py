@@ -75,8 +75,8 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """Refuse rows that the likelihood is no density for.
 
     What a site observes of the rows, a part of them for example, is found by running the model on them all. Supports
-    with bounds that differ from row to row, masks of values of several numbers, and parts of rows inside further plates
-    are left to Pyro's own check at each step.
+    with bounds that differ from row to row, and parts of rows inside further plates, are left to Pyro's own check at
+    each step.
 
     Args:
         model: Pyro program of the rows.
@@ -130,9 +130,11 @@ def _check_parts(model: Program, guide: Program, x: AnyRows, names: list[str]) -
             value = sites[name]["value"]
             # The bounds may be those of these rows.
             support = _checkable(sites[name], value.shape)
-            masked = is_masked(sites[name])
-            if support is not None and not (masked and support.event_dim):
-                counted = counted_numbers(sites[name]) if masked else None
+            if support is not None:
+                counted = counted_numbers(sites[name]).expand(value.shape) if is_masked(sites[name]) else None
+                if counted is not None and support.event_dim:
+                    # One value has several numbers, and one mask for all of them.
+                    counted = counted.flatten(-support.event_dim).any(-1)
                 _check_values(name, sites[name]["fn"], support, partial(tuple, [value]), first, counted)
         first += len(rows)
 

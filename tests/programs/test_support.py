@@ -198,3 +198,29 @@ def test_a_row_is_kept_for_each_entry_that_is_missing_and_no_more(monkeypatch):
     first, empty = _lacking(x, x.isnan().any(1))
     assert first.tolist() == [1, 4, 7]
     assert empty.nonzero().flatten().tolist() == [7]
+
+
+@pytest.mark.parametrize("from_end", [False, True], ids=["first", "last"])
+def test_masks_of_values_of_several_numbers_leave_out_whole_values(from_end):
+    """A row that is no one-hot vector is refused where it counts, and may be anything where it is masked."""
+    x, bad = torch.eye(4)[torch.arange(30) % 4], 29 if from_end else 0
+    x[bad, 3] = 2.0
+    counts = torch.arange(30) != bad
+
+    def model_with(mask):
+        def model(x):
+            with pyro.plate("rows", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(4), 1.0).to_event(1))
+                pyro.sample("x", dist.OneHotCategorical(logits=z).mask(mask(x)), obs=x)
+
+        return model
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(x, 1.0).to_event(1))
+
+    check_support(model_with(lambda x: x.sum(-1) == 1), guide, x)
+    for mask in (lambda x: True, lambda x: x.sum(-1) > 0):
+        with pytest.raises(ValueError, match=f"row {bad} has the value"):
+            check_support(model_with(mask), guide, x)
+    check_support(model_with(lambda x: True), guide, x[counts])
