@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.command_line.part_errors import errors_of_parts
-from pyrovae.data import BINARIZED, load_data
+from pyrovae.data import BINARIZED, UnusableValuesError, load_data
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     ModelRows,
@@ -78,17 +78,26 @@ def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
 
 
 def _load(config: Mapping[str, Any], binarize: Any) -> ModelRows:
-    data = load_data(
-        config["data"],
-        root=config["data_root"],
-        binarize=binarize,
-        missing=config["missing"],
-        columns=config["columns"],
-        seed=config["seed"],
-        validation_fraction=config["validation_fraction"],
-        test_fraction=config["test_fraction"],
-        stream=config["stream"],
-    )
+    try:
+        data = load_data(
+            config["data"],
+            root=config["data_root"],
+            binarize=binarize,
+            missing=config["missing"],
+            columns=config["columns"],
+            seed=config["seed"],
+            validation_fraction=config["validation_fraction"],
+            test_fraction=config["test_fraction"],
+            stream=config["stream"],
+        )
+    except UnusableValuesError as error:
+        if config["resume"] is None or not error.any_missing:
+            raise
+        raise ValueError(
+            f"{error.wrong}; if {config['data']} has not changed since, the run was begun by an earlier version, which "
+            "took blank cells for a category: go on with it by that version, or begin anew with a word in the blank "
+            "cells, or with --missing keep and a likelihood that takes missing cells"
+        ) from error
     return model_rows(config, data)
 
 

@@ -29,11 +29,12 @@ class UnusableValuesError(ValueError):
     Args:
         wrong: Which, and why.
         repair: What to do about them, where ``load_data`` has all of its arguments.
+        any_missing: Whether cells of a table are missing.
     """
 
-    def __init__(self, wrong: str, repair: str) -> None:
+    def __init__(self, wrong: str, repair: str, any_missing: bool = False) -> None:
         super().__init__(f"{wrong}; {repair}")
-        self.wrong = wrong
+        self.wrong, self.any_missing = wrong, any_missing
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,14 @@ def encode_columns(
         is_missing, known = bool(absent[row, position]), columns[position][1]
         alike, others = (absent, wrong) if is_missing else (wrong, refused & absent)
         complaint = _complaint(cells[position].iloc[row], full_kinds[position], is_missing, known)
+        if kinds[position] == "binary" and not known and _is_check_box(cells[position]):
+            repair = _CHECK_BOX
+        else:
+            repair = f"{_MISSING if is_missing else ''}{repair if is_missing or not known else _UNKNOWN}"
         raise UnusableValuesError(
             f"{where(row)}, column {names[position]!r} {complaint} {_counts(alike, position, others, names)}",
-            f"{_MISSING if is_missing else ''}{repair if is_missing or not known else _UNKNOWN}",
+            repair,
+            bool(absent.any()),
         )
     empty = absent.all(axis=1)
     if empty.any():
@@ -191,6 +197,12 @@ def are_words(levels: Sequence[str]) -> bool:
 
 _MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a likelihood that takes them; otherwise '
 _UNKNOWN = "leave such rows out, or fit a run to data that have them."
+_CHECK_BOX = "blank cells are missing: where they mean the other value of the column, write a word for it into them."
+
+
+def _is_check_box(column: pd.Series[Any]) -> bool:
+    """Whether all cells are one word or blank."""
+    return bool(column.isna().any()) and column.nunique() == 1 and are_words(column.dropna().tolist())
 
 
 def _counts(alike: NDArray[np.bool_], position: int, others: NDArray[np.bool_], names: Sequence[str]) -> str:

@@ -63,6 +63,28 @@ def test_a_run_with_a_blank_level_is_opened_as_it_was_stored(tmp_path, capsys):
     assert status_of(evaluate_main, tmp_path / "run", "--num-samples", 5, "--quiet") == 0, capsys.readouterr().err
 
 
+def test_a_run_under_way_with_a_blank_level_says_which_version_goes_on(tmp_path, capsys):
+    table, folder = tmp_path / "towns.csv", tmp_path / "run"
+    table.write_text("a,town\n" + "".join(f"{n % 7},{('!', 'ab', 'cd')[n % 3]}\n" for n in range(60)))
+    parts = ["--likelihood", "Columns", "--encoder", "ColumnEncoder", "--columns", "{town: categorical}"]
+    assert fit_main([*QUICK, "--data", str(table), *parts, "--output-dir", str(folder)]) == 0
+    for blank in (False, True):
+        # As it was before its first checkpoint.
+        (folder / "checkpoints").mkdir()
+        (folder / "config.yaml").rename(folder / "checkpoints" / "config.yaml")
+        if blank:
+            table.write_text(table.read_text().replace("!", " "))
+        capsys.readouterr()
+        assert status_of(fit_main, "--resume", folder, "--quiet") == (2 if blank else 0)
+    said = capsys.readouterr().err
+    assert "row 2 (line of the file), column 'town' is missing (20 such cells); if" in said
+    assert "begun by an earlier version, which took blank cells for a category: go on with it by that version" in said
+    assert "or begin anew with a word in the blank cells, or with --missing keep and a likelihood" in said
+    # A run that begins is told of its own repair alone.
+    assert status_of(fit_main, *QUICK, "--data", table, *parts, "--output-dir", tmp_path / "anew") == 2
+    assert "earlier version" not in capsys.readouterr().err
+
+
 def status_of(main, *arguments):
     try:
         return main([str(argument) for argument in arguments])

@@ -216,6 +216,27 @@ def test_blank_cells_are_missing_as_those_without_spaces_are(tmp_path):
         load_data(tmp_path / "spaced.csv", columns=columns)
 
 
+@pytest.mark.parametrize("first", ["yes", ""])
+@pytest.mark.parametrize("missing", ["refuse", "keep"])
+def test_blank_check_boxes_need_a_word(tmp_path, first, missing):
+    path = write(tmp_path, "a,paid\n" + f"0,{first}\n" + "1,yes\n2, \n" * 10)
+    with pytest.raises(
+        ValueError, match=r"'paid' .*; blank cells are missing: where .*, write a word for it into them"
+    ):
+        load_data(path, columns={"paid": "binary"}, missing=missing)
+    path.write_text(path.read_text().replace(",\n", ",no\n").replace(", \n", ",no\n"))
+    assert load_data(path, columns={"paid": "binary"}, missing=missing).categories == {"paid": ("no", "yes")}
+
+
+@pytest.mark.parametrize("other", ["no,maybe", "1", "0"])
+def test_other_binary_columns_are_no_check_boxes(tmp_path, other):
+    cells = ["", *other.split(","), "7" if other.isdigit() else "yes"]
+    path = write(tmp_path, "a,paid\n" + "".join(f"{n},{cells[n % len(cells)]}\n" for n in range(20)))
+    with pytest.raises(ValueError, match=r"'paid' holds .* nor one of two words") as said:
+        load_data(path, columns={"paid": "binary"}, missing="keep")
+    assert "blank cells" not in str(said.value)
+
+
 def test_a_blank_level_that_a_run_knows_stays_one(tmp_path):
     text = "a,town\n" + "".join(f"{n},{('x', ' ', ' NA', 'y', '')[n % 5]}\n" for n in range(20))
     levels = ("", "NA", "x", "y")
