@@ -199,6 +199,9 @@ def _is_number(cell: str) -> bool:
 def _check_separator(path: Path, first: str, second: str) -> None:
     """Refuse a table whose cells are between other signs than commas, which may stand in its numbers then."""
     for separator in (";", "\t"):
+        # Commas separate the cells where they end them, and a tab or a semicolon may be beside each.
+        if any(cell.rstrip().endswith(",") for cell in first.split(separator)):
+            continue
         numbers = all(_is_number(cell.replace(",", ".")) for cell in first.split(separator))
         if 0 < first.count(separator) == second.count(separator) and (numbers or "," not in first):
             read, write = (", header=None", ", header=False") if numbers else ("", "")

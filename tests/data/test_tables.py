@@ -143,6 +143,15 @@ def test_semicolons_in_names_and_words_separate_no_cells(tmp_path):
     assert load_data(words, columns={"2": "categorical"}).categories == {"2": ("x;y", "z;y")}
 
 
+@pytest.mark.parametrize("delimiter", [",\t", ", \t"])
+@pytest.mark.parametrize("number", ["%d", "%.3f"])
+@pytest.mark.parametrize("header", ["", "a,\tb,\tc"])
+def test_tabs_after_commas_separate_no_cells(tmp_path, delimiter, number, header):
+    whole = np.arange(5.0, 35.0).reshape(10, 3)
+    np.savetxt(tmp_path / "table.csv", whole, fmt=number, delimiter=delimiter, header=header, comments="")
+    assert rows(load_data(tmp_path / "table.csv")) == [tuple(row) for row in whole.tolist()]
+
+
 def test_a_comment_before_the_header_is_to_be_removed(tmp_path):
     text = "# made by hand\na,b\n" + "1,2\n" * 9
     with pytest.raises(ValueError, match=r"row 1 reads '# made by hand', and the next row has 2 cells; remove the"):
