@@ -32,6 +32,8 @@ VALUE_KEYS = ("data", "x")
 LABEL_KEYS = ("labels", "y")
 
 _ROWS_LOOKED_AT = 10_000
+# Layouts of the matrices that scipy.sparse.save_npz writes.
+_SPARSE = ("csr", "csc", "coo", "bsr", "dia")
 
 
 def read_npy(
@@ -111,9 +113,11 @@ def read_npz(
         archive = _load(path, file)
         if isinstance(archive, np.ndarray):
             raise ValueError(f"{path} holds one array, not an archive of arrays; rename it to end in .npy.")
+        if {"format", "shape", "data"}.issubset(archive.files):
+            _refuse_sparse(path, archive)
         chosen = _choose_keys(path, archive.files)
-        _refuse_mask(path, archive.files, chosen)
         arrays = {key: _member(path, archive, key) for keys in chosen.values() for key in keys if key}
+        _refuse_mask(path, archive, set(arrays), {arrays[key].shape for key, _ in chosen.values()})
     title = {key: f"{path}, array {key!r}," for key in arrays}
     values = {title[key]: arrays[key] for key, _ in chosen.values()}
     tensors, variant, typed = _tensors(path, values, missing, columns, known)
@@ -200,13 +204,16 @@ def _member(path: Path, archive: NpzFile, key: str) -> Array:
     return np.asarray(member)
 
 
+def _beside(archive: NpzFile, key: str) -> Array | None:
+    """An array that holds no rows; None where it cannot be read, as objects such as None cannot."""
+    try:
+        return np.asarray(archive[key])
+    except Exception:  # what is damaged beside the rows does them no harm
+        return None
+
+
 def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None]]:
     """Choose the keys of values and labels for every split; a file that is not split is all "train"."""
-    if {"format", "shape", "data"}.issubset(keys):
-        raise ValueError(
-            f"{path} holds a sparse matrix of SciPy, and rows of numbers are expected: save "
-            "scipy.sparse.load_npz(path).toarray() with numpy.save."
-        )
     value_keys = [key for key in VALUE_KEYS if key in keys]
     label_keys = [key for key in LABEL_KEYS if key in keys]
     if len(keys) == 1:
@@ -228,11 +235,23 @@ def _choose_keys(path: Path, keys: list[str]) -> dict[str, tuple[str, str | None
     )
 
 
-def _refuse_mask(path: Path, keys: list[str], chosen: dict[str, tuple[str, str | None]]) -> None:
-    """Refuse an array beside the rows that says which of their entries are missing."""
-    read = {key for keys_of_split in chosen.values() for key in keys_of_split}
-    for key in keys:
-        if key not in read and ("mask" in key.lower() or key in ("missing", "observed")):
+def _refuse_sparse(path: Path, archive: NpzFile) -> None:
+    """Refuse an archive that SciPy wrote."""
+    layout = _beside(archive, "format")
+    if layout is not None and layout.tolist() in (*_SPARSE, *(name.encode() for name in _SPARSE)):
+        raise ValueError(
+            f"{path} holds a sparse matrix of SciPy, and rows of numbers are expected: save "
+            "scipy.sparse.load_npz(path).toarray() with numpy.save."
+        )
+
+
+def _refuse_mask(path: Path, archive: NpzFile, read: set[str], shapes: set[tuple[int, ...]]) -> None:
+    """Refuse an array that is not read and says which entries of the rows, of such a shape, are missing."""
+    for key in archive.files:
+        if key in read or not ("mask" in key.lower() or key in ("missing", "observed")):
+            continue
+        mask = _beside(archive, key)
+        if mask is not None and mask.shape in shapes:
             raise ValueError(
                 f"{path} holds an array {key!r} beside the rows, which would say nothing here: write NaN into the rows "
                 f'where an entry is missing, which missing="keep" (--missing keep) keeps so, and leave {key!r} out.'

@@ -240,6 +240,16 @@ def test_npz_with_a_mask_beside_the_rows(tmp_path, key):
     with pytest.raises(ValueError, match=rf"holds an array {key!r} beside the rows.*NaN.*--missing keep"):
         load_data(path)
     assert load_data(savez(tmp_path, **{key: np.ones((5, 2))})).support == "binary"
+    splits = {"train": np.ones((5, 2)), "test": np.ones((3, 2)), key: np.eye(3, 2) > 0}
+    with pytest.raises(ValueError, match=rf"holds an array {key!r} beside the rows"):
+        load_data(savez(tmp_path, **splits))
+
+
+@pytest.mark.parametrize("key", ["unmasked_rows", "mask_names", "observed"])
+@pytest.mark.parametrize("array", [np.arange(5), np.array(["a", "b"]), np.array(None), np.ones((2, 2), bool)])
+def test_npz_with_an_array_that_is_no_mask_of_the_rows(tmp_path, key, array):
+    splits = load_data(savez(tmp_path, **{"x": np.ones((5, 2)), "y": np.arange(5), key: array}))
+    assert f"not read    {key}\n" in splits.summary()
 
 
 @pytest.mark.parametrize("layout", ["csr", "csc", "coo", "dia", "bsr"])
@@ -251,6 +261,14 @@ def test_a_sparse_matrix_is_to_be_saved_as_an_array(tmp_path, layout):
         load_data(path)
     dense = load_data(save(tmp_path, scipy.sparse.load_npz(path).toarray()))
     assert all_values(dense) == sorted(tuple(map(float, row)) for row in rows)
+
+
+@pytest.mark.parametrize("layout", ["jpeg", b"rgb", None, ["csr", "csc"]])
+def test_other_archives_with_a_format_are_no_sparse_matrices(tmp_path, layout):
+    path = savez(tmp_path, data=np.arange(10.0).reshape(5, 2), shape=np.array([1, 2]), format=np.array(layout))
+    splits = load_data(path)
+    assert all_values(splits) == [(2.0 * n, 2.0 * n + 1) for n in range(5)]
+    assert "not read    shape, format\n" in splits.summary()
 
 
 def test_npz_with_train_and_test(tmp_path):
