@@ -1,10 +1,10 @@
 """The data of a stored run, read again."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pyrovae.data import KnownColumns, load_data
+from pyrovae.data import AnyRows, DataSplits, KnownColumns, load_data
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
 
 
@@ -41,12 +41,16 @@ def rows_of_run(
             # Runs that were stored before there was streaming are in memory; and so are other data that cannot stream.
             stream=config.get("stream", False) and Path(place).suffix.lower() == ".npy",
         )
-        if splits.label_names and not (isinstance(fitted, Mapping) and "label_names" in fitted):
-            # Runs of earlier versions stored no names of classes; those of other files have none.
-            if data is not None and any(name.startswith("label=") for name in run.covariates):
-                numbered = ", ".join(f"{name} is {number}" for number, name in enumerate(splits.label_names))
+        # Runs of earlier versions stored no names of classes; those of other files have none.
+        names = tuple(fitted.get("label_names", ())) if isinstance(fitted, Mapping) else ()
+        given_labels = any(name.startswith("label=") for name in run.covariates)
+        if splits.label_names and not names:
+            if data is not None and given_labels:
+                numbered = _numbered(splits.label_names)
                 print(f"the run knows its classes by their numbers alone, and folders are numbered here: {numbered}")
             splits = dataclasses.replace(splits, label_names=())
+        elif names and not splits.label_names and given_labels:
+            splits = _named(splits, names)
         found = model_rows(config, splits, run.covariates or None)
     except KeyError as error:
         raise says_nothing(Path(folder), config, error) from error
@@ -60,6 +64,35 @@ def rows_of_run(
             f"--data {data}: its rows have shape {found.data.data_shape}, the run was fitted to {run.data_shape}"
         )
     return found
+
+
+def _named(splits: DataSplits[AnyRows], names: tuple[str, ...]) -> DataSplits[AnyRows]:
+    """Rows whose labels are numbers, with the names of the folders that a run was fitted to.
+
+    Raises:
+        ValueError: a number may be a name or a place among the names, or is no place.
+    """
+    # Each number is a name then, and at its place.
+    if names == tuple(map(str, range(len(names)))):
+        return splits
+    if any(name.isdecimal() for name in names):
+        raise ValueError(
+            f"the run knows its classes by the names of folders ({', '.join(names)}), and {splits.name} has numbers: "
+            "give a folder"
+        )
+    labels = (splits.train_labels, splits.validation_labels, splits.test_labels)
+    most = max((int(label.max()) for label in labels if label is not None and len(label)), default=0)
+    if most >= len(names):
+        raise ValueError(
+            f"{splits.name} has rows with the label {most}, and the run knows the classes of {len(names)} folders: "
+            f"leave them out, or number the classes from 0 to {len(names) - 1} in the order {', '.join(names)}"
+        )
+    print(f"the run knows its classes by their names, and numbers are taken in this order: {_numbered(names)}")
+    return dataclasses.replace(splits, label_names=names)
+
+
+def _numbered(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} is {number}" for number, name in enumerate(names))
 
 
 def _known_columns(run: Run, fitted: object) -> tuple[KnownColumns | None, dict[str, str] | None]:

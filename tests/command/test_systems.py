@@ -228,6 +228,62 @@ def test_folders_of_other_data_are_the_classes_of_their_names(in_tmp, capsys):
     assert remark in capsys.readouterr().out
 
 
+def score_numbers(folder, capsys, labels, rows, run_folder):
+    """The status, the scores where there are any, and what was said of rows with numbers for classes."""
+    np.savez(folder / "numbered.npz", x=rows, y=labels)
+    capsys.readouterr()
+    options = [
+        "--data",
+        "numbered.npz",
+        "--all-rows",
+        "--num-samples",
+        "20",
+        "--quiet",
+        "--output",
+        "n.csv",
+        "--overwrite",
+    ]
+    status = run(run_folder, *options, command=evaluate)
+    scores = [float(row["log_px"]) for row in rows_of(folder / "n.csv")] if status == 0 else None
+    said = capsys.readouterr()
+    return status, scores, said.out + said.err
+
+
+def test_numbers_are_the_classes_of_folders_in_their_order(in_tmp, capsys):
+    write_classes(in_tmp / "train", {"cat": 40, "dog": 120, "horse": 200})
+    options = ["--system", "conditional-vae", "--data", "train", "--likelihood", "Normal", *SCORED]
+    assert run(*options, "--output-dir", "out") == 0
+    rows, labels = load_data("train", test_fraction=1).test, np.repeat([0, 1, 2], 12)
+    loaded = load("out")
+    # Two classes only, so that the numbers are not those of the classes that are there.
+    for kept in (labels >= 0, labels > 0):
+        status, scores, said = score_numbers(in_tmp, capsys, labels[kept], rows.numpy()[kept], "out")
+        assert status == 0, said
+        assert "classes by their names, and numbers are taken in this order: cat is 0, dog is 1, horse is 2\n" in said
+        joined = loaded.module.join(rows[kept], torch.as_tensor(labels[kept]))
+        bounds = compare_bounds(loaded.model, loaded.guide, joined, num_samples=20, seed=0)
+        assert scores == pytest.approx(bounds.log_px.tolist(), abs=1e-4)
+    status, _, said = score_numbers(in_tmp, capsys, labels + 1, rows.numpy(), "out")
+    assert status == 2
+    assert "numbered.npz has rows with the label 3, and the run knows the classes of 3 folders" in said
+    assert "number the classes from 0 to 2 in the order cat, dog, horse" in said
+
+
+def test_numbers_are_refused_where_folders_have_numbers_for_names(in_tmp, capsys):
+    options = ["--system", "conditional-vae", "--likelihood", "Normal", *SCORED]
+    for folder, levels in (("mixed", {"10": 40, "cat": 120}), ("digits", {"0": 40, "1": 120})):
+        write_classes(in_tmp / folder, levels)
+        assert run(*options, "--data", str(in_tmp / folder), "--output-dir", f"out_{folder}") == 0
+        rows = load_data(in_tmp / folder, test_fraction=1).test.numpy()
+        status, _, said = score_numbers(in_tmp, capsys, np.repeat([0, 1], 12), rows, f"out_{folder}")
+        if folder == "mixed":
+            assert status == 2
+            assert "the run knows its classes by the names of folders (10, cat), and numbered.npz has numbers" in said
+        else:
+            assert status == 0
+            assert "by their names" not in said
+
+
 def test_columns_of_a_table_are_conditioned_on(in_tmp, capsys):
     write_table(in_tmp / "people.csv")
     table = ["--data", "people.csv", "--columns", "{group: categorical}", "--likelihood", "Normal"]
