@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyro
 import pyro.distributions as dist
 import torch
 from scipy.stats import multivariate_normal
@@ -144,3 +145,23 @@ def make_samplers(model, guide, x):
         "vectorized": VectorizedSampler(model, guide, structure),
         "repeated": RepeatedSampler(model, guide, structure),
     }
+
+
+class LinearPair(nn.Module):
+    """q(z|x) has a scale of its own, which subclasses may change in their ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(5, 2), nn.Linear(2, 5)
+
+    def scale(self):
+        return 1.0
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), self.scale()).to_event(1))

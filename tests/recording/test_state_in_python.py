@@ -10,6 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from problems import LinearPair
 from torch import nn
 
 from pyrovae import compare_bounds, fit_svi
@@ -26,26 +27,6 @@ class Kind(enum.IntEnum):
     SECOND = 2
 
 
-class Pair(nn.Module):
-    """q(z|x) has a scale of its own, which the subclasses change in their ways."""
-
-    def __init__(self):
-        super().__init__()
-        self.encoder, self.decoder = nn.Linear(5, 2), nn.Linear(2, 5)
-
-    def scale(self):
-        return 1.0
-
-    def model(self, x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x)
-
-    def guide(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(self.encoder(x), self.scale()).to_event(1))
-
-
 class Annealed:
     """A scale that falls with its calls."""
 
@@ -57,13 +38,13 @@ class Annealed:
         return 1.0 if self.calls < 260 else 0.5
 
 
-class WithHelper(Pair):
+class WithHelper(LinearPair):
     def __init__(self):
         super().__init__()
         self.scale = Annealed()
 
 
-class WithDictionary(Pair):
+class WithDictionary(LinearPair):
     def __init__(self):
         super().__init__()
         counts = {"calls": 0}
@@ -75,7 +56,7 @@ class WithDictionary(Pair):
         self.scale = scale
 
 
-class SetFromOutside(Pair):
+class SetFromOutside(LinearPair):
     """Its scale is a number that the transform of the rows sets."""
 
     def __init__(self):
@@ -90,7 +71,7 @@ class SetFromOutside(Pair):
         return rows
 
 
-class OfTheClass(Pair):
+class OfTheClass(LinearPair):
     calls = 0
 
     def scale(self):
@@ -103,7 +84,7 @@ def counted():
     return 1.0 if counted.calls < 260 else 0.5
 
 
-class OfAFunction(Pair):
+class OfAFunction(LinearPair):
     def __init__(self):
         super().__init__()
         counted.calls = 0
@@ -112,7 +93,7 @@ class OfAFunction(Pair):
         return counted()
 
 
-class WithList(Pair):
+class WithList(LinearPair):
     def __init__(self):
         super().__init__()
         self.calls = []
@@ -122,7 +103,7 @@ class WithList(Pair):
         return 1.0 if len(self.calls) < 260 else 0.5
 
 
-class WithTuple(Pair):
+class WithTuple(LinearPair):
     def __init__(self):
         super().__init__()
         self.state = (0, "first")
@@ -132,7 +113,7 @@ class WithTuple(Pair):
         return 1.0 if self.state[0] < 260 else 0.5
 
 
-class WithNumPyNumber(Pair):
+class WithNumPyNumber(LinearPair):
     def __init__(self):
         super().__init__()
         self.calls = np.int64(0)
@@ -142,7 +123,7 @@ class WithNumPyNumber(Pair):
         return 1.0 if self.calls < 260 else 0.5
 
 
-class WithSettings(Pair):
+class WithSettings(LinearPair):
     def __init__(self):
         super().__init__()
         settings.calls = 0
@@ -152,7 +133,7 @@ class WithSettings(Pair):
         return 1.0 if settings.calls < 260 else 0.5
 
 
-class ByItsOwnRandom(Pair):
+class ByItsOwnRandom(LinearPair):
     def __init__(self):
         super().__init__()
         self.random = random.Random(0)
@@ -162,7 +143,7 @@ class ByItsOwnRandom(Pair):
         return 1.0 if self.random.random() < 0.95 else 0.5
 
 
-class ByItsOwnNumPy(Pair):
+class ByItsOwnNumPy(LinearPair):
     def __init__(self):
         super().__init__()
         self.random = np.random.default_rng(0)
@@ -171,7 +152,7 @@ class ByItsOwnNumPy(Pair):
         return 1.0 if self.random.random() < 0.95 else 0.5
 
 
-class ByItsOwnTorch(Pair):
+class ByItsOwnTorch(LinearPair):
     def __init__(self):
         super().__init__()
         self.random = torch.Generator().manual_seed(0)
@@ -223,7 +204,7 @@ class LateKL(Objective):
 
 
 def test_an_objective_that_looks_at_the_progress_is_not_recorded():
-    pair = Pair()
+    pair = LinearPair()
     result = fit_svi(
         pair.model, pair.guide, X, objective=LateKL(), epochs=4, batch_size=10, step="recorded", progress=False
     )
@@ -240,7 +221,7 @@ class LastState(nn.Module):
         return self.layer(x[..., None])[0][:, -1]
 
 
-class Recurrent(Pair):
+class Recurrent(LinearPair):
     def __init__(self):
         super().__init__()
         self.encoder = LastState()
@@ -285,7 +266,7 @@ def test_what_the_guide_keeps_for_the_model_is_of_the_rows_that_are_scored():
     torch.testing.assert_close(*log_px)
 
 
-class NotesItsRows(Pair):
+class NotesItsRows(LinearPair):
     """It writes down how many rows it was given, and keeps what no recording has to know."""
 
     def __init__(self):
@@ -313,7 +294,7 @@ class Unreadable(dict):
 
 
 def test_what_cannot_be_looked_at_is_left_alone():
-    pair = Pair()
+    pair = LinearPair()
     pair.settings, pair.images = Unreadable(a=1), [[0] * 100] * 100
     pair.queue = [0.5] * 95
     pair.scale = lambda: pair.queue.pop() if len(pair.queue) > 1 else 0.5
@@ -329,7 +310,7 @@ def test_what_cannot_be_looked_at_is_left_alone():
     assert result.stepping.startswith("plain: it changes")
 
 
-class WithEnumeration(Pair):
+class WithEnumeration(LinearPair):
     """A class that programs reach holds an enumeration, whose members cannot be set."""
 
     kind = Kind.FIRST
@@ -349,7 +330,7 @@ def test_enumerations_stay_as_they_are():
     assert result.stepping == "plain: it changes 'calls', which is no tensor: make it a buffer"
 
 
-class Augmenting(Pair):
+class Augmenting(LinearPair):
     """Its generator and its list are of the transform of the rows alone."""
 
     def __init__(self):

@@ -7,7 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch import nn
+from problems import LinearPair
 
 from pyrovae import fit_svi
 
@@ -18,27 +18,7 @@ def smaller(scale):
     return torch.clamp(scale * (1 - 1e-5), min=0.3)
 
 
-class Pair(nn.Module):
-    """q(z|x) has a scale of its own, which the subclasses change in their ways."""
-
-    def __init__(self):
-        super().__init__()
-        self.encoder, self.decoder = nn.Linear(5, 2), nn.Linear(2, 5)
-
-    def scale(self):
-        return 1.0
-
-    def model(self, x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x)
-
-    def guide(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(self.encoder(x), self.scale()).to_event(1))
-
-
-class InAnAttribute(Pair):
+class InAnAttribute(LinearPair):
     def __init__(self):
         super().__init__()
         self.width = torch.tensor(1.0)
@@ -48,7 +28,7 @@ class InAnAttribute(Pair):
         return self.width
 
 
-class InADictionary(Pair):
+class InADictionary(LinearPair):
     def __init__(self):
         super().__init__()
         self.state = {"width": torch.tensor(1.0)}
@@ -58,7 +38,7 @@ class InADictionary(Pair):
         return self.state["width"]
 
 
-class InAList(Pair):
+class InAList(LinearPair):
     def __init__(self):
         super().__init__()
         self.widths = [torch.tensor(1.0)]
@@ -68,7 +48,7 @@ class InAList(Pair):
         return self.widths[0]
 
 
-class InAClosure(Pair):
+class InAClosure(LinearPair):
     def __init__(self):
         super().__init__()
         width = torch.tensor(1.0)
@@ -81,7 +61,7 @@ class InAClosure(Pair):
         self.scale = scale
 
 
-class OfTheClass(Pair):
+class OfTheClass(LinearPair):
     width = torch.tensor(1.0)
 
     def scale(self):
@@ -137,7 +117,7 @@ def test_a_tensor_that_is_replaced_leaves_results_as_they_are(kind):
     assert elbos["auto"] == elbos["plain"]
 
 
-class InABuffer(Pair):
+class InABuffer(LinearPair):
     """What the message advises."""
 
     def __init__(self):
@@ -149,7 +129,7 @@ class InABuffer(Pair):
         return self.width.clone()
 
 
-class KeepsItsLastDraw(Pair):
+class KeepsItsLastDraw(LinearPair):
     """It stores what nobody reads, beside a list and a dictionary of such."""
 
     def __init__(self):
@@ -162,7 +142,7 @@ class KeepsItsLastDraw(Pair):
         self.losses[0], self.log["x"] = self.last.sum(), x + 1
 
 
-class KeepsForTheModel(Pair):
+class KeepsForTheModel(LinearPair):
     """The guide's code of the rows is the location of the prior."""
 
     def guide(self, x):
@@ -176,7 +156,7 @@ class KeepsForTheModel(Pair):
             pyro.sample("x", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x)
 
 
-class RemembersItsRows(Pair):
+class RemembersItsRows(LinearPair):
     """A constant is made again where the number of rows is another one, and has the same values then."""
 
     ones = torch.ones(1)
