@@ -8,7 +8,8 @@ from pyrovae.evaluation.bounds import BoundComparison, compare_bounds
 from pyrovae.evaluation.export import to_arviz
 from pyrovae.evaluation.gap import InferenceGap, inference_gap
 from pyrovae.evaluation.importance import log_weights
-from pyrovae.evaluation.imputation import Imputation, impute
+from pyrovae.evaluation.imputation import impute
+from pyrovae.evaluation.imputation_result import Imputation
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
 from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScores, auroc, ood_scores
 from pyrovae.evaluation.posterior import posterior_samples
