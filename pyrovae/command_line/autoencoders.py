@@ -12,6 +12,7 @@ from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
 from pyrovae.report import write_autoencoder
 from pyrovae.training import LossResult, NonFiniteLossError, fit_autoencoder, pretrain_layers
+from pyrovae.training.result import still_improving
 
 
 def fit_reconstructions(
@@ -77,7 +78,7 @@ def fit_reconstructions(
     )
     keeper.forget()
     layers = ", ".join(f"{layer.history[-1]['train_loss']:.3g}" for layer in pretraining)
-    more = " (still improving: more --epochs would help)" if result.best_epoch == config["epochs"] else ""
+    more = " (still improving: more --epochs would help)" if still_improving(result, config["epochs"]) else ""
     if layers:
         print(f"\npretrained layer by layer, loss of each at its end: {layers}", end="")
     print(

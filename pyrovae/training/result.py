@@ -59,7 +59,7 @@ class LossResult:
     stopped_early: bool
 
 
-def still_improving(result: FitResult, epochs: int, objective: Objective) -> bool:
+def still_improving(result: FitResult | LossResult, epochs: int, objective: Objective | None = None) -> bool:
     """Whether more epochs would have helped: the best is among the last tenth.
 
     While a weight moves each newest epoch is kept, which says nothing.
@@ -67,9 +67,10 @@ def still_improving(result: FitResult, epochs: int, objective: Objective) -> boo
     Args:
         result: of the fit.
         epochs: that it had at most.
-        objective: what was maximised.
+        objective: what was maximised; None of a fit by a loss, which stays as it is.
     """
-    return result.best_epoch > 0.9 * epochs and objective.settled * epochs <= epochs - 1
+    settled = objective.settled if objective is not None else 0.0
+    return result.best_epoch > 0.9 * epochs and settled * epochs <= epochs - 1
 
 
 class NonFiniteLossError(RuntimeError, FloatingPointError):

@@ -9,6 +9,7 @@ from pyrovae import LossResult, NonFiniteLossError, compare_bounds, load_data, n
 from pyrovae.data import GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.models import Autoencoder
 from pyrovae.training import fit_autoencoder, pretrain_layers
+from pyrovae.training.result import still_improving
 
 
 def digits():
@@ -255,3 +256,8 @@ def test_rows_that_the_networks_cannot_take_are_named():
         fit_autoencoder(bits, x, train_transform=lambda rows: 5 * rows, **options)
     with pytest.raises(TypeError, match=r"pretrain_layers\(\) got an unexpected keyword argument 'validation'"):
         pretrain_layers(Autoencoder(networks.MLP(6, 2), networks.MLP(2, 6)), x, validation=x, **options)
+
+
+@pytest.mark.parametrize(("best_epoch", "expected"), [(18, False), (19, True), (20, True)])
+def test_an_autoencoder_still_improves_where_its_best_epoch_is_among_the_last_tenth(best_epoch, expected):
+    assert still_improving(LossResult([], best_epoch, stopped_early=False), epochs=20) is expected

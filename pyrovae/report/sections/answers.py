@@ -137,7 +137,7 @@ def answers_of_autoencoder(
         trained = Answer(TRAINED, "One epoch only", _ONE_EPOCH, "care")
     elif best < 2:
         trained = Answer(TRAINED, "Hardly", f"No epoch was better than the first. {text}", "care")
-    elif best == run.config["epochs"]:
+    elif still_improving(result, run.config["epochs"]):
         trained = Answer(TRAINED, "Yes, still improving", f"{text} More --epochs would help.", "care")
     else:
         trained = Answer(TRAINED, "Yes", text, "good")
