@@ -33,7 +33,11 @@ class SiteSummary:
         posterior_mean_standard_error: ``(rows, dims)``, zero in closed form, or None.
         activity: ``(dims,)``, variance over rows of the posterior mean, in squared units of z, or None.
         activity_standard_error: ``(dims,)``, with the rows as a sample of all possible rows, or None.
-        active: ``(dims,)``, whether ``activity`` is above the threshold, or None.
+        activity_draws_error: ``(dims,)``, Monte Carlo standard error of ``activity`` with these rows held fixed, zero
+            in closed form, or None.
+        active: ``(dims,)``, whether ``activity`` is above the threshold by more than two of ``activity_draws_error``,
+            or None.
+        undecided: ``(dims,)``, whether the threshold is within two of these errors, or None.
         activity_missing: why there is no ``activity``, or None.
     """
 
@@ -47,7 +51,9 @@ class SiteSummary:
     posterior_mean_standard_error: Tensor | None
     activity: Tensor | None
     activity_standard_error: Tensor | None
+    activity_draws_error: Tensor | None
     active: Tensor | None
+    undecided: Tensor | None
     activity_missing: str | None
 
 
@@ -92,8 +98,12 @@ class LatentSummary:
     @property
     def active_units(self) -> int | None:
         """Number of active dimensions in all sites; None where a site has no posterior mean."""
-        active = [site.active for site in self.sites.values()]
-        return None if any(a is None for a in active) else sum(int(a.sum()) for a in active if a is not None)
+        return _number([site.active for site in self.sites.values()])
+
+    @property
+    def undecided_units(self) -> int | None:
+        """Number of dimensions of which the draws do not tell; None where a site has no posterior mean."""
+        return _number([site.undecided for site in self.sites.values()])
 
     def to_frame(self) -> "pd.DataFrame":
         """A table with one line for each latent dimension: KL (mean over rows), activity, their errors."""
@@ -108,7 +118,9 @@ class LatentSummary:
                 else error_of_mean(site.kl_per_dim_standard_error),
                 "activity": site.activity,
                 "activity_standard_error": site.activity_standard_error,
+                "activity_draws_error": site.activity_draws_error,
                 "active": site.active,
+                "undecided": site.undecided,
             }
             dims = next((len(column) for column in columns.values() if column is not None), 0)
             for dim in range(dims):
@@ -142,17 +154,26 @@ class LatentSummary:
         return "\n".join([*lines, self.verdict()])
 
     def verdict(self) -> str:
-        """One sentence on collapse: how many dimensions the data move."""
+        """One sentence on collapse: how many dimensions the data move, and of how many the draws do not tell."""
         missing = {name: site.activity_missing for name, site in self.sites.items() if site.activity_missing}
         if missing:
             name, reason = next(iter(missing.items()))
             return f"Active dimensions cannot be counted: of latent {name!r}, {reason}."
-        active = self.active_units
+        active, undecided = self.active_units, self.undecided_units
         total = sum(len(site.active) for site in self.sites.values() if site.active is not None)
         rule = f"the posterior mean varies over rows with a variance above {self.threshold:g}"
-        if not active:
+        if not active and not undecided:
             return f"Collapsed: in none of {total} latent dimensions {rule}."
-        sentence = f"{active} of {total} latent dimensions are active: there {rule}"
+        sentence = (
+            f"{active} of {total} latent dimensions are active: there {rule}"
+            if active
+            else f"In none of {total} latent dimensions is it sure that {rule}"
+        )
+        if undecided:
+            sentence += (
+                f"; in {undecided} of {'the others' if active else 'them'} the draws do not tell: there it is within "
+                f"two Monte Carlo errors of that, and more draws help (num_samples above {self.num_samples:,})"
+            )
         information = self.mutual_information
         if information is not None and information > _NEAR_CEILING * math.log(len(self.kl)):
             sentence += "; I(x; z) is at its ceiling, log of the number of rows: more rows are needed to measure it"
@@ -164,8 +185,15 @@ def error_of_mean(errors: Tensor) -> Tensor:
     return errors.square().sum(0).sqrt() / len(errors)
 
 
+def _number(of_sites: list[Tensor | None]) -> int | None:
+    known = [of_site for of_site in of_sites if of_site is not None]
+    return sum(int(of_site.sum()) for of_site in known) if len(known) == len(of_sites) else None
+
+
 def _site_line(name: str, site: SiteSummary) -> str:
     active = "activity unknown" if site.active is None else f"{int(site.active.sum())} of {len(site.active)} active"
+    if site.undecided is not None and site.undecided.any():
+        active += f", {int(site.undecided.sum())} cannot be told"
     term = "term of the KL" if site.kl_per_dim_missing == OTHER_ORDER else "KL"
     line = f"latent {name!r}: {term} {site.kl.mean().item():.3f} ({site.kl_method}), {active}"
     if site.kl_per_dim is None:

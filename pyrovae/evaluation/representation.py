@@ -44,7 +44,8 @@ def latent_summary(
 
     A dimension is active if the variance over rows of its posterior mean is above ``threshold``, 0.01 for a prior
     of unit variance (Burda, Grosse and Salakhutdinov, 2016). Where the mean has itself to be drawn, the variance
-    is freed of the draws' part.
+    is freed of the draws' part, and a dimension is active only if the variance is above ``threshold`` by more than
+    two of its errors from the draws; where the two are nearer, the draws do not tell.
 
     With several latent sites the KL of each is given the sites drawn before it (the chain rule), with these taken
     from the draws; they sum to ``kl`` if model and guide draw them in the same order. If they do not, each is the
@@ -107,7 +108,9 @@ def latent_summary(
         kl_to_aggregate_standard_error=to_aggregate_error,
         marginal_kl=None if marginal is None else marginal.mean(),
         marginal_kl_standard_error=None if marginal_error is None else error_of_mean(marginal_error),
-        sites={name: _site_summary(name, blocks, columns, threshold) for name in sampler.structure.latents},
+        sites={
+            name: _site_summary(name, blocks, columns, num_samples, threshold) for name in sampler.structure.latents
+        },
         num_samples=num_samples,
         threshold=float(threshold),
     )
@@ -172,15 +175,22 @@ class _Columns:
         return self(site, quantity)
 
 
-def _site_summary(name: str, blocks: list[_Block], columns: _Columns, threshold: float) -> SiteSummary:
+def _site_summary(
+    name: str, blocks: list[_Block], columns: _Columns, num_samples: int, threshold: float
+) -> SiteSummary:
     kl, kl_error = columns(name, "kl")
     per_dim, per_dim_error = columns.optional(name, "kl_per_dim")
     mean, mean_error = columns.optional(name, "mean")
     terms = [block.sites[name] for block in blocks]
     activity_missing = next((t.mean_missing for t in terms if t.mean_missing), None)
-    activity, activity_error = (None, None) if mean is None or mean_error is None else _activity(mean, mean_error)
-    if activity is not None and activity.isnan().any():
-        activity, activity_error, activity_missing = None, None, _UNKNOWN_ERROR
+    activity, activity_error, draws_error, active, undecided = None, None, None, None, None
+    if mean is not None and mean_error is not None:
+        if mean_error.isnan().any():
+            activity_missing = _UNKNOWN_ERROR
+        else:
+            activity, activity_error, draws_error = _activity(mean, mean_error, num_samples)
+            active = activity - 2 * draws_error > threshold
+            undecided = (activity + 2 * draws_error > threshold) & ~active
     return SiteSummary(
         kl=kl,
         kl_standard_error=kl_error,
@@ -192,19 +202,35 @@ def _site_summary(name: str, blocks: list[_Block], columns: _Columns, threshold:
         posterior_mean_standard_error=mean_error,
         activity=activity,
         activity_standard_error=activity_error,
-        active=None if activity is None else activity > threshold,
+        activity_draws_error=draws_error,
+        active=active,
+        undecided=undecided,
         activity_missing=activity_missing,
     )
 
 
-def _activity(mean: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance over rows of the posterior mean ``(rows, dims)``, freed of its Monte Carlo part, and its error."""
+def _activity(mean: Tensor, error: Tensor, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Variance over rows of the posterior mean ``(rows, dims)`` freed of its Monte Carlo part, and its two errors.
+
+    The first error is that of the rows, as a sample from all possible rows, the second that of the draws. With
+    :math:`v_i` the variance of the mean of S draws of row i and :math:`m_i` its true mean, the square of the second is
+
+    .. math::
+        \frac{2}{N^2} \Big(\frac{S}{S - 1} + \frac{1}{N - 1}\Big) \sum_i v_i^2
+        + \frac{4}{(N - 1)^2} \sum_i (m_i - \bar m)^2 v_i
+
+    over N rows, for draws from any distribution, where the :math:`v_i` are equal; elsewhere it is at most that.
+    """
     rows = len(mean)
-    spread = mean.var(0)
-    fourth_moment = (mean - mean.mean(0)).pow(4).mean(0)
+    spread, drawn = mean.var(0), error.square()
+    deviation = mean - mean.mean(0)
     # The variance of a sample variance, with the unknown moments replaced by those of the sample.
-    variance = (fourth_moment - spread.square() * (rows - 3) / (rows - 1)) / rows
-    return spread - error.square().mean(0), variance.clamp(min=0).sqrt()
+    variance = (deviation.pow(4).mean(0) - spread.square() * (rows - 3) / (rows - 1)) / rows
+    # Free of bias for Gaussian draws, whose estimated variance v has E[v^2] above the square of the true one.
+    squares = drawn.square() / (num_samples + 1)
+    own = 2 / rows**2 * ((num_samples + (num_samples - 1) / (rows - 1)) * squares).sum(0)
+    shared = 4 / (rows - 1) ** 2 * (deviation.square() * drawn - (num_samples - 1) * squares).sum(0)
+    return spread - drawn.mean(0), variance.clamp(min=0).sqrt(), (own + shared.clamp(min=0)).sqrt()
 
 
 def _total(tensors: Iterable[Tensor]) -> Tensor:

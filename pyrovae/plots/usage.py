@@ -20,7 +20,7 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
     """The mean KL of each latent dimension, the largest first, with two standard errors over rows.
 
     Of more than 72 dimensions the bars are too thin for errors. Active dimensions are full bars, the others hatched;
-    where activity is unknown all are grey.
+    those whose activity is unknown, or cannot be told from the draws, are grey.
 
     Args:
         latents: ``latent_summary`` of some rows.
@@ -47,7 +47,11 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
         means.append(site.kl_per_dim.mean(0))
         errors.append(site.kl_per_dim.std(0) / len(site.kl_per_dim) ** 0.5)
         names += [f"{name}[{dim}]" for dim in range(site.kl_per_dim.shape[1])]
-        active += [None] * site.kl_per_dim.shape[1] if site.active is None else site.active.tolist()
+        if site.active is None or site.undecided is None:
+            active += [None] * site.kl_per_dim.shape[1]
+        else:
+            told = zip(site.active.tolist(), site.undecided.tolist(), strict=True)
+            active += [None if undecided else is_active for is_active, undecided in told]
     mean, error = torch.cat(means), torch.cat(errors)
     order = mean.argsort(descending=True, stable=True).tolist()
     figure = new_figure(4.8, 3.8)

@@ -188,6 +188,17 @@ def test_the_kl_of_each_dimension_is_a_bar_and_the_largest_is_first(dims):
         assert names == [f"z[{dim}]" for dim in site.kl_per_dim.mean(0).argsort(descending=True).tolist()]
 
 
+def test_dimensions_of_which_the_draws_do_not_tell_are_neither_active_nor_not():
+    torch.manual_seed(0)
+    vae = VAE(
+        priors.StandardNormal(3), likelihoods.Normal(networks.MLP(3, 5)), posteriors.DiagonalNormal(networks.MLP(5, 6))
+    )
+    latents = latent_summary(vae.model, vae.guide, torch.randn(30, 5), aggregate=False)
+    of_z = {"active": torch.tensor([True, False, False]), "undecided": torch.tensor([False, True, False])}
+    said = legend(plots.kl_per_dimension(replace(latents, sites={"z": replace(latents.sites["z"], **of_z)})))
+    assert all(f"{kind}: 1 of 3" in said for kind in ("active", "not active", "activity unknown"))
+
+
 def test_a_latent_without_kl_of_its_dimensions_is_refused_with_the_reason():
     torch.manual_seed(0)
     vae = VAE(
