@@ -172,10 +172,16 @@ class BoundComparison:
             return f"log p(x) cannot be judged: {WHEN_K_HAT}."
         if not unreliable:
             return f"log p(x) can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row."
-        return (
+        flagged = (
             f"log p(x) is too low or uncertain in {unreliable:,} of {rows:,} rows, whose k-hat is above "
-            f"{self.k_hat_limit:.2f} or unknown: look at these rows before quoting the mean, or draw more."
+            f"{self.k_hat_limit:.2f} or unknown"
         )
+        if unreliable <= rows / 2:
+            return f"{flagged}: look at these rows before quoting the mean, or draw more."
+        others = (
+            "" if unreliable == rows else "; the others are no better, as draws that miss the tail have a small k-hat"
+        )
+        return f"{flagged}{others}: draw more, or take a better guide."
 
 
 def compare_bounds(

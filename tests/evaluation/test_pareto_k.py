@@ -1,9 +1,12 @@
 """k-hat against the known tail index of a Gaussian guide."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from pyrovae.evaluation import BoundComparison
 from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
 from pyrovae.evaluation.estimates import estimates
 
@@ -34,6 +37,34 @@ def test_rows_within_the_limit_of_an_infinite_variance_are_more_often_too_low_th
     assert int(within.sum()) == pytest.approx(824, abs=10)
     assert int((errors < -3).sum()) == pytest.approx(43, abs=3)
     assert not (errors > 3).any()
+
+
+def ten_gaussian_latents(scale, rows=300, draws=1000):
+    """Bounds of log p(x) = 0 with ten latents: posterior Normal(0, 1), guide Normal(0, scale)."""
+    z = scale * torch.randn(draws, rows, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    log_w = (-0.5 * z**2 + 0.5 * (z / scale) ** 2 + np.log(scale)).sum(-1)
+    return BoundComparison(**estimates(log_w, [1]), sweep=(1,), num_samples=draws)
+
+
+def test_where_most_rows_are_above_the_limit_the_others_are_too_low_and_the_verdict_says_so():
+    """The rows that docs/evaluation.md counts. The bound on their mean is 10 standard errors below 0."""
+    most, few = ten_gaussian_latents(0.65), ten_gaussian_latents(0.8)
+    within, above = most.log_px[most.reliable], most.log_px[~most.reliable]
+    # ArviZ 0.23 and 1.x differ in rows beside the limit.
+    assert len(above) == pytest.approx(218, abs=5)
+    assert within.mean() < -10 * within.std() / len(within) ** 0.5
+    assert within.mean() == pytest.approx(-0.28, abs=0.02)
+    assert most.log_px.mean() == pytest.approx(-0.04, abs=0.005)
+    said = f"log p(x) is too low or uncertain in {len(above)} of 300 rows, whose k-hat is above 0.67 or unknown"
+    assert most.verdict() == (
+        f"{said}; the others are no better, as draws that miss the tail have a small k-hat: draw more, or take a "
+        "better guide."
+    )
+    unknown = replace(most, k_hat=most.k_hat + 1)
+    assert unknown.verdict().endswith(
+        "in 300 of 300 rows, whose k-hat is above 0.67 or unknown: draw more, or take a better guide."
+    )
+    assert few.verdict().endswith("or unknown: look at these rows before quoting the mean, or draw more.")
 
 
 def test_a_wide_guide_has_no_heavy_tail():
