@@ -21,8 +21,9 @@ class Auroc:
 
     Attributes:
         value: probability that a row of the other data has the larger score, ties counted one half.
-        standard_error: with both sets of rows as samples; 0 where the sets do not overlap, which says only that
-            the error cannot be seen, NaN with one row in a set.
+        standard_error: with both sets of rows as samples; 0 where the sets do not overlap or all scores are equal,
+            which says only that the error cannot be seen, NaN with one row in a set. With few rows it is too small:
+            with 5 and 200 normal scores, one deviation apart, two errors cover the true value in 84 % of cases.
     """
 
     value: float

@@ -46,6 +46,15 @@ def test_standard_error_by_hand():
     assert found.value == pytest.approx(parts_out.mean())
     assert found.standard_error == pytest.approx(math.sqrt(parts_out.var(ddof=1) / 2 + parts_in.var(ddof=1) / 3))
     assert math.isnan(auroc(torch.tensor([1.0]), torch.tensor([1.0, 2.0])).standard_error)
+    assert auroc(torch.ones(5), torch.ones(7)).standard_error == 0
+
+
+def test_two_standard_errors_of_few_rows_cover_less_than_their_part():
+    """As the docstring says, 84 % of 20,000 seeds; of 1,000 seeds the part has an error of 1.2 %, 4 of them are 5 %."""
+    exact = norm.cdf(1 / math.sqrt(2))
+    many = [auroc(draws(5, seed), draws(200, 1000 + seed, 1.0)) for seed in range(1000)]
+    covered = [abs(one.value - exact) <= 2 * one.standard_error for one in many]
+    assert np.mean(covered) == pytest.approx(0.84, abs=0.05)
 
 
 def test_auroc_of_two_gaussians():
