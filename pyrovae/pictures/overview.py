@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # As many as ``draw_pictures`` takes.
 _ROWS = 2000
+# So many tell a collapsed dimension from an active one with 180 rows, also where posterior means are drawn.
+_DRAWS = 50
 _MOST_DIMS = 6
 
 
@@ -54,7 +56,9 @@ class LatentOverview:
         """KL by row and dimension, and which dimensions the data move; an autoencoder has none."""
         if self.run.autoencoder is not None:
             raise ValueError("an autoencoder has no distribution of codes, so there is no KL")
-        return latent_summary(self.run.model, self.run.guide, self._encoded(), aggregate=False, seed=self.seed)
+        return latent_summary(
+            self.run.model, self.run.guide, self._encoded(), num_samples=_DRAWS, aggregate=False, seed=self.seed
+        )
 
     @cached_property
     def codes(self) -> Codes:
