@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pyrovae.data import AnyRows, DataSplits, KnownColumns, load_data
+from pyrovae.data import AnyRows, DataSplits, load_data
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
 
 
@@ -27,14 +27,13 @@ def rows_of_run(
     try:
         place = data or config["data"]
         fitted = read_summary(Path(folder)).get("data")
-        known, columns = _known_columns(run, fitted)
         splits = load_data(
             place,
             root=root or config["data_root"],
             binarize=config["binarize"],
             missing=config["missing"],
-            columns=columns,
-            known_columns=known,
+            columns=config["columns"] if run.known_columns is None else run.known_columns.kinds,
+            known_columns=run.known_columns,
             seed=config["seed"],
             validation_fraction=config["validation_fraction"],
             test_fraction=1 if all_rows else config["test_fraction"],
@@ -93,25 +92,6 @@ def _named(splits: DataSplits[AnyRows], names: tuple[str, ...]) -> DataSplits[An
 
 def _numbered(names: Sequence[str]) -> str:
     return ", ".join(f"{name} is {number}" for number, name in enumerate(names))
-
-
-def _known_columns(run: Run, fitted: object) -> tuple[KnownColumns | None, dict[str, str] | None]:
-    """The columns that a run was fitted to, and their kinds by name; None where it does not say them."""
-    # Runs of earlier versions stored no names.
-    if not isinstance(fitted, Mapping) or "column_names" not in fitted:
-        return None, run.config["columns"]
-    names, categories = list(fitted["column_names"]), dict(fitted.get("categories", {}))
-    kinds = dict(zip(names, fitted.get("column_kinds", []), strict=False))
-    for name in run.config.get("condition_columns") or ():
-        names.append(name)
-        kinds[name] = run.covariates.get(name, "categorical")
-        if name not in run.covariates:
-            known = [covariate for covariate in run.covariates if covariate.startswith(f"{name}=")]
-            categories[name] = [covariate.removeprefix(f"{name}=") for covariate in known]
-    asked = {
-        name: kind if kind == "binary" or name not in categories else "categorical" for name, kind in kinds.items()
-    }
-    return KnownColumns(tuple(names), categories), None if run.config["columns"] is None else asked
 
 
 def _checksums(provenance: Mapping[str, object]) -> list[object]:

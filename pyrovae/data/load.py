@@ -95,10 +95,11 @@ def load_data(
             two words), "categorical" (any values, also words, which are numbered from 0 in their order) or
             "categorical(k)" (0 to k - 1). Columns that a mapping does not name are real. Without a header the
             names are "1", "2" and so on. They come back as `column_kinds`, with numbers of categories counted
-            over all rows, for `likelihoods.Columns`; what the numbers stand for as `categories`.
+            over all rows, for `likelihoods.Columns`; what the numbers stand for as `categories`. None takes the kinds
+            of `known_columns`, if there are any.
         known_columns: The columns of a table that a model was fitted to, of which these are new rows: numbers mean the
-            levels that they meant there, and columns come in the order that they had there. None for a table of
-            its own.
+            levels that they meant there, and columns come in the order that they had there. A stored run has them
+            as `load(folder).known_columns`. None for a table of its own, whose levels are numbered anew.
         seed: Seed of the split and of the binarisation, a whole number from 0.
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
@@ -134,6 +135,8 @@ def load_data(
     _check_fraction("validation_fraction", validation_fraction)
     if test_fraction is True or test_fraction != 1:
         _check_fraction("test_fraction", test_fraction)
+    if columns is None and known_columns is not None:
+        columns = known_columns.kinds
     if stream:
         source = _stream(name_or_path, binarize, missing, columns)
     else:

@@ -44,10 +44,12 @@ class KnownColumns:
     Args:
         names: Their names, in their order; None if they had none.
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
+        kinds: By the name of a column, its kind as `columns` of `load_data` takes it; None if none were asked for.
     """
 
     names: tuple[str, ...] | None
     categories: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, str] | None = None
 
     def positions(self, title: str, names: Sequence[str]) -> list[int]:
         """Where each of the known columns stands among those of another table.

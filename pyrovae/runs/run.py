@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.data import KnownColumns
 from pyrovae.models import VAE, Autoencoder, ConditionalVAE, TwoLayerVAE
 from pyrovae.programs import (
     Program,
@@ -38,6 +39,9 @@ class Run:
             statements, which make themselves known when they run.
         column_kinds: what the columns of a table are, where the data say so.
         covariates: for a conditional VAE what is known of each row beside x, the kinds of numbers by name.
+        known_columns: the columns of the table that it was fitted to, which ``load_data(path, known_columns=...)``
+            takes for new rows; None where the data are no table with names or kinds of columns, or the run does not
+            say them.
     """
 
     model: Program
@@ -47,6 +51,7 @@ class Run:
     example: Tensor | None = None
     column_kinds: tuple[str, ...] | None = None
     covariates: Mapping[str, str] = field(default_factory=dict)
+    known_columns: KnownColumns | None = None
 
     @property
     def system(self) -> System:

@@ -19,6 +19,7 @@ from pyrovae.programs import (
 from pyrovae.runs.imports import users_errors
 from pyrovae.runs.parts import build_pair
 from pyrovae.runs.run import Run, first_difference, weights_of
+from pyrovae.runs.stored_columns import columns_to_store, stored_columns
 from pyrovae.runs.stored_config import check_config, says_nothing, stored_config, stored_shapes
 from pyrovae.runs.stored_files import (
     CONFIG_FILE,
@@ -137,6 +138,7 @@ def write_summary(run: Run, folder: Path, summary: Mapping[str, Any]) -> None:
         "data_shape": list(run.data_shape),
         "column_kinds": run.column_kinds,
         "covariates": run.covariates,
+        **columns_to_store(run.known_columns),
         **summary,
     }
     write_whole(folder / SUMMARY_FILE, (json.dumps(_json_safe(contents), indent=2) + "\n").encode())
@@ -194,7 +196,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
             pair = build_pair(config, data_shape, column_kinds, covariates)
     except KeyError as error:
         raise says_nothing(folder, config, error) from error
-    run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds, covariates)
+    known_columns = stored_columns(folder, summary, config, covariates)
+    run = Run(*pair, config, data_shape, saved.pop(_EXAMPLE, None), column_kinds, covariates, known_columns)
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     # The programs run, and may be the user's own.
