@@ -115,7 +115,10 @@ class VAE(nn.Module):
             return pyro.sample("z", self.encode(x))
 
     def encode(self, x: Tensor) -> dist.TorchDistribution:
-        """q(z|x), one distribution for each row of x ``(*batch, *data_shape)``."""
+        """q(z|x), one distribution for each row of x ``(*batch, *data_shape)``.
+
+        It runs in the mode that the module is in: call ``.eval()`` first, after a fit too; ``load`` does so by itself.
+        """
         q_z = _of_pyro(self.posterior(x), "posterior(x)")
         if q_z.event_shape != (self.latent_dim,):
             repair = _shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
@@ -126,7 +129,10 @@ class VAE(nn.Module):
         return q_z
 
     def decode(self, z: Tensor) -> dist.TorchDistribution:
-        """p(x|z), one distribution for each z ``(*batch, latent_dim)``."""
+        """p(x|z), one distribution for each z ``(*batch, latent_dim)``.
+
+        It runs in the mode that the module is in, as ``encode``.
+        """
         return _of_pyro(self.likelihood(z), "likelihood(z)")
 
     @evaluating

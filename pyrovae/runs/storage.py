@@ -12,10 +12,8 @@ import torch
 import yaml
 
 from pyrovae.checkpoints import write_whole
-from pyrovae.programs import (
-    isolated_rng,
-    owned_modules,
-)
+from pyrovae.programs import isolated_rng, owned_modules
+from pyrovae.programs.modules import called_modules
 from pyrovae.runs.imports import users_errors
 from pyrovae.runs.parts import build_pair
 from pyrovae.runs.run import Run, first_difference, weights_of
@@ -176,6 +174,8 @@ def refuse_without_density(folder: str | Path) -> None:
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     """Build the programs of a stored run and give them their weights.
 
+    The modules that own the programs or are called by them are in evaluation mode; a fit puts them in training mode,
+    also parts that the code of a pair of one's own holds in evaluation mode, unless its ``train`` leaves them there.
     Parts and models of the user's own are imported as the configuration says, so load only runs whose code you
     trust; the weights themselves run no code.
 
@@ -201,10 +201,12 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     # The programs run, and may be the user's own.
-    with users_errors(str(folder)), weights_of(run, device) as weights:
+    with called_modules() as called, users_errors(str(folder)), weights_of(run, device) as weights:
         different = first_difference(saved, weights.tensors)
         if different is None:
             weights.restore(saved)
+    for module in (*owned_modules(run.model, run.guide), *called):
+        module.eval()
     if different is not None:
         raise ValueError(
             f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it: {different}. Put the two files of one run "
