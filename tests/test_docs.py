@@ -20,7 +20,7 @@ NAMING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").
 BLOCK = re.compile(r"^ *```(\w+)(?: file=([\w.]+))?\n(.*?)```", re.DOTALL | re.MULTILINE)
 SECONDS = re.compile(r"in \d+ s\b")
 NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
-OWN_MODULES = ("my_parts", "predicted", "my_networks", "my_model", "my_objective")
+OWN_MODULES = ("my_parts", "predicted", "my_networks", "my_model", "my_mixture", "my_objective")
 
 
 def same(shown: str, printed: str) -> bool:
