@@ -36,7 +36,8 @@ def made_optimizer(
         parameters: that are moved.
 
     Raises:
-        ValueError: it made something else, or one whose steps need the loss again.
+        ValueError: it made something else, such as a schedule of the learning rate, or one whose steps need the loss
+            again.
     """
     expected = (
         "expected a maker of a torch optimiser from the parameters, lambda p: torch.optim.SGD(p, lr=0.1) for example"
@@ -44,6 +45,12 @@ def made_optimizer(
     if not callable(make):
         raise ValueError(f"optimizer is a {type(make).__name__}, made of parameters already; {expected}")
     made = make(parameters)
+    if isinstance(made, torch.optim.lr_scheduler.LRScheduler):
+        raise ValueError(
+            f"optimizer made a {type(made).__name__}, a schedule of the learning rate: let it make the optimiser, and "
+            "give the schedule as lr=objectives.Cosine(1e-3, 0, length=1), or one value after the other as "
+            f"lr=objectives.Stages([1e-2, 1e-3], [2, 1]); {expected}"
+        )
     if not isinstance(made, torch.optim.Optimizer):
         raise ValueError(f"optimizer made a {type(made).__name__}, as those of pyro.optim do at this point; {expected}")
     if isinstance(made, torch.optim.LBFGS):

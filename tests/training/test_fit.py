@@ -425,6 +425,11 @@ def test_a_transform_that_changes_the_number_of_rows_is_refused(transform, said)
     ("optimizer", "said"),
     [
         (pyro.optim.Adam({"lr": 1e-3}), "optimizer made a NoneType, as those of pyro.optim do"),
+        (
+            lambda p: torch.optim.lr_scheduler.StepLR(torch.optim.SGD(p, lr=0.1), 10),
+            r"optimizer made a StepLR, a schedule .* as lr=objectives.Cosine\(1e-3, 0, length=1\), or .* as "
+            r"lr=objectives.Stages\(",
+        ),
         (torch.optim.LBFGS, "optimizer made an LBFGS, whose steps need the loss of one batch several times"),
     ],
 )
