@@ -4,7 +4,7 @@ import bisect
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 
@@ -180,8 +180,8 @@ class Stages(Schedule):
         lengths: how long each stage is in proportion to the others, epochs for example.
 
     Raises:
-        ValueError: no stage, a value that is negative or not finite, a length that is not positive, other numbers of
-            values and of lengths.
+        ValueError: no stage, numbers in place of lists of them, a value that is negative or not finite, a length that
+            is not positive, other numbers of values and of lengths.
 
     Example:
         The learning rates of Burda, Grosse and Salakhutdinov (2016), of 3,280 epochs, or a run of as many as you like:
@@ -192,6 +192,12 @@ class Stages(Schedule):
     """
 
     def __init__(self, values: Sequence[float], lengths: Sequence[float]) -> None:
+        for name, given in (("values", values), ("lengths", lengths)):
+            if not isinstance(given, Collection):
+                raise ValueError(
+                    f"Stages: {name} is {given!r}; expected a number for each stage, as in "
+                    "Stages([1e-2, 1e-3], [2, 1]), 1e-2 for two thirds of the run and 1e-3 for the rest"
+                )
         if not len(values) or len(values) != len(lengths):
             raise ValueError(
                 f"Stages: {len(values)} values and {len(lengths)} lengths; expected one of each for every stage, and "

@@ -150,6 +150,8 @@ def test_a_fit_that_is_cut_off_goes_on_with_its_rates(tmp_path):
     ("make", "said"),
     [
         (lambda: Stages([], []), "Stages: 0 values and 0 lengths; expected one of each"),
+        (lambda: Stages(1e-2, 1e-3), r"Stages: values is 0.01; expected a number for each stage, as in Stages\("),
+        (lambda: Stages([1e-2, 1e-3], 1), "Stages: lengths is 1; expected a number for each stage"),
         (lambda: Stages([1, 2], [1]), "Stages: 2 values and 1 lengths"),
         (lambda: Stages([1, -1], [1, 1]), r"Stages: values\[1\] is -1; expected a finite number"),
         (lambda: Stages([1, 1], [1, 0]), r"Stages: lengths\[1\] is 0; expected a positive number"),
