@@ -4,7 +4,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyro
@@ -49,7 +49,8 @@ class PairStructure:
     max_plate_nesting: int
     model_params: frozenset[str]
     guide_params: frozenset[str]
-    modules: tuple[nn.Module, ...]
+    # They take a page where the others take a few lines.
+    modules: tuple[nn.Module, ...] = field(repr=False)
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -151,7 +152,8 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         model_latents = [name for name, site in model_sites.items() if not site["is_observed"]]
         observed = [name for name, site in model_sites.items() if site["is_observed"]]
         _check_guide(guide_sites)
-        _check_names(latents, model_latents, observed)
+        enumerated = [name for name in model_latents if (model_sites[name]["infer"] or {}).get("enumerate")]
+        _check_names(latents, model_latents, observed, enumerated)
         _check_same_latents(first_latents or latents, set(latents))
         first_latents = latents
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
@@ -254,7 +256,9 @@ def _check_guide(sites: dict[str, Site]) -> None:
             )
 
 
-def _check_names(guide_latents: list[str], model_latents: list[str], observed: list[str]) -> None:
+def _check_names(
+    guide_latents: list[str], model_latents: list[str], observed: list[str], enumerated: list[str]
+) -> None:
     of_autoguide = [name for name in guide_latents if name.startswith("_Auto") or name.endswith("_unconstrained")]
     only_guide = [name for name in guide_latents if name not in model_latents]
     if only_guide and only_guide == of_autoguide[: len(only_guide)]:
@@ -270,9 +274,17 @@ def _check_names(guide_latents: list[str], model_latents: list[str], observed: l
             for program, names in (("model", only_model), ("guide", only_guide))
             if names
         ]
+        asked = [name for name in only_model if name in enumerated]
+        hint = (
+            f". {' and '.join(map(repr, asked))}, which infer says to enumerate, is not summed out here: let the model "
+            "sum it out by dist.MixtureSameFamily; or let the guide draw it too, from a Categorical, and fit with "
+            "objective='Trace_ELBO' or 'ReweightedWakeSleep'"
+            if asked
+            else ""
+        )
         raise ValueError(
             f"model and guide have different latent sites ({'; '.join(parts)}): give each latent the same name "
-            "in both programs, and observe the data in the model with obs=x"
+            f"in both programs, and observe the data in the model with obs=x{hint}"
         )
     if not guide_latents:
         raise ValueError("the guide draws no latent site; expected at least one pyro.sample without obs")
