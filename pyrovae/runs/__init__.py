@@ -1,6 +1,6 @@
 """Runs on disk: pairs of programs built from a configuration, stored, loaded, scored and compared."""
 
-from pyrovae.runs.comparison import RunComparison, compare_runs, scored_rows
+from pyrovae.runs.comparison import FEW_UNRELIABLE, RunComparison, compare_runs, scored_rows
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import (
@@ -42,6 +42,7 @@ __all__ = [
     "CONFIG_FILE",
     "CORRUPTIONS",
     "DEFAULT_OBJECTIVE",
+    "FEW_UNRELIABLE",
     "GENERAL",
     "OBJECTIVE_OPTIONS",
     "PARTS",

@@ -25,12 +25,13 @@ from pyrovae.runs.systems import system_of
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_UNRELIABLE = 0.1
+"""Up to this part of a run's rows may have a k-hat above its limit, or none, before its mean is doubtful."""
+
 # What the numbers of two runs must agree on to be of the same rows.
 _SAME = {"data_checksum": "rows, or splits of them", "data_variant": "data variant"}
 # Columns of a table of scored rows that are needed.
 _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
-# A difference says something while this part of the rows can be believed, or more.
-_MOST_UNRELIABLE = 0.75
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
     *PARTS,
@@ -83,9 +84,8 @@ class RunComparison:
 
     @property
     def doubtful(self) -> list[str]:
-        """Those of the two best runs whose log p(x) cannot be believed in most rows."""
-        best_two = self.table.iloc[:2].to_dict("records")
-        return [str(row["run"]) for row in best_two if row["unreliable_rows"] > _MOST_UNRELIABLE * self.rows]
+        """Those of the two best runs whose k-hat is above its limit or unknown in more than a tenth of the rows."""
+        return [run for run, unreliable in self._unreliable.items() if unreliable > FEW_UNRELIABLE * self.rows]
 
     @property
     def given(self) -> list[str]:
@@ -120,18 +120,22 @@ class RunComparison:
         return "\n".join([*lines, self.verdict()])
 
     def verdict(self) -> str:
-        """One sentence on whether the best run is better than the next."""
+        """Whether the best run is better than the next, and how far to believe that.
+
+        Where the next is doubtful the best is only said to be above it: its log p(x) may be too low by as much.
+        """
         best, second = self.table["run"].iloc[0], self._second
-        above = "is above" if self.is_mixed or self.unlike else "is better than"
+        above = "is above" if self.is_mixed or self.unlike or second["run"] in self.doubtful else "is better than"
         apart = above if self.apart else "cannot be told from"
         text = (
             f"{best} {apart} {second['run']}: {-second['difference']:z.3f} nats per row, standard error "
             f"{self._error:.3f}."
         )
         if self.doubtful:
+            counts = " and ".join(f"{self._unreliable[run]:,} of {self.rows:,} rows of {run}" for run in self.doubtful)
             text += (
-                f" But in more than three rows of four of {' and '.join(self.doubtful)} k-hat is above its limit "
-                "or unknown: log p(x) is too low or uncertain there, and so is the difference."
+                f" But in {counts} k-hat is above its limit or unknown: log p(x) is too low or uncertain there, and so "
+                "is the difference."
             )
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
@@ -156,6 +160,11 @@ class RunComparison:
     def _error(self) -> float:
         """Standard error of the difference of the two best runs."""
         return math.hypot(self._second["difference_standard_error"], self._second["difference_draws_error"])
+
+    @property
+    def _unreliable(self) -> dict[str, int]:
+        """How many rows of each of the two best runs are unreliable."""
+        return {str(row["run"]): row["unreliable_rows"] for row in self.table.iloc[:2].to_dict("records")}
 
     def _known_kinds(self, runs: Sequence[str]) -> dict[str, list[str]]:
         """The kinds that these runs say, each with its runs."""

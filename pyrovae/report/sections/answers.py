@@ -4,7 +4,7 @@ import math
 
 from pyrovae.evaluation import BoundComparison, ReconstructionErrors
 from pyrovae.report.page import Answer, Block, Table
-from pyrovae.runs import Run, build_objective, in_options
+from pyrovae.runs import FEW_UNRELIABLE, Run, build_objective, in_options
 from pyrovae.training import FitResult, LossResult
 from pyrovae.training.result import still_improving
 
@@ -12,8 +12,8 @@ INTERRUPTED = "interrupted"
 """The status of a run that was stopped and can go on."""
 
 TRAINED, GOOD, BELIEVED = "Did it train?", "How good is it?", "Can I believe the number?"
-# Of the rows: up to here the mean stands but for some of them, from there on it is not to be quoted.
-_FEW, _MOST = 0.1, 0.5
+# Above this part of unreliable rows the mean is not to be quoted; up to FEW_UNRELIABLE it stands but for some rows.
+_MOST_UNRELIABLE = 0.5
 _ONE_EPOCH = "One epoch was run, so nothing says whether more would help."
 
 
@@ -85,9 +85,9 @@ def can_it_be_believed(run: Run, bounds: BoundComparison | None) -> Answer:
         return Answer(BELIEVED, "It cannot be judged", verdict, "care")
     if not bad:
         return Answer(BELIEVED, "Yes", verdict, "good")
-    if bad <= _FEW * rows:
+    if bad <= FEW_UNRELIABLE * rows:
         return Answer(BELIEVED, f"Yes, but for {bad:,} of {rows:,} rows", verdict, "care")
-    if bad <= _MOST * rows:
+    if bad <= _MOST_UNRELIABLE * rows:
         return Answer(BELIEVED, f"Partly: not in {bad:,} of {rows:,} rows", verdict, "care")
     return Answer(BELIEVED, f"No, not in {bad:,} of {rows:,} rows", verdict, "bad")
 
