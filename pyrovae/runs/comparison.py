@@ -63,7 +63,7 @@ class RunComparison:
     Attributes:
         table: a line for each run: ``run``, ``num_samples``, ``log_px``, ``log_px_standard_error``, ``elbo``,
             ``difference`` to the best run, its ``difference_standard_error`` from the paired differences of the rows
-            and its ``difference_draws_error`` from the importance draws, ``unreliable_rows``.
+            and its ``difference_draws_error`` from the importance draws (NaN of one draw), ``unreliable_rows``.
         rows: number of test rows.
         settings: for each run, in what it was told otherwise than another: its parts and options by name.
         targets: for each run what its numbers estimate, ``"log p(x)"`` or ``"log p(x|c)"``.
@@ -158,8 +158,13 @@ class RunComparison:
 
     @property
     def _error(self) -> float:
-        """Standard error of the difference of the two best runs."""
-        return math.hypot(self._second["difference_standard_error"], self._second["difference_draws_error"])
+        """Standard error of the difference of the two best runs.
+
+        That of the paired differences holds the noise of the draws already. The error of the draws is added so that no
+        two runs are told apart by rounding alone, scored by the same draws; of one draw it is unknown, and left out.
+        """
+        paired, draws = self._second[["difference_standard_error", "difference_draws_error"]]
+        return paired if math.isnan(draws) else math.hypot(paired, draws)
 
     @property
     def _unreliable(self) -> dict[str, int]:
@@ -278,7 +283,7 @@ def _weights_of(table: Path) -> str | None:
 
 def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:
     difference = table["log_px"] - best["log_px"]
-    draws_error = math.sqrt((table["standard_error"] ** 2 + best["standard_error"] ** 2).sum()) / len(table)
+    draws_error = math.sqrt((table["standard_error"] ** 2 + best["standard_error"] ** 2).sum(skipna=False)) / len(table)
     return {
         "run": name,
         "num_samples": int(table["num_samples"].iloc[0]),

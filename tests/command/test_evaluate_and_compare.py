@@ -376,6 +376,23 @@ def test_a_row_without_a_number_leaves_no_mean(runs, tmp_path, capsys):
     assert "cannot be told from" in capsys.readouterr().out
 
 
+def test_of_one_draw_the_error_of_the_draws_is_unknown(runs, tmp_path, capsys):
+    """That of the paired differences holds their noise, and is left alone to tell the runs apart."""
+    folders = [str(tmp_path / name) for name in ("long", "short")]
+    for folder in folders:
+        shutil.copytree(runs / Path(folder).name, folder, ignore=shutil.ignore_patterns("evaluation*"))
+        assert evaluate_main([folder, "--num-samples", "1", "--quiet"]) == 0
+    capsys.readouterr()
+    assert compare_main([*folders, "--html", str(tmp_path / "page.html")]) == 0
+    line, *_, verdict = capsys.readouterr().out.splitlines()[2:]
+    comparison = compare_runs(folders)
+    paired = comparison.table["difference_standard_error"].iloc[1]
+    assert line.split()[5:8] == [f"{paired:.3f}", "nan", "1"]
+    assert comparison.apart
+    assert f"standard error {paired:.3f}." in verdict
+    assert verdict in (tmp_path / "page.html").read_text()
+
+
 def test_data_that_changed_since_the_fit_are_refused(tmp_path, capsys):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
