@@ -95,7 +95,7 @@ def _draw_term(axes: "Axes", history: "Sequence[EpochTerms]", term: str, title: 
     _draw_splits(axes, history, term, best_epoch)
     axes.set(title=title, xlabel="epoch", ylabel="nats per row")
     if _focus(axes, [[terms[key] for key in terms if key in _keys(term)] for terms in history]):
-        axes.set_title(f"{title}\nfirst epochs outside", fontsize=10)
+        axes.set_title(f"{title}\nfirst epochs cut off", fontsize=10)
 
 
 def _draw_splits(axes: "Axes", history: Sequence[Mapping[str, float]], term: str, best_epoch: int) -> None:

@@ -171,7 +171,7 @@ def curve(epochs):
 def test_first_epochs_that_would_flatten_the_rest_are_left_out_and_the_title_says_so():
     figure = plots.learning_curves(curve(40), 40)
     elbo, _, kl = figure.axes
-    assert elbo.get_title() == "ELBO\nfirst epochs outside"
+    assert elbo.get_title() == "ELBO\nfirst epochs cut off"
     low, high = elbo.get_ylim()
     later = [terms["train_elbo"] for terms in curve(40)][10:]
     assert low < min(later)
