@@ -98,6 +98,8 @@ def test_the_first_screen_and_all_sections_of_images(in_tmp):
     shown = page.pictures()
     assert all(len(set(picture.convert("L").resize((40, 40)).tobytes())) > 2 for picture in shown.values())
     assert "the test rows with the largest k-hat as images" in shown
+    # Below reconstructions, new rows and what lies between two rows.
+    assert text.count("of data that are 0 or 1 it is the probability of a 1.") == 3
     worst = np.genfromtxt(in_tmp / "out" / "evaluation.csv", delimiter=",", names=True, usecols=range(12))["k_hat"]
     assert f"rows {np.argmax(np.nan_to_num(worst, nan=np.inf))}," in text
 
@@ -146,6 +148,7 @@ def test_an_autoencoder_has_no_density_and_says_so(in_tmp, more):
     assert "No ELBO and no log p(x): an autoencoder has no p(x), as nothing says how probable a code is" in text
     assert "Not shown: gap, k-hat and the bound against K \u2013 an autoencoder has no p(x)" in text
     assert "Not shown: new rows" in text
+    assert "the probability of a 1" not in text
     assert "an autoencoder has no distribution of codes, so there is no KL" in text
     mean = json.loads((in_tmp / "out" / "summary.json").read_text())["reconstruction"]["loss"]["mean"]
     assert f"{mean:.4f}" in text

@@ -13,6 +13,8 @@ from pyrovae.runs import ModelRows, Run
 
 RECONSTRUCTIONS, SAMPLES = "Reconstructions", "New rows from the prior"
 _ACROSS = 8
+OF_MEANS = "A pixel of a mean is the mean of p(x|z) at it; of data that are 0 or 1 it is the probability of a 1."
+"""What grey, or a colour, stands for where means of p(x|z) are images."""
 
 
 def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
@@ -29,7 +31,7 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
                 "draw from p(x|z)": found.draws[some],
             }
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
-            return [picture(figure, "test rows, their reconstructions, and draws from the likelihood")]
+            return [picture(figure, "test rows, their reconstructions, and draws from the likelihood", OF_MEANS)]
         names = rows.data.column_names
         levels = levels_of_means(run.module, rows.data)
         figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names, levels=levels)
@@ -47,7 +49,7 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and are_images(x):
             lines = {name: new[:_ACROSS] for name, new in of_each_class(module, run, x.to(device)).items()}
             figure = plots.image_lines("mean of p(x|z, c), z from the prior", lines, width=4.0)
-            return [picture(figure, "new images of each class")]
+            return [picture(figure, "new images of each class", OF_MEANS)]
         means, draws = (
             new.cpu() for new in sample_rows(*pair_of_x(run, rows, torch.arange(len(x)), device), x.to(device))
         )
@@ -55,7 +57,7 @@ def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
             count = 2 * _ACROSS
             blocks = {"mean of p(x|z), z from the prior": means[:count], "draw from p(x|z)": draws[:count]}
             figure = plots.image_blocks(blocks, shared=torch.cat([x, means]))
-            return [picture(figure, "new rows: means of the likelihood, and draws from it")]
+            return [picture(figure, "new rows: means of the likelihood, and draws from it", OF_MEANS)]
         figure = plots.samples(x, means, draws, entry_names=rows.data.column_names, levels=levels_of(rows.data))
         return [picture(figure, "histograms of new rows and of data, by entry", _no_images(x))]
 
