@@ -139,21 +139,23 @@ class TrainingLoop:
 
     def _take_step(self, given: Tensor) -> Tensor:
         """A step with some rows; the result is what it saw of them."""
+        buffers = self.pair.weights.copy_buffers()
         with DrawsUndoneIfAnotherEnds(self.processes, given.device):
             x = transformed(given, self.plan.train_transform)
             terms = self.step(x, self.progress, self.steps_done + 1)
         if self.plan.validation is None and sum(map(len, self.looked_at)) < ROWS:
             self.looked_at.append(x)
         if terms is None:
-            self._skip(x)
+            self._skip(x, buffers)
         else:
             self.totals += terms
             self.skipped.none_now()
         return x
 
-    def _skip(self, x: Tensor) -> None:
-        """Count a step that was left out, unless there were too many or no step can help."""
+    def _skip(self, x: Tensor, buffers: dict[str, Tensor]) -> None:
+        """Count a step that was left out, unless there were too many or no step can help; buffers are put back."""
         self.skipped.note(self.epoch, self.step_of_epoch + 1, len(x), self.pair.non_finite_site(x))
+        self.pair.weights.restore(buffers)
         if self.skipped.too_many() or not self.pair.weights.finite():
             raise self._failed(*self.skipped.first_in_a_row)
 

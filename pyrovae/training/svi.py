@@ -104,7 +104,8 @@ def fit_svi(
             validation.
         clip_norm: the gradient over all parameters is shortened to this norm where it is longer; None leaves it.
         max_skipped_steps: a step whose loss is not finite is left out, and with ``clip_norm`` one whose gradient is
-            not; more than so many in a row, or half of an epoch, stop the fit.
+            not, and buffers, running means for example, are what they were before it; more than so many in a row, or
+            half of an epoch, stop the fit.
         checkpoints: a folder, or ``Checkpoints`` with its options, in which the state of the fit is kept: from time to
             time, at its end, and where Ctrl-C or SIGTERM ask the process to stop, which it then does after the step in
             hand. Where it cannot be written the fit goes on, and says so.

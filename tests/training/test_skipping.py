@@ -146,3 +146,40 @@ def test_a_short_gradient_stays_as_it_is():
 def test_numbers_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         fit(Line(), rows(), **options)
+
+
+class Normalised(Line):
+    """The same without a decision in Python, and with means that run over the rows."""
+
+    def __init__(self, what):
+        super().__init__(what)
+        self.normalisation = nn.BatchNorm1d(2, affine=False)
+
+    def model(self, x):
+        bad = (x[:, :1] > 100).any()
+        shift = torch.where(bad, math.inf, 0.0)
+        if self.what == "gradient":
+            # Zero; the square root of zero has an infinite slope.
+            shift = 0 * torch.where(bad, self.mean - self.mean, 1.0).sqrt()
+        with pyro.plate("rows", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.mean + shift, 1.0, validate_args=False).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("rows", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(0 * self.normalisation(x)[:, :1], 1.0).to_event(1))
+
+
+@pytest.mark.parametrize("step", ["plain", "recorded"])
+@pytest.mark.parametrize(("what", "value", "clip_norm"), [("loss", 1e25, None), ("gradient", 101.0, 1e6)])
+def test_what_is_left_out_moves_no_running_means(what, value, clip_norm, step):
+    x, line, without = rows(80), Normalised(what), nn.BatchNorm1d(2, affine=False)
+    bad = order(len(x))[61]
+    x[bad, 0] = value
+    result = fit(line, x, clip_norm=clip_norm, step=step)
+    for batch in x[order(len(x))].split(4):
+        if batch.max() < 100:
+            without(batch)
+    assert (result.skipped_steps, result.stepping) == (1, step)
+    torch.testing.assert_close(dict(line.normalisation.named_buffers()), dict(without.named_buffers()))
+    torch.testing.assert_close(line.mean.detach(), by_hand(x, 4))
