@@ -20,7 +20,7 @@ from pyrovae.models.check_problems import (
 )
 from pyrovae.models.check_table import PartShape, of_distribution, of_tensor
 from pyrovae.models.vae import VAE
-from pyrovae.programs import check_missing, check_rows, check_support, inspect_pair, trace_pair
+from pyrovae.programs import Weights, check_leaves, check_missing, check_rows, check_support, inspect_pair, trace_pair
 
 
 class Walk:
@@ -56,8 +56,7 @@ class Walk:
         log_q = self._log_density("log q(z|x)", "posterior(x).log_prob(z)", q_z, z)
         self._log_density("log p(z)", "prior().log_prob(z)", p_z, z)
         log_px = self._log_density("log p(x|z)", "likelihood(z).log_prob(x)", p_x, self.x)
-        self._programs()
-        self._gradients()
+        self._gradients(self._programs())
         for slot, argument, given, value, log_prob in (
             ("posterior", "x", self.x, z.detach(), log_q.detach()),
             ("likelihood", "z", z.detach(), self.x, log_px.detach()),
@@ -181,18 +180,21 @@ class Walk:
         check_finite(call, log_prob, repair)
         return log_prob
 
-    def _programs(self) -> None:
+    def _programs(self) -> Weights:
         with reported("vae.model(batch) with vae.guide(batch)"):
-            inspect_pair(self.vae.model, self.vae.guide, self.x)
+            structure = inspect_pair(self.vae.model, self.vae.guide, self.x)
+            return Weights.of(self.vae.model, self.vae.guide, structure)
 
-    def _gradients(self) -> None:
+    def _gradients(self, weights: Weights) -> None:
+        with reported("the gradient of the ELBO"):
+            model_trace, guide_trace = trace_pair(self.vae.model, self.vae.guide, self.x)
+            elbo = torch.as_tensor(model_trace.log_prob_sum() - guide_trace.log_prob_sum())
+            check_leaves([elbo], [*weights.tensors.values(), self.x])
         parameters = {name: p for name, p in self.vae.named_parameters() if p.requires_grad}
         if not parameters:
             self.notes.append("no parameter is trained: the VAE has none, or none with requires_grad")
             return
         with reported("the gradient of the ELBO"):
-            model_trace, guide_trace = trace_pair(self.vae.model, self.vae.guide, self.x)
-            elbo = torch.as_tensor(model_trace.log_prob_sum() - guide_trace.log_prob_sum())
             gradients: tuple[Tensor | None, ...] = (None,) * len(parameters)
             if elbo.requires_grad:
                 gradients = torch.autograd.grad(elbo, list(parameters.values()), allow_unused=True)

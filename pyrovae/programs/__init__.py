@@ -23,7 +23,7 @@ from pyrovae.programs.modules import (
     owned_modules,
     training_mode,
 )
-from pyrovae.programs.parameter_use import check_known, named_parameters, used_by_programs
+from pyrovae.programs.parameter_use import check_known, check_leaves, named_parameters, used_by_programs
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
@@ -53,6 +53,7 @@ __all__ = [
     "check_any_rows",
     "check_are_rows",
     "check_known",
+    "check_leaves",
     "check_missing",
     "check_not_negative",
     "check_pair",

@@ -1,11 +1,14 @@
 """Whether a pair of programs keeps the contract, asked by its user."""
 
+import torch
 from torch import Tensor
 
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import check_rows
-from pyrovae.programs.contract import PairStructure, inspect_pair
+from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, trace_pair
 from pyrovae.programs.modules import Program
+from pyrovae.programs.parameter_use import check_leaves
+from pyrovae.programs.parameters import Weights
 from pyrovae.programs.support import check_missing, check_support
 
 
@@ -18,6 +21,9 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     all values and under the same mask; no scale but the plate's on any site; a density for every latent. Then each
     row has a log weight of its own, and log p(x) of a row can be estimated. The plate's scale is taken out of every
     number. The rows have to be inside the likelihood's support.
+
+    A fit asks one thing more: weights that the programs use and that no optimiser would be given, such as those of
+    networks in a plain list, are refused; weights without ``requires_grad`` are left as they are.
 
     The programs run in evaluation mode. Parameters, buffers, random number generators, the param store and the mode
     are afterwards what they were.
@@ -53,4 +59,8 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     with borrowed(model, guide, x.device):
         structure = inspect_pair(model, guide, x)
         check_support(model, guide, x)
+        weights = Weights.of(model, guide, structure)
+        with torch.enable_grad():
+            traces = trace_pair(model, guide, probe_rows(x, max(PROBE_ROWS)))
+            check_leaves([torch.as_tensor(trace.log_prob_sum()) for trace in traces], [*weights.tensors.values(), x])
     return structure

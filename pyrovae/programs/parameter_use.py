@@ -1,5 +1,6 @@
 """Which of the parameters the guide uses, and which the model."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,13 +40,27 @@ def check_known(sampler: Sampler, x: Tensor, weights: Weights) -> None:
         ValueError: it belongs to no module and to no param statement of the programs.
     """
     of_guide, of_model = _outputs(sampler, x)
-    known = {id(tensor) for tensor in (*weights.tensors.values(), x)}
-    for leaf in _leaves([*of_guide, *of_model]):
-        if id(leaf) not in known:
+    check_leaves([*of_guide, *of_model], [*weights.tensors.values(), x])
+
+
+def check_leaves(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> None:
+    """Refuse a parameter that outputs were computed from and that an optimiser would not move.
+
+    Args:
+        outputs: with the graph of their computation.
+        known: what is moved, and what may have a gradient besides.
+
+    Raises:
+        ValueError: a leaf of the graph is none of these.
+    """
+    seen = {id(tensor) for tensor in known}
+    for leaf in _leaves(outputs):
+        if id(leaf) not in seen:
             raise ValueError(
                 f"the programs use a parameter of shape {tuple(leaf.shape)} that is in none of their modules, and "
-                "would not be trained: make it an attribute of the nn.Module whose methods they are, or pyro.param it "
-                "in the program; or detach it, to leave it as it is"
+                "would not be trained: make it an attribute of the nn.Module whose methods they are, a list or dict "
+                "as nn.ModuleList, nn.ModuleDict or nn.ParameterList; or pyro.param it in the program; or detach it, "
+                "to leave it as it is"
             )
 
 
@@ -65,7 +80,7 @@ def _outputs(sampler: Sampler, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return of_guide, [site["log_prob"] for site in model_sites]
 
 
-def _leaves(outputs: list[Tensor]) -> list[Tensor]:
+def _leaves(outputs: Iterable[Tensor]) -> list[Tensor]:
     """The tensors that gradients of the outputs end at."""
     waiting: list[Any] = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen, leaves = set(waiting), list[Tensor]()

@@ -188,7 +188,8 @@ class Weights:
                     raise ValueError(
                         f"a {type(module).__name__} that the programs call has trainable weights ({name!r}) that would "
                         "not be trained: register it by pyro.module in the program, give the nn.Module or its bound "
-                        "method as the program, or call requires_grad_(False) on it to leave it as it is"
+                        "method as the program, with a list or dict of networks as nn.ModuleList or nn.ModuleDict, or "
+                        "call requires_grad_(False) on it to leave it as it is"
                     )
         return cls(tensors, list(parameters.values()), buffers)
 

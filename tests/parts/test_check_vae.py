@@ -83,6 +83,22 @@ def unused():
     return vae
 
 
+class Kept(nn.Module):
+    """A network inside a Python container, which no name leads to."""
+
+    def __init__(self, container):
+        super().__init__()
+        self.container = container
+
+    def forward(self, z):
+        return next(iter(getattr(self.container, "values", lambda: self.container)()))(z)
+
+
+def with_weight_of_a_closure(requires_grad):
+    weight = torch.zeros(1, 8, 8, requires_grad=requires_grad)
+    return make(decoder=Network(networks.MLP(2, (1, 8, 8)), lambda h: h + weight))
+
+
 class NoDensity(dist.Normal):
     def log_prob(self, value):
         return super().log_prob(value) * float("nan")
@@ -158,6 +174,13 @@ def test_sound_ones_are_ok(name, rows, dtype):
     check = check_vae(SOUND[name]().to(dtype), X[:rows].to(dtype))
     assert check.ok, check
     assert check.notes == ()
+
+
+def test_frozen_weights_may_be_anywhere():
+    decoder = Kept([networks.MLP(2, (1, 8, 8)).requires_grad_(False)])
+    for vae in (make(decoder=decoder), with_weight_of_a_closure(requires_grad=False)):
+        check = check_vae(vae, X)
+        assert check.ok, check
 
 
 def test_parts_around_parts_and_missing_entries():
@@ -325,6 +348,21 @@ BROKEN = {
         lambda: posterior(lambda h: independent(h + (h - h).sqrt())),
         X,
         "^the gradient of the parameter 'posterior.network.*NaN",
+    ),
+    "a decoder in a list": (
+        lambda: make(decoder=Kept([networks.MLP(2, (1, 8, 8))])),
+        X,
+        r"^a Linear .* trainable weights \('weight'\) that would not be trained: .* nn.ModuleList or nn.ModuleDict",
+    ),
+    "a decoder in a dict": (
+        lambda: make(decoder=Kept({"decoder": networks.MLP(2, (1, 8, 8))})),
+        X,
+        r"^a Linear .* trainable weights \('weight'\) that would not be trained: .* nn.ModuleList or nn.ModuleDict",
+    ),
+    "a weight of a closure": (
+        lambda: with_weight_of_a_closure(requires_grad=True),
+        X,
+        r"^the programs use a parameter of shape \(1, 8, 8\) that is in none of their modules, and would",
     ),
     "rows that share a mean": (
         lambda: make(Network(networks.MLP((1, 8, 8), 4), lambda h: h - 3 * h.mean(0))),

@@ -488,6 +488,7 @@ def test_asking_for_the_contract_leaves_all_as_it_was():
 
     def guide(x):
         pyro.module("norm", norm)
+        pyro.module("layer", layer)
         with pyro.plate("data", len(x)):
             pyro.sample("z", normal(layer(norm(x))))
 
@@ -541,6 +542,39 @@ def test_both_repairs_of_an_enumerated_latent_have_the_exact_log_px(summed_out, 
     of_x = dist.MultivariateNormal(locs[:, None].expand(3, 4), torch.eye(4) + 1)
     exact = dist.MixtureSameFamily(dist.Categorical(weights), of_x).log_prob(x).double()
     assert (bounds.log_px - exact).mean().abs() < 4 * bounds.standard_error.square().sum().sqrt() / len(x)
+
+
+class Lists(nn.Module):
+    """A pair of programs with an encoder and a weight in plain lists: ``parameters()`` has the bias alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoders, self.weights = [nn.Linear(4, 3)], [torch.ones(4, requires_grad=True)]
+        self.bias = nn.Parameter(torch.zeros(4))
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(3)))
+            pyro.sample("x", normal(z.sum(-1, keepdim=True) * self.weights[0] + self.bias), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(self.encoders[0](x)))
+
+
+def test_weights_that_no_fit_would_move_are_refused_and_frozen_ones_are_taken():
+    pair, x = Lists(), torch.zeros(10, 4)
+    uses = (check_pair, lambda *given: fit_svi(*given, epochs=1, batch_size=5, progress=False))
+    for freeze, message in (
+        (pair.encoders[0].requires_grad_, r"a Linear .* \('weight'\) that would not be trained: .*nn.ModuleList"),
+        (pair.weights[0].requires_grad_, r"a parameter of shape \(4,\) that is in none of their modules"),
+    ):
+        for use in uses:
+            with pytest.raises(ValueError, match=message):
+                use(pair.model, pair.guide, x)
+        freeze(False)
+    for use in uses:
+        use(pair.model, pair.guide, x)
 
 
 def test_reparameterised_programs_are_taken():
