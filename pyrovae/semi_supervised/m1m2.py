@@ -22,7 +22,9 @@ from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.parts import predicted_normal_likelihood
 from pyrovae.semi_supervised.rows import as_rows, check_shape, pair_of
+from pyrovae.semi_supervised.trained_together import check_trained
 from pyrovae.training import EpochTerms
+from pyrovae.training.transform import transformed
 
 
 class M1M2(SemiSupervisedClassifier):
@@ -117,7 +119,8 @@ class M1M2(SemiSupervisedClassifier):
             The fitted model itself.
 
         Raises:
-            ValueError: what ``M1`` and ``M2`` refuse, numbers out of range.
+            ValueError: what ``M1`` and ``M2`` refuse, numbers out of range; in the third stage weights that would not
+                be trained.
             NonFiniteLossError: the loss became NaN or infinite; in the third stage the best weights so far were kept.
         """
         rows = as_rows(x, "x", missing=True)
@@ -210,6 +213,7 @@ class M1M2(SemiSupervisedClassifier):
         self.history_ = loop.history
         try:
             with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
+                check_trained(programs, transformed(rows[:5].to(like), m1.train_transform))
                 loop.run(plan)
         finally:
             self.best_epoch_ = loop.best_epoch

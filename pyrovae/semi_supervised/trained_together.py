@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyrovae.programs import check_support, initialize_modules, isolated_rng, private_param_store
+from pyrovae.programs import (
+    check_leaves,
+    check_support,
+    initialize_modules,
+    isolated_rng,
+    private_param_store,
+    trace_pair,
+)
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
 from pyrovae.semi_supervised.judging import judge_by
@@ -54,7 +61,7 @@ class TrainedTogether(SemiSupervisedClassifier):
 
         Raises:
             ValueError: labels that ``check_labels`` refuses, rows that the likelihood is no density for, parts that
-                do not fit together, numbers out of range.
+                do not fit together or have weights that would not be trained, numbers out of range.
             NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
         """
         rows = as_rows(x, "x")
@@ -71,6 +78,7 @@ class TrainedTogether(SemiSupervisedClassifier):
             programs.eval()
             self._check_parts(programs, first_rows, num_classes)
             check_support(programs.model, programs.guide, rows if self.train_transform is None else first_rows)
+            check_trained(programs, first_rows)
             seen = (
                 rows if self.train_transform is None else torch.cat(list(map(self.train_transform, rows.split(1000))))
             )
@@ -134,14 +142,14 @@ class TrainedTogether(SemiSupervisedClassifier):
         return judge_by(partial(self._probabilities, programs), rows, labels)
 
     def _check_parts(self, programs: Any, rows: Tensor, num_classes: int) -> None:
-        """Refuse parts that do not fit together: a classifier of another number of classes."""
-        with torch.no_grad():
-            output = programs.classifier(self._seen_by_classifier(programs, rows))
+        """Refuse parts that do not fit together: a classifier of another number of classes, or that is not trained."""
+        output = programs.classifier(self._seen_by_classifier(programs, rows))
         if output.shape != (len(rows), num_classes):
             raise ValueError(
                 f"classifier gave shape {tuple(output.shape)} for {len(rows)} rows; expected ({len(rows)}, "
                 f"{num_classes}), one number for each class: build it with {num_classes} outputs"
             )
+        check_leaves([output], programs.parameters())
 
     def _check_own_arguments(self, num_classes: int) -> None:
         """Refuse arguments of the subclass."""
@@ -166,3 +174,18 @@ class TrainedTogether(SemiSupervisedClassifier):
     def _class_probs(self, programs: nn.Module, rows: Tensor) -> Tensor:
         """Probabilities of the classes for some rows, in double precision."""
         raise NotImplementedError
+
+
+def check_trained(programs: Any, rows: Tensor) -> None:
+    """Refuse programs with weights that no step would move, such as those of networks in a plain list.
+
+    Args:
+        programs: module with ``model`` and ``guide``.
+        rows: a few, as the parameters are.
+
+    Raises:
+        ValueError: a weight that is no parameter of the module, and the repairs.
+    """
+    with isolated_rng(0, rows.device):
+        traces = trace_pair(programs.model, programs.guide, rows)
+        check_leaves([torch.as_tensor(trace.log_prob_sum()) for trace in traces], programs.parameters())

@@ -1,0 +1,60 @@
+"""Parts that would be trained wrongly, or not at all, are refused before the first step."""
+
+import numpy as np
+import pytest
+import torch
+from problems import bits
+from torch import nn
+
+from pyrovae import likelihoods, networks
+from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
+
+SMALL = {"latent_dim": 3, "hidden_dims": (16,), "epochs": 1, "batch_size": 20, "progress": False}
+X, Y = bits(60, (6,)), np.where(np.arange(60) < 12, np.arange(60) % 3, -1)
+
+
+class InList(nn.Module):
+    """A network in a plain list, and a parameter that is found."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.networks, self.bias = [network], nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.networks[0](x) + self.bias
+
+
+def listed_classifier(frozen):
+    return lambda inputs, classes: InList(networks.MLP(inputs, classes, ()).requires_grad_(not frozen))
+
+
+def listed_decoder(frozen):
+    return lambda inputs, shape: likelihoods.Bernoulli(
+        InList(networks.MLP(inputs, shape, ()).requires_grad_(not frozen))
+    )
+
+
+def normal(inputs, shape):
+    return likelihoods.Normal(networks.MLP(inputs, shape, (8,)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda frozen: M2(**SMALL, likelihood=listed_decoder(frozen)),
+        lambda frozen: M2(**SMALL, classifier=listed_classifier(frozen)),
+        lambda frozen: PCVAE(**SMALL, likelihood=listed_decoder(frozen)),
+        lambda frozen: PCVAE(**SMALL, classifier=listed_classifier(frozen)),
+        # Its first layer is not fitted, so the third stage is the first to train it.
+        lambda frozen: M1M2(
+            M1(**SMALL | {"epochs": 0}, likelihood=listed_decoder(frozen)),
+            M2(**SMALL, likelihood=normal),
+            fine_tune_epochs=1,
+        ),
+    ],
+    ids=["M2, decoder", "M2, classifier", "PCVAE, decoder", "PCVAE, classifier", "M1M2"],
+)
+def test_networks_in_a_list_are_refused_where_they_would_not_be_trained(make):
+    with pytest.raises(ValueError, match=r"in none of their modules, and would not be trained: .* as nn\.ModuleList"):
+        make(frozen=False).fit(X, Y)
+    make(frozen=True).fit(X, Y)
