@@ -18,7 +18,7 @@ from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.evaluation.recorded import recorded
 from pyrovae.evaluation.two_guides import halves, scored_twice
-from pyrovae.programs import Program, Sampler, check_positive
+from pyrovae.programs import Program, Sampler, check_positive, for_gradients
 from pyrovae.progress import Progress
 from pyrovae.recording import Replay
 
@@ -202,7 +202,7 @@ def inference_gap(
         local_guide = LocalGuide(sampler.guide, sampler.structure.latents)
         local = type(sampler)(sampler.model, local_guide, sampler.structure)
         loss = recorded(local, partial(_loss_and_gradients, local, local_guide, num_particles), num_blocks * steps)
-        for rows in x.split(ROWS_PER_BLOCK):
+        for rows in map(for_gradients, x.split(ROWS_PER_BLOCK)):
             local_guide.offsets = _best_offsets(local, local_guide, loss, rows, steps, lr, bar)
             own = scored_twice(LogJoint(sampler, num_samples), local, rows, num_samples)
             best = scored_twice(LogJoint(local, num_samples), sampler, rows, num_samples)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.recorded import recorded
-from pyrovae.programs import Sampler
+from pyrovae.programs import Sampler, for_gradients
 
 Start = Literal["prior", "guide"]
 TemperatureSchedule = Literal["sigmoid", "linear"]
@@ -63,7 +63,7 @@ class Path:
     """
 
     def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start, gradients: int) -> None:
-        self.sampler, self.space, self.rows, self.start = sampler, space, rows, start
+        self.sampler, self.space, self.rows, self.start = sampler, space, for_gradients(rows), start
         self._with_gradient = recorded(sampler, partial(_with_gradient, sampler, space, start), gradients)
 
     def draw(self, num_chains: int) -> State:

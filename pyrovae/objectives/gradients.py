@@ -24,6 +24,7 @@ from pyrovae.programs import (
     check_rows,
     check_support,
     evaluation_mode,
+    for_gradients,
     inspect_pair,
     isolated_rng,
     make_sampler,
@@ -109,6 +110,7 @@ def compare_gradients(
     ):
         # A gradient that is not finite raises an error that says more.
         warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
+        x = for_gradients(x)
         with evaluation_mode(model, guide), buffers_put_back(model, guide):
             structure = inspect_pair(model, guide, x)
             check_support(model, guide, x)

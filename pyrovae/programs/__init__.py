@@ -12,6 +12,7 @@ from pyrovae.programs.checks import (
     which_rows,
 )
 from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, sample_sites, trace_pair
+from pyrovae.programs.inference_mode import for_gradients
 from pyrovae.programs.modules import (
     Program,
     buffers_put_back,
@@ -63,6 +64,7 @@ __all__ = [
     "check_support",
     "evaluating",
     "evaluation_mode",
+    "for_gradients",
     "generator_states",
     "has_numbers",
     "initialize_modules",

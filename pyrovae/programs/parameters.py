@@ -61,9 +61,10 @@ def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
 
     A value comes from what is kept with the programs; from the caller's store where that has none, or changed after
     it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
-    caller's store. Threads that are inside take turns.
+    caller's store. Threads that are inside take turns. Gradients may be taken inside where the caller is in
+    ``torch.inference_mode``.
     """
-    with TURN, handlers_put_back(), _own_store(model, guide) as outside:
+    with torch.inference_mode(False), TURN, handlers_put_back(), _own_store(model, guide) as outside:
         yield outside
 
 

@@ -106,6 +106,8 @@ class M1(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Fit the VAE to all rows, and the classifier to those with labels.
 

@@ -47,6 +47,8 @@ class TrainedTogether(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
         """Train on rows with and without labels.
 

@@ -19,6 +19,8 @@ from pyrovae.training.result import LossResult
 from pyrovae.training.settings import settings_of
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def minimize_losses(
     module: nn.Module,
     losses: Losses,

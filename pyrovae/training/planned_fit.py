@@ -84,7 +84,6 @@ def _all_put_back(model: Program, guide: Program, seed: int, device: torch.devic
     """What a fit needs of Python, torch and Pyro, which are afterwards as they were; gives the caller's param store."""
     with (
         # A caller may have turned gradients off.
-        torch.inference_mode(False),
         torch.enable_grad(),
         private_param_store(model, guide) as outside,
         isolated_rng(seed, device),
