@@ -51,7 +51,8 @@ class M2(TrainedTogether):
         latent_dim: dimensions of z; with many of them z can say all of x, and little is left for y.
         prior: p(z): a module, a function of ``latent_dim`` that makes one, or None for a standard normal.
         likelihood: p(x|z, y) of ``[z, one-hot y]``, with any number of leading dimensions: a module, a function of
-            ``(latent_dim + num_classes, data_shape)``, or None for bits by a multilayer perceptron.
+            ``(latent_dim + num_classes, data_shape)``, or None for bits by a multilayer perceptron. A ``Normal`` with
+            ``scale="optimal"`` is refused: its one scale would be that of all classes, the improbable ones too.
         posterior: q(z|x, y) of ``[x flattened, one-hot y]``, with any number of leading dimensions: a module, a
             function of ``((data_size + num_classes,), latent_dim)``, or None for a mean-field Gaussian of a multilayer
             perceptron.

@@ -9,6 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from pyrovae.likelihoods import Normal
 from pyrovae.networks import MLP
 from pyrovae.posteriors import DiagonalNormal
 from pyrovae.programs import SiteScales
@@ -29,6 +30,9 @@ class M2Programs(nn.Module):
         classifier: network from rows to the unnormalised log-probabilities of q(y|x), ``(rows, num_classes)``.
         class_probs: p(y), ``(num_classes,)``.
 
+    Raises:
+        ValueError: a likelihood with ``scale="optimal"``, which would be that of all classes at once.
+
     Example:
         >>> from pyrovae import likelihoods, networks, posteriors, priors
         >>> programs = M2Programs(
@@ -48,6 +52,12 @@ class M2Programs(nn.Module):
         self, prior: nn.Module, likelihood: nn.Module, posterior: nn.Module, classifier: nn.Module, class_probs: Tensor
     ) -> None:
         super().__init__()
+        if any(isinstance(part, Normal) and part.optimal for part in likelihood.modules()):
+            raise ValueError(
+                'likelihood is a Normal with scale="optimal", the root mean squared error over all classes of a row '
+                "alike, however improbable most of them are; expected a scale that does not depend on what is scored "
+                'together: give scale="shared", or "per_dimension" with data_shape'
+            )
         self.prior, self.likelihood, self.posterior, self.classifier = prior, likelihood, posterior, classifier
         self.register_buffer("class_probs", class_probs)
         # Exactly these: a class derived from one may do something of its own with the vector.

@@ -34,8 +34,8 @@ def listed_decoder(frozen):
     )
 
 
-def normal(inputs, shape):
-    return likelihoods.Normal(networks.MLP(inputs, shape, (8,)))
+def normal(inputs, shape, **options):
+    return likelihoods.Normal(networks.MLP(inputs, shape, (8,)), **options)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,21 @@ def test_networks_in_a_list_are_refused_where_they_would_not_be_trained(make):
     with pytest.raises(ValueError, match=r"in none of their modules, and would not be trained: .* as nn\.ModuleList"):
         make(frozen=False).fit(X, Y)
     make(frozen=True).fit(X, Y)
+
+
+def optimal(inputs, shape):
+    return normal(inputs, shape, scale="optimal")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        M2(**SMALL, likelihood=optimal),
+        M2(**SMALL, likelihood=lambda inputs, shape: likelihoods.PartlyObserved(optimal(inputs, shape))),
+        M1M2(M1(**SMALL), M2(**SMALL, likelihood=optimal)),
+    ],
+    ids=["M2", "M2, inside another", "M1M2"],
+)
+def test_one_scale_of_all_classes_is_refused(model):
+    with pytest.raises(ValueError, match=r'scale="optimal", the root mean squared error over all classes .*"shared"'):
+        model.fit(X, Y)
