@@ -62,9 +62,11 @@ def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
     A value comes from what is kept with the programs; from the caller's store where that has none, or changed after
     it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
     caller's store. Threads that are inside take turns. Gradients may be taken inside where the caller is in
-    ``torch.inference_mode``.
+    ``torch.inference_mode``, once they are turned on.
     """
-    with torch.inference_mode(False), TURN, handlers_put_back(), _own_store(model, guide) as outside:
+    # Leaving inference mode turns gradients on, for callers in no_grad too.
+    kept = torch.set_grad_enabled(torch.is_grad_enabled())
+    with torch.inference_mode(False), kept, TURN, handlers_put_back(), _own_store(model, guide) as outside:
         yield outside
 
 

@@ -18,6 +18,7 @@ from pyrovae import (
     pretrain_layers,
     priors,
 )
+from pyrovae.programs import private_param_store
 from pyrovae.semi_supervised import M1, M1M2, M2
 from pyrovae.semi_supervised.m1m2 import default_second_layer
 
@@ -98,3 +99,12 @@ def test_the_same_also_of_rows_that_were_made_there(function, without):
     with without():
         found = function(X.clone())
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+def test_gradients_are_as_the_caller_has_them_where_a_pair_has_its_own_store(mode):
+    with mode():
+        before = torch.is_grad_enabled()
+        with private_param_store(*PAIR):
+            assert torch.is_grad_enabled() is before
+        assert torch.is_grad_enabled() is before
