@@ -9,7 +9,7 @@ import pytest
 from test_docs import OF_COMMANDS
 
 import pyrovae
-from pyrovae import compare, evaluate, fit, label_efficiency, load_data, look
+from pyrovae import command_line, compare, evaluate, fit, label_efficiency, load_data, look
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -45,6 +45,27 @@ def test_commands_have_the_options_they_name(command, line):
     known = {option for action in COMMANDS[command].make_parser()._actions for option in action.option_strings}
     for option in re.findall(r"--[\w-]+", line):
         assert option in known
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_named_on_a_page_or_in_a_tutorial(command):
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "tutorials").glob("*.ipynb")]
+    named = {option for page in pages for option in re.findall(r"--[a-z][\w-]*", page.read_text())}
+    options = {
+        option
+        for action in COMMANDS[command].make_parser()._actions
+        for option in action.option_strings
+        # Help on a part, as in --prior.help, is that of all parts; a + adds to a list.
+        if option.startswith("--") and not option.endswith((".help", "+"))
+    }
+    assert len(options) > 2
+    assert sorted(options - named) == []
+
+
+def test_every_exit_status_is_in_the_table_of_long_runs():
+    shown = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "long_runs.md").read_text(), re.MULTILINE)
+    statuses = [value for name, value in vars(command_line).items() if name.startswith("EXIT_")]
+    assert list(map(int, shown)) == sorted([0, *statuses])
 
 
 # Of the commands that need no files from elsewhere: what makes them short.
