@@ -58,7 +58,7 @@ _ASIDE = {
 class RunComparison:
     """Runs by mean log p(x) of the same rows, the best first, and how each differs from the best.
 
-    All numbers are in nats per row.
+    Runs whose mean is not finite are the last. All numbers are in nats per row.
 
     Attributes:
         table: a line for each run: ``run``, ``num_samples``, ``log_px``, ``log_px_standard_error``, ``elbo``,
@@ -69,6 +69,7 @@ class RunComparison:
         targets: for each run what its numbers estimate, ``"log p(x)"`` or ``"log p(x|c)"``.
         kinds: for each run whether they are ``"probabilities"`` or ``"densities"``, or which columns have densities;
             None where the run does not say.
+        infinite_rows: for each run the numbers of its rows whose log p(x) is infinite or NaN.
     """
 
     table: "pd.DataFrame"
@@ -76,6 +77,7 @@ class RunComparison:
     settings: dict[str, dict[str, str]]
     targets: dict[str, str]
     kinds: dict[str, str | None]
+    infinite_rows: dict[str, list[int]]
 
     @property
     def apart(self) -> bool:
@@ -134,8 +136,14 @@ class RunComparison:
         best, second = self.table["run"].iloc[0], self._second
         above = "is above" if self.is_mixed or self.unlike or second["run"] in self.doubtful else "is better than"
         apart = above if self.apart else "cannot be told from"
-        error = f"standard error {self._error:.3f}" if self.rows > 1 else "and one row has no standard error"
-        text = f"{best} {apart} {second['run']}: {-second['difference']:z.3f} nats per row, {error}."
+        text = f"{best} {apart} {second['run']}: {self._by_how_much}."
+        for run, infinite in self.infinite_rows.items():
+            if infinite:
+                text += (
+                    f" log p(x) of {run} is infinite or NaN in {len(infinite):,} of {self.rows:,} rows, the first is "
+                    f"row {infinite[0]}: look there for values at the edge of the likelihood's support, or far from "
+                    "all others."
+                )
         if self.doubtful:
             counts = " and ".join(f"{self._unreliable[run]:,} of {self.rows:,} rows of {run}" for run in self.doubtful)
             text += (
@@ -160,6 +168,15 @@ class RunComparison:
     @property
     def _second(self) -> "pd.Series[Any]":
         return self.table.iloc[1]
+
+    @property
+    def _by_how_much(self) -> str:
+        """The difference of the two best runs in words."""
+        difference = -self._second["difference"]
+        if not math.isfinite(difference):
+            return "their difference is not finite"
+        error = f"standard error {self._error:.3f}" if self.rows > 1 else "and one row has no standard error"
+        return f"{difference:z.3f} nats per row, {error}"
 
     @property
     def _error(self) -> float:
@@ -194,6 +211,7 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     Raises:
         ValueError: fewer than two runs, a folder without scored rows, or runs on other rows or another data variant.
     """
+    import numpy as np
     import pandas as pd
 
     if isinstance(folders, str | Path):
@@ -216,13 +234,18 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
                 f"{name} has {len(table)} scored rows, {first} has {len(reference)}: finish scoring with "
                 "python -m pyrovae.evaluate"
             )
-    ranked = sorted(tables.items(), key=lambda item: -item[1]["log_px"].mean())
+    means = {name: table["log_px"].mean(skipna=False) for name, table in tables.items()}
+    # Without a finite mean a run comes last.
+    ranked = sorted(tables.items(), key=lambda item: -means[item[0]] if math.isfinite(means[item[0]]) else math.inf)
     best = ranked[0][1]
-    lines = [_line(name, table, best) for name, table in ranked]
+    # An infinite mean has no standard error.
+    with np.errstate(invalid="ignore"):
+        lines = [_line(name, table, best) for name, table in ranked]
     settings = _differences({name: _settings(Path(name)) for name, _ in ranked})
     targets = {name: system_of(stored_config(Path(name))).target for name, _ in ranked}
     kinds = {name: _kind(Path(name)) for name, _ in ranked}
-    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets, kinds)
+    infinite = {name: table.index[~np.isfinite(table["log_px"])].tolist() for name, table in ranked}
+    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets, kinds, infinite)
 
 
 def _kind(folder: Path) -> str | None:

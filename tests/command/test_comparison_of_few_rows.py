@@ -22,7 +22,9 @@ def compared(difference, error, rows):
             "unreliable_rows": 0,
         }
     )
-    return RunComparison(table, rows, {}, {"a": "log p(x)", "b": "log p(x)"}, {"a": None, "b": None})
+    return RunComparison(
+        table, rows, {}, {"a": "log p(x)", "b": "log p(x)"}, {"a": None, "b": None}, {"a": [], "b": []}
+    )
 
 
 LEVEL = stats.norm.cdf(2)

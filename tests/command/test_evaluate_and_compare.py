@@ -360,20 +360,30 @@ def test_another_data_variant_is_refused(runs, tmp_path, capsys):
     assert "were scored on different" in capsys.readouterr().err
 
 
-def test_a_row_without_a_number_leaves_no_mean(runs, tmp_path, capsys):
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
+def test_runs_with_a_row_without_a_finite_number_come_last(runs, tmp_path, capsys, value):
+    """The better of two runs, given such a row."""
     for name in ("short", "long"):
         shutil.copytree(runs / name, tmp_path / name, ignore=shutil.ignore_patterns("evaluation-*"))
-    table = read(tmp_path / "short" / "evaluation.csv")
-    table.loc[3, ["log_px", "k_hat"]] = np.nan
-    table.loc[3, "reliable"] = False
-    table.to_csv(tmp_path / "short" / "evaluation.csv")
-    rows = compare_runs([tmp_path / "short", tmp_path / "long"]).table.set_index("run")
-    assert rows.loc[str(tmp_path / "short"), ["log_px", "difference"]].isna().all()
-    assert rows.loc[str(tmp_path / "long"), "log_px"] == pytest.approx(
-        read(tmp_path / "long" / "evaluation.csv")["log_px"].mean()
+    short, long = str(tmp_path / "short"), str(tmp_path / "long")
+    table = read(tmp_path / "long" / "evaluation.csv")
+    table.loc[[3, 8], ["log_px", "k_hat", "elbo"]] = value
+    table.loc[[3, 8], "standard_error"] = np.inf if np.isinf(value) else np.nan
+    table.loc[[3, 8], "reliable"] = False
+    table.to_csv(tmp_path / "long" / "evaluation.csv")
+    comparison = compare_runs([long, short])
+    assert comparison.table["run"].tolist() == [short, long]
+    assert comparison.infinite_rows == {short: [], long: [3, 8]}
+    rows = comparison.table.set_index("run")
+    np.testing.assert_equal(rows.loc[long, ["log_px", "difference"]].tolist(), [value, value])
+    assert rows.loc[short, "log_px"] == pytest.approx(read(tmp_path / "short" / "evaluation.csv")["log_px"].mean())
+    assert compare_main([long, short, "--html", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(
+        f"{short} cannot be told from {long}: their difference is not finite. log p(x) of {long} is infinite or NaN in "
+        "2 of 180 rows, the first is row 3: look there"
     )
-    assert compare_main([str(tmp_path / "short"), str(tmp_path / "long")]) == 0
-    assert "cannot be told from" in capsys.readouterr().out
+    assert 'class="answer care"' in (tmp_path / "page.html").read_text()
 
 
 def test_of_one_draw_the_error_of_the_draws_is_unknown(runs, tmp_path, capsys):
