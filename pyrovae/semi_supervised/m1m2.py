@@ -11,7 +11,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from pyrovae.networks import MLP
-from pyrovae.programs import check_not_negative, check_positive, isolated_rng, private_param_store
+from pyrovae.programs import check_not_negative, check_positive, for_gradients, isolated_rng, private_param_store
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_learning_rate
 from pyrovae.semi_supervised.fine_tuning import joint_loop, refit_classifier
 from pyrovae.semi_supervised.judging import judge_by
@@ -125,7 +125,7 @@ class M1M2(SemiSupervisedClassifier):
                 be trained.
             NonFiniteLossError: the loss became NaN or infinite; in the third stage the best weights so far were kept.
         """
-        rows = as_rows(x, "x", missing=True)
+        rows = for_gradients(as_rows(x, "x", missing=True))
         m1 = M1() if self.m1 is None else clone(self.m1)
         m2 = default_second_layer() if self.m2 is None else clone(self.m2)
         if not isinstance(m1, M1) or not isinstance(m2, M2):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.programs import (
     check_leaves,
     check_support,
+    for_gradients,
     initialize_modules,
     isolated_rng,
     private_param_store,
@@ -66,7 +67,7 @@ class TrainedTogether(SemiSupervisedClassifier):
                 do not fit together or have weights that would not be trained, numbers out of range.
             NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
         """
-        rows = as_rows(x, "x")
+        rows = for_gradients(as_rows(x, "x"))
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
         self.check_arguments(len(rows), num_classes)
         device = device_of(self.device, rows)
