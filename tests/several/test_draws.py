@@ -96,6 +96,29 @@ def test_the_rows_of_a_statement_are_those_of_its_plate(distribution):
     test_as_one_process(draw)
 
 
+@pytest.mark.parametrize("entries", [5, 9])
+@pytest.mark.parametrize("copies_of_rows", [False, True], ids=["draws apart", "copies of rows"])
+def test_draws_for_flattened_latents_are_those_of_one_process(copies_of_rows, entries):
+    """As decoders have them that take one batch dimension; nine are as many entries as three draws of a share."""
+    x = torch.randn(ROWS, entries)
+
+    def draw(x):
+        # A program runs with a dimension of draws, or on copies of the rows.
+        shape = [3 * len(x)] if copies_of_rows else [3, len(x)]
+        z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([*shape, entries]).to_event(1))
+        pyro.plate("entries", entries)
+        kept = nn.functional.dropout(z.reshape(-1, entries).exp(), 0.5, training=True)
+        noise = torch.randn(3 * len(x), 2)
+        return torch.cat([kept, noise], 1).reshape(3, len(x), -1)
+
+    torch.manual_seed(5)
+    whole = draw(x)
+    after = torch.get_rng_state()
+    drawn, after_share = in_shares(draw, x)
+    torch.testing.assert_close(torch.cat(drawn, 1), whole, rtol=1e-5, atol=1e-6)
+    assert torch.equal(after, after_share)
+
+
 # Their samplers take as many numbers as they need for the values that they are given.
 TRIED_AND_DRAWN_AGAIN = {
     "Gamma": lambda x: dist.Gamma(x.exp(), 1.0).rsample(),
