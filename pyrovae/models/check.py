@@ -48,8 +48,9 @@ def check_vae(vae: VAE, batch: Tensor) -> VAECheck:
 
     In the order of the table: the batch, the encoder, the posterior q(z|x), the prior p(z), the decoder, the likelihood
     p(x|z), the log-densities of each; then the two Pyro programs, the gradients, and whether a row has the same
-    densities alone. The parts run in evaluation mode. Parameters, buffers, random number generators, the param store
-    and the mode are afterwards what they were.
+    densities alone. Parts for tables that were never given ``vae.initialize(rows)``, and need it, are a note. The
+    parts run in evaluation mode. Parameters, buffers, random number generators, the param store and the mode are
+    afterwards what they were.
 
     For a pair of Pyro programs that is no ``VAE``, ``check_pair(model, guide, batch)`` checks what a pair owes.
 

@@ -10,6 +10,13 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pyrovae.data import column_moments
+from pyrovae.likelihoods import Columns
+from pyrovae.networks import ColumnEncoder
+
+# Beyond so many units a column is far from what parts take for standardised; of few rows a spread says little.
+_FAR, _FEW_ROWS = 10.0, 5
+
 
 class Problem(Exception):  # noqa: N818
     """The first thing that is wrong, and its repair."""
@@ -153,6 +160,27 @@ def check_finite(what: str, value: Tensor, repair: str) -> None:
             f"{what} has {int(bad.sum()):,} NaN or infinite values among {value.numel():,},{place} "
             f"{value[index].item()}: {repair}"
         )
+
+
+def columns_not_started(module: nn.Module, x: Tensor) -> list[str]:
+    """Names of the parts for tables that take columns as standardised, where those of the rows ``x`` are far from it.
+
+    Real columns and logarithms of counts are looked at, as these parts standardise them by ``initialize``.
+    """
+    names = []
+    for name, part in module.named_modules():
+        if not isinstance(part, Columns | ColumnEncoder) or x.shape[1:] != (len(part.column_kinds),):
+            continue
+        if bool((part.center != 0).any()) or bool((part.unit != 1).any()):
+            continue
+        real, counts = (x[:, part.positions.get(kind, [])] for kind in ("real", "count"))
+        mean, spread = column_moments(torch.cat([real, counts.log1p()], -1))
+        far = (mean.abs() > _FAR) | (spread > _FAR)
+        if len(x) >= _FEW_ROWS:
+            far |= (spread > 0) & (spread < 1 / _FAR)
+        if bool(far.any()):
+            names.append(name)
+    return names
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from pyrovae.models.check_problems import (
     check_finite,
     check_shape,
     check_tensors,
+    columns_not_started,
     first_line,
     networks_called,
     plain,
@@ -64,6 +65,7 @@ class Walk:
             self._first_row_alone(slot, argument, given, value, log_prob)
             self._several_draws(slot, argument, given, value, log_prob)
         self._dtypes()
+        self._columns()
 
     def _data(self) -> None:
         if isinstance(self.x, Tensor) and self.x.dim():
@@ -283,6 +285,14 @@ class Walk:
         if len(set(dtypes.values())) > 1:
             shown = ", ".join(f"{part} {dtype}" for part, dtype in dtypes.items())
             self.notes.append(f"the parts compute in different dtypes ({shown}): vae.float() or vae.double() makes one")
+
+    def _columns(self) -> None:
+        names = columns_not_started(self.vae, self.x)
+        if names:
+            self.notes.append(
+                f"{' and '.join(names)} would take the columns as they are, and some are far from mean 0 and standard "
+                "deviation 1: call vae.initialize(train) before the fit"
+            )
 
 
 def close(log_prob: Tensor, other: Tensor) -> bool:

@@ -420,6 +420,41 @@ def test_a_model_of_ones_own_is_checked_by_its_programs():
     assert "has a scale of 2" in check.problem
 
 
+KINDS = ["real", "count", "binary", "real"]
+
+
+def of_columns():
+    decoder = networks.MLP(2, likelihoods.Columns.decoder_shape((4,), KINDS), (8,))
+    return VAE(
+        priors.StandardNormal(2),
+        likelihoods.PartlyObserved(likelihoods.Columns(decoder, KINDS)),
+        posteriors.DiagonalNormal(networks.ColumnEncoder(KINDS, 4, (8,))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [(0, lambda v: v + 100), (0, lambda v: 1e-6 * v), (3, lambda v: 1e6 * v), (1, lambda v: 1e5 + 0 * v)],
+    ids=["offset", "small unit", "large unit", "large counts"],
+)
+def test_parts_for_tables_that_were_not_started_are_a_note(column, change):
+    noise = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    rows = torch.stack([noise[:, 0], noise[:, 1].abs().round(), (noise[:, 2] > 0).float(), noise[:, 3]], 1)
+    rows[::5, 0] = torch.nan
+    vae = of_columns()
+    for few in (rows, rows[:5], rows[:1]):
+        assert check_vae(vae, few).notes == ()
+    far = rows.clone()
+    far[:, column] = change(rows[:, column])
+    check = check_vae(vae, far)
+    assert check.ok, check
+    (note,) = check.notes
+    assert note.startswith("likelihood.likelihood and posterior.encoder would take")
+    assert note.endswith("call vae.initialize(train) before the fit")
+    vae.initialize(far)
+    assert check_vae(vae, far).notes == ()
+
+
 def test_what_is_no_vae():
     vae = make()
     with pytest.raises(ValueError, match=r"got a tuple; expected a VAE.*use check_pair"):
