@@ -70,6 +70,7 @@ class RunComparison:
         kinds: for each run whether they are ``"probabilities"`` or ``"densities"``, or which columns have densities;
             None where the run does not say.
         infinite_rows: for each run the numbers of its rows whose log p(x) is infinite or NaN.
+        still_improving: those of the two best runs that more epochs would have helped, as far as runs say so.
     """
 
     table: "pd.DataFrame"
@@ -78,6 +79,7 @@ class RunComparison:
     targets: dict[str, str]
     kinds: dict[str, str | None]
     infinite_rows: dict[str, list[int]]
+    still_improving: tuple[str, ...] = ()
 
     @property
     def apart(self) -> bool:
@@ -150,6 +152,9 @@ class RunComparison:
                 f" But in {counts} k-hat is above its limit or unknown: log p(x) is too low or uncertain there, and so "
                 "is the difference."
             )
+        if self.still_improving:
+            was = "was" if len(self.still_improving) == 1 else "were"
+            text += f" {' and '.join(self.still_improving)} {was} still improving: more epochs may change this."
         if len(set(self.table["num_samples"])) > 1:
             text += " The runs were scored with different numbers of draws K, and fewer draws give lower numbers."
         kinds = self._known_kinds(list(self.kinds))
@@ -245,12 +250,18 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
     targets = {name: system_of(stored_config(Path(name))).target for name, _ in ranked}
     kinds = {name: _kind(Path(name)) for name, _ in ranked}
     infinite = {name: table.index[~np.isfinite(table["log_px"])].tolist() for name, table in ranked}
-    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets, kinds, infinite)
+    improving = tuple(name for name, _ in ranked[:2] if _is_still_improving(Path(name)))
+    return RunComparison(pd.DataFrame(lines), len(reference), settings, targets, kinds, infinite, improving)
 
 
 def _kind(folder: Path) -> str | None:
     """Whether a run's numbers are probabilities or densities; one of an earlier version does not say."""
     return (read_summary(folder).get("evaluation") or {}).get("numbers")
+
+
+def _is_still_improving(folder: Path) -> bool:
+    """Whether more epochs would have helped a run; one that does not say is taken to be complete."""
+    return bool((read_summary(folder).get("training") or {}).get("still_improving"))
 
 
 def _settings(folder: Path) -> dict[str, str]:

@@ -247,6 +247,11 @@ def test_runs_are_compared_by_paired_differences(runs, tmp_path, capsys):
     draws = ((short["standard_error"] ** 2 + long["standard_error"] ** 2).sum()) ** 0.5 / 180
     assert second["difference_draws_error"] == pytest.approx(draws)
     assert f"{folders[1]} is better than {folders[0]}" in text
+    # The best epoch of both is the last one.
+    summaries = [json.loads((Path(folder) / "summary.json").read_text())["training"] for folder in folders]
+    assert [summary["best_epoch"] for summary in summaries] == [1, 15]
+    assert comparison.still_improving == (folders[1], folders[0])
+    assert f"{folders[1]} and {folders[0]} were still improving: more epochs may change this." in text
     assert len(pd.read_csv(tmp_path / "c.csv")) == 2
     # Pairing tells apart what two separate errors would not.
     assert second["difference_standard_error"] < (short["log_px"].sem() ** 2 + long["log_px"].sem() ** 2) ** 0.5

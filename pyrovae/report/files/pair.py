@@ -13,8 +13,18 @@ from pyrovae.pictures.levels import levels_of, levels_of_means
 from pyrovae.report.decoded_rows import of_each_class, pair_of_x, rows_to_draw
 from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.run_page import report_of_pair
-from pyrovae.runs import ModelRows, Run, describe_objective, describe_parts, store, write_summary, write_table
+from pyrovae.runs import (
+    ModelRows,
+    Run,
+    build_objective,
+    describe_objective,
+    describe_parts,
+    store,
+    write_summary,
+    write_table,
+)
 from pyrovae.training import FitResult
+from pyrovae.training.result import still_improving
 
 
 def write_run(
@@ -120,6 +130,7 @@ def _summary(
             "epochs": len(result.history),
             "best_epoch": result.best_epoch,
             "stopped_early": result.stopped_early,
+            "still_improving": still_improving(result, run.config["epochs"], build_objective(run.config)),
             "kl": result.kl_forms,
             "signs_of_trouble": list(result.signs_of_trouble),
             "stepping": result.stepping,
