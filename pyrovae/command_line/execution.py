@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pyrovae.processes import ProcessEndedError, alone, processes_now, refuse_several, several_processes
+from pyrovae.processes import ProcessEndedError, alone, is_of_own_rows, processes_now, refuse_several, several_processes
 
 if TYPE_CHECKING:
     from pyrovae.command_line.parser import CommandParser
@@ -56,7 +56,7 @@ def run_command(
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
                 return action(options)
     except ValueError as error:
-        print_error(str(error))
+        print_error(str(error), of_this_process=is_of_own_rows(error))
         return EXIT_BAD_INPUT
     except OSError as error:
         print_error(described_file_error(error))
@@ -83,9 +83,11 @@ _REPAIRS = {
 }
 
 
-def print_error(message: str) -> None:
-    """One error on standard error; of several processes on a machine one speaks."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+def print_error(message: str, *, of_this_process: bool = False) -> None:
+    """One error on standard error; of several processes on a machine one speaks, and those with errors of their own."""
+    if of_this_process:
+        print(f"error in process {os.environ['RANK']}: {message}", file=sys.stderr)
+    elif os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"error: {message}", file=sys.stderr)
 
 

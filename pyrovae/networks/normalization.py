@@ -17,7 +17,7 @@ class _BatchNorm(nn.BatchNorm1d):
         if self.training and input.numel() == input.shape[1]:
             raise ValueError(
                 "batch normalisation got one row in training, which has no variance: choose a batch size that leaves "
-                "no single row over, or normalization='layer'"
+                "no single row over, to any of several processes, or normalization='layer'"
             )
 
 

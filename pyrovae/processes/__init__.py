@@ -2,7 +2,14 @@
 
 from pyrovae.processes.draws import draws_of_all_rows
 from pyrovae.processes.gradients import AveragedGradients
-from pyrovae.processes.group import ProcessEndedError, Processes, alone, processes_now, refuse_several
+from pyrovae.processes.group import (
+    ProcessEndedError,
+    Processes,
+    alone,
+    is_of_own_rows,
+    processes_now,
+    refuse_several,
+)
 from pyrovae.processes.start import several_processes
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "Processes",
     "alone",
     "draws_of_all_rows",
+    "is_of_own_rows",
     "processes_now",
     "refuse_several",
     "several_processes",

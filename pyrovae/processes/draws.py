@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from pyrovae.processes.group import Processes
+from pyrovae.processes.group import Processes, with_own_rows
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def draws_of_all_rows(processes: Processes, share: range, rows: int) -> Iterator
         yield
         return
     draws = _DrawsOfAllRows(share, rows)
-    with draws, _SampleStatements(draws):
+    with with_own_rows(), draws, _SampleStatements(draws):
         yield
 
 

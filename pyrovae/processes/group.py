@@ -20,6 +20,21 @@ class ProcessEndedError(RuntimeError):
     """Another process of the run ended, or cannot be reached."""
 
 
+@contextmanager
+def with_own_rows() -> Iterator[None]:
+    """What goes wrong in here comes of this process's rows, and may go well in the others."""
+    try:
+        yield
+    except Exception as error:
+        vars(error)["of_own_rows"] = True
+        raise
+
+
+def is_of_own_rows(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, came in ``with_own_rows``."""
+    return error is not None and ("of_own_rows" in vars(error) or is_of_own_rows(error.__cause__))
+
+
 class Processes:
     """The processes that work on the same fit or evaluation, of which this is one.
 

@@ -117,3 +117,13 @@ def test_other_commands_are_for_one_process(monkeypatch, capsys, command):
     arguments = [] if command is label_efficiency else ["runs/one"]
     assert command.main(arguments) == 2
     assert f"error: python -m {command.__name__} runs in one process: start it by python" in capsys.readouterr().err
+
+
+def test_what_goes_wrong_in_one_process_is_said_by_it(tmp_path):
+    """Of the 1,437 rows the last batch has three: two for the first process, one for the second."""
+    options = ("--batch-size", "239", "--encoder.normalization", "batch")
+    status, _, errors = Torchrun(2, "-m", "pyrovae.fit", *options, *FIT, tmp_path / "run").end()
+    assert status == 1
+    assert errors.count("error in process 1: batch normalisation got one row in training") == 1
+    assert "choose a batch size that leaves no single row over, to any of several processes" in errors
+    assert "error in process 0" not in errors
