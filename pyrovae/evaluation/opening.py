@@ -15,6 +15,7 @@ from pyrovae.programs import (
     inspect_pair,
     make_sampler,
     probe_rows,
+    warn_of_first_values,
 )
 
 
@@ -27,8 +28,9 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
     """
     check_any_rows(x, "x")
     check_missing(model, guide, x, "x")
-    with borrowed(model, guide, x.device, seed):
+    with borrowed(model, guide, x.device, seed) as outside:
         rows = probe_rows(x, max(PROBE_ROWS))
         structure = inspect_pair(model, guide, rows, len(x))
         check_support(model, guide, x)
+        warn_of_first_values(model, guide, structure, outside)
         yield make_sampler(model, guide, rows, structure)

@@ -25,7 +25,7 @@ from pyrovae.programs.modules import (
     training_mode,
 )
 from pyrovae.programs.parameter_use import check_known, check_leaves, named_parameters, used_by_programs
-from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store
+from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store, warn_of_first_values
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
@@ -91,5 +91,6 @@ __all__ = [
     "trace_pair",
     "training_mode",
     "used_by_programs",
+    "warn_of_first_values",
     "which_rows",
 ]

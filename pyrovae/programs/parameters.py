@@ -5,6 +5,7 @@ is never trained there. Here every pair of programs runs in a store of its own. 
 values of ``pyro.param`` statements are kept with the function, or the object, whose statement it is.
 """
 
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,34 @@ def keep_params(model: Program, guide: Program, structure: PairStructure, outsid
             if id(holder) not in _kept:
                 weakref.finalize(holder, _kept.pop, id(holder), None)
             _kept[id(holder)] = _kept.get(id(holder), {}) | values
+
+
+def warn_of_first_values(model: Program, guide: Program, structure: PairStructure, outside: StateDict) -> None:
+    """Warn where one program has values of a fit and the other those that its ``pyro.param`` statements begin with.
+
+    Call it inside ``private_param_store``.
+
+    Args:
+        model: Pyro program of the rows.
+        guide: Pyro program of the latents.
+        structure: what ``inspect_pair`` found.
+        outside: the caller's store, which ``private_param_store`` gives.
+    """
+    own = _own_statements(model, guide, structure)
+    fitted = {program: _kept.get(id(_holder(given)), {}) for program, given in (("model", model), ("guide", guide))}
+    known = {*fitted["model"], *fitted["guide"], *outside["params"]}
+    for program, other, names in (
+        ("model", "guide", structure.model_params),
+        ("guide", "model", structure.guide_params),
+    ):
+        unknown = sorted((names & own) - known)
+        if unknown and fitted[other] and not fitted[program]:
+            warnings.warn(
+                f"the {other} was fitted, and pyro.param {unknown[0]!r} of the {program} has its first value: a fit's "
+                "values stay with the object that was fitted, and a lambda or functools.partial written again is "
+                "another one, so keep the first",
+                stacklevel=2,
+            )
 
 
 def _check_holders(model: Program, guide: Program, structure: PairStructure) -> None:

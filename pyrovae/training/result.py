@@ -24,7 +24,8 @@ class FitResult:
         best_epoch: the epoch, counted from 1, whose weights were kept; 0 is the state before training.
         stopped_early: whether the validation objective had stopped rising before the last epoch.
         params: fitted values of the programs' ``pyro.param`` statements, by name. They stay with the programs:
-            the functions of this package find them there. Weights of modules are in the modules.
+            the functions of this package find them there, and a lambda or ``functools.partial`` that is written again
+            is another program, without them. Weights of modules are in the modules.
         kl_forms: how the objective found the KL term of each latent site, ``"analytic"`` or ``"Monte Carlo"``.
         signs_of_trouble: what looked wrong, each sign once, in plain words with what to do: latents that are not used,
             a scale on its floor, a warm-up that fills the run, gradients that explode. Empty where nothing did.

@@ -60,9 +60,11 @@ def fit_svi(
 
     Parameters are found by themselves: those of an ``nn.Module`` given as program or owning the bound method, and
     what ``pyro.module`` and ``pyro.param`` touch. They never pass through the global param store, so models of
-    equal names do not meet. The rows are moved to the device of the parameters once. Whatever ends a fit, an error or
-    an interrupt, the best weights so far are put back. Fits and evaluations in several threads take turns; what
-    another thread draws meanwhile, for new modules say, comes from the fit's generators and changes its draws.
+    equal names do not meet; values of ``pyro.param`` are kept with the object that was fitted, so keep a lambda or
+    ``functools.partial`` and do not write it again. The rows are moved to the device of the parameters once. Whatever
+    ends a fit, an error or an interrupt, the best weights so far are put back. Fits and evaluations in several threads
+    take turns; what another thread draws meanwhile, for new modules say, comes from the fit's generators and changes
+    its draws.
 
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.

@@ -1,6 +1,7 @@
 """Where parameters live, and that nothing passes through the global param store."""
 
 import gc
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -117,6 +118,21 @@ def test_values_of_pyro_param_stay_with_the_functions():
     exact = dist.Normal(result.params["mean"], result.params["noise"]).to_event(1).log_prob(TARGETS)
     bounds = compare_bounds(model, guide, TARGETS, num_samples=500)
     assert ((bounds.log_px - exact).abs() < 5 * bounds.standard_error + 1e-4).all()
+
+
+@pytest.mark.parametrize("again", ["model", "guide"])
+def test_a_program_written_again_has_no_values_and_is_warned_of(again):
+    pair = dict(zip(("model", "guide"), param_pair(), strict=True))
+    programs = {name: partial(program) for name, program in pair.items()}
+    fit(*programs.values(), epochs=30)
+    fitted = mean_log_px(*programs.values())
+    name = {"model": "mean", "guide": "scale"}[again]
+    with pytest.warns(UserWarning, match=rf"pyro\.param '{name}' of the {again} has its first value.*keep the first"):
+        mean_log_px(*{**programs, again: partial(pair[again])}.values())
+    assert mean_log_px(*programs.values()) == fitted
+    # Neither where both are new, nor in a fit of a new program beside one that was fitted.
+    mean_log_px(*param_pair())
+    fit(*{**programs, again: partial(pair[again])}.values(), epochs=1)
 
 
 def test_two_pairs_with_the_same_param_names_do_not_meet():
