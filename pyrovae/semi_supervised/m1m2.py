@@ -153,11 +153,17 @@ class M1M2(SemiSupervisedClassifier):
         latents = self._latents(m1, rows, m1.train_transform)
         m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
         m2.train_transform = None
+        programs = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
+        if self.fine_tune_epochs:
+            like = next(m1.vae_.parameters())
+            # M2 may be of another type, or in another place, than the latents it was given.
+            programs.to(like)
+            with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
+                check_trained(programs, transformed(rows[:5].to(like), m1.train_transform))
         # What is refused leaves an earlier fit as it was.
-        self.m1_, self.m2_ = m1, m2
+        self.m1_, self.m2_, self.programs_ = m1, m2, programs
         self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
         self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
-        self.programs_ = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
         if self.fine_tune_epochs:
             self._fine_tune(rows, labels, held_out)
         return self
@@ -198,10 +204,8 @@ class M1M2(SemiSupervisedClassifier):
         check_learning_rate(fine_tune_lr=self.fine_tune_lr)
 
     def _fine_tune(self, rows: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor] | None) -> None:
-        m1, m2 = self.m1_, self.m2_
-        # M2 may be of another type, or in another place, than the latents it was given.
+        m1, m2, programs = self.m1_, self.m2_, self.programs_
         like = next(m1.vae_.parameters())
-        programs = self.programs_.to(like)
         judge = None
         if held_out is not None:
             judge = judge_by(lambda x: torch.from_numpy(self.predict_proba(x)), *held_out)
@@ -215,7 +219,6 @@ class M1M2(SemiSupervisedClassifier):
         self.history_ = loop.history
         try:
             with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
-                check_trained(programs, transformed(rows[:5].to(like), m1.train_transform))
                 loop.run(plan)
         finally:
             self.best_epoch_ = loop.best_epoch
