@@ -71,7 +71,7 @@ class DiscretizedLogistic(LocScale):
         return levels.to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, and at the scale that has the standard deviation around it."""
+        """Start at the mean of each entry, and the scale that has the standard deviation where ``Normal`` starts."""
         self.start_at(entry_mean(rows), scale=3**0.5 / pi * self.spread(rows, "scale"))
 
     def extra_repr(self) -> str:

@@ -53,5 +53,5 @@ class Laplace(LocScale):
         return dist.Laplace(loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, and at the scale that has the standard deviation around it."""
+        """Start at the mean of each entry, and the scale that has the standard deviation where ``Normal`` starts."""
         self.start_at(entry_mean(rows), scale=self.spread(rows, "scale") / 2**0.5)

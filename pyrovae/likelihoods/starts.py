@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+# Shares of the mean variance. Means that a new network gives differ by more than a tiny column does, and at its own
+# scale the first losses are so large that fits end worse; but the floor that pixels need slows columns in small units.
+_FLOOR, _FLOOR_OF_RARE = 0.001, 0.01
+
 
 def entry_mean(rows: Tensor, decoder: nn.Module | None = None) -> Tensor:
     """Mean of each entry over the rows ``(rows, *data_shape)``; of all entries where one was never observed.
@@ -22,10 +26,15 @@ def entry_mean(rows: Tensor, decoder: nn.Module | None = None) -> Tensor:
 def entry_variance(rows: Tensor) -> Tensor:
     """Variance of each entry around its mean.
 
-    It is at least a hundredth of the mean over the entries, so that one that never changes is no point mass.
+    It is at least a thousandth of the mean over the entries, and a hundredth for an entry that hardly ever changes, as
+    a pixel at the border: one whose variance is at most a hundredth of its largest square, so that one that never
+    changes is no point mass.
     """
-    variance = entry_mean((rows - entry_mean(rows)).square())
-    return variance.clamp(min=0.01 * variance.mean().item())
+    squares = (rows - entry_mean(rows)).square()
+    variance = entry_mean(squares)
+    rare = 100 * variance <= squares.nan_to_num(nan=0.0).amax(0)
+    mean = variance.mean()
+    return torch.maximum(variance, torch.where(rare, _FLOOR_OF_RARE * mean, _FLOOR * mean))
 
 
 def probability(mean: Tensor) -> Tensor:

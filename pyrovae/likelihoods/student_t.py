@@ -94,7 +94,7 @@ class StudentT(Elementwise):
         return StudentTDistribution(df, loc, scale).to_event(data_dims(loc, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, and at the scale that has the standard deviation around it.
+        """Start at the mean of each entry, and the scale that has the standard deviation where ``Normal`` starts.
 
         For fewer than 3 degrees of freedom it is the scale for 3.
         """

@@ -133,3 +133,25 @@ def test_the_variance_of_an_entry_that_never_changes_is_a_hundredth_of_the_mean(
     expected = rows.numpy().var(0)
     expected[1] = 0.01 * expected.mean()
     torch.testing.assert_close(entry_variance(rows), torch.from_numpy(expected), rtol=1e-12, atol=0)
+
+
+def test_columns_in_unlike_units_start_at_their_variances_down_to_a_thousandth_of_the_mean():
+    units = np.array([0.02, 1.0, 3.0, 20.0])
+    rows = np.random.default_rng(3).normal(size=(4000, 4)) * units + 5
+    expected = rows.var(0)
+    assert expected[0] < 0.001 * expected.mean() < expected[1]
+    expected[0] = 0.001 * expected.mean()
+    torch.testing.assert_close(entry_variance(torch.from_numpy(rows)), torch.from_numpy(expected), rtol=1e-12, atol=0)
+    part = with_bias("Normal", (4,), {"scale": "per_dimension"}).double()
+    part.initialize(torch.from_numpy(rows))
+    torch.testing.assert_close(part.scale.detach(), torch.from_numpy(expected).sqrt(), rtol=1e-6, atol=0)
+
+
+def test_pixels_that_are_hardly_ever_on_start_at_a_hundredth_of_the_mean_variance():
+    """Of 4,000 rows 2 and 200 have a second and a third entry; the first is on in half of them."""
+    rows = np.zeros((4000, 3))
+    rows[:2000, 0] = rows[:2, 1] = rows[:200, 2] = 1.0
+    expected = rows.var(0)
+    assert expected[1] < 0.01 * expected.mean() < expected[2]
+    expected[1] = 0.01 * expected.mean()
+    torch.testing.assert_close(entry_variance(torch.from_numpy(rows)), torch.from_numpy(expected), rtol=1e-12, atol=0)
