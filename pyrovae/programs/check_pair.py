@@ -23,7 +23,8 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     number. The rows have to be inside the likelihood's support.
 
     A fit asks one thing more: weights that the programs use and that no optimiser would be given, such as those of
-    networks in a plain list, are refused; weights without ``requires_grad`` are left as they are.
+    networks in a plain list, are refused. Scores take such a pair as it is: to check one that is only scored, call
+    ``requires_grad_(False)`` on these weights.
 
     The programs run in evaluation mode. Parameters, buffers, random number generators, the param store and the mode
     are afterwards what they were.

@@ -244,10 +244,10 @@ class Weights:
         kept = {name: tensor for name, tensor in now.items() if tensor is not None}
         return {name: kept[name].detach().clone() for name in kept if name in self.tensors or has_numbers(kept[name])}
 
-    def copy_buffers(self) -> dict[str, Tensor]:
-        """Copies of all buffers as they are now, to go back to."""
+    def present_buffers(self) -> dict[str, Tensor]:
+        """All buffers that have numbers now, by name; not copies of them."""
         present = {name: values[key] for name, (values, key) in self.buffers.items()}
-        return {name: buffer.clone() for name, buffer in present.items() if buffer is not None and has_numbers(buffer)}
+        return {name: buffer for name, buffer in present.items() if buffer is not None and has_numbers(buffer)}
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor]) -> None:

@@ -139,6 +139,8 @@ class RunComparison:
         above = "is above" if self.is_mixed or self.unlike or second["run"] in self.doubtful else "is better than"
         apart = above if self.apart else "cannot be told from"
         text = f"{best} {apart} {second['run']}: {self._by_how_much}."
+        if not math.isfinite(self._second["difference"]):
+            text = f"{best} and {second['run']} do not compare by their means, whose difference is not finite."
         for run, infinite in self.infinite_rows.items():
             if infinite:
                 text += (
@@ -177,11 +179,8 @@ class RunComparison:
     @property
     def _by_how_much(self) -> str:
         """The difference of the two best runs in words."""
-        difference = -self._second["difference"]
-        if not math.isfinite(difference):
-            return "their difference is not finite"
         error = f"standard error {self._error:.3f}" if self.rows > 1 else "and one row has no standard error"
-        return f"{difference:z.3f} nats per row, {error}"
+        return f"{-self._second['difference']:z.3f} nats per row, {error}"
 
     @property
     def _error(self) -> float:

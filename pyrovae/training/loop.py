@@ -20,7 +20,7 @@ from pyrovae.training.plan import Plan
 from pyrovae.training.progress_terms import elbo_in_words
 from pyrovae.training.result import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.shuffler import Shuffler
-from pyrovae.training.skipping import Skipped
+from pyrovae.training.skipping import BuffersBefore, Skipped
 from pyrovae.training.training_step import TrainingStep
 from pyrovae.training.transform import transformed
 from pyrovae.training.trouble import ROWS, SignsOfTrouble, schedules
@@ -51,7 +51,7 @@ class TrainingLoop:
         judged = plan.train if plan.validation is None else plan.validation
         self.judge = BatchTerms(plan, pair, judged, [], self.processes)
         self.shuffler = Shuffler(plan.seed)
-        self.skipped = Skipped(plan.max_skipped_steps)
+        self.skipped, self.buffers = Skipped(plan.max_skipped_steps), BuffersBefore(pair.weights)
         # Where signs of trouble are looked for: on validation rows, else on the first of the epoch as they were given.
         self.looked_at: list[Tensor] = [] if plan.validation is None else [plan.validation[:ROWS]]
         self.trouble = SignsOfTrouble(
@@ -139,23 +139,23 @@ class TrainingLoop:
 
     def _take_step(self, given: Tensor) -> Tensor:
         """A step with some rows; the result is what it saw of them."""
-        buffers = self.pair.weights.copy_buffers()
+        self.buffers.note()
         with DrawsUndoneIfAnotherEnds(self.processes, given.device):
             x = transformed(given, self.plan.train_transform)
             terms = self.step(x, self.progress, self.steps_done + 1)
         if self.plan.validation is None and sum(map(len, self.looked_at)) < ROWS:
             self.looked_at.append(x)
         if terms is None:
-            self._skip(x, buffers)
+            self._skip(x)
         else:
             self.totals += terms
             self.skipped.none_now()
         return x
 
-    def _skip(self, x: Tensor, buffers: dict[str, Tensor]) -> None:
+    def _skip(self, x: Tensor) -> None:
         """Count a step that was left out, unless there were too many or no step can help; buffers are put back."""
         self.skipped.note(self.epoch, self.step_of_epoch + 1, len(x), self.pair.non_finite_site(x))
-        self.pair.weights.restore(buffers)
+        self.buffers.put_back()
         if self.skipped.too_many() or not self.pair.weights.finite():
             raise self._failed(*self.skipped.first_in_a_row)
 

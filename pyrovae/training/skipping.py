@@ -4,10 +4,52 @@ import math
 from numbers import Real
 from typing import Any
 
+from torch import Tensor
+
 from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.programs import Weights
 
 Place = tuple[int, int, str]
 """Epoch and step of it, counted from 1, and the site that is not finite."""
+
+# So many numbers are copied in microseconds.
+_SMALL = 65_536
+
+
+class BuffersBefore:
+    """Buffers as they were before a step, to go back to if it is left out.
+
+    Large ones, tables of constants for example, are copied again only once they were written or replaced.
+
+    Args:
+        weights: whose buffers they are.
+
+    Attributes:
+        copies: of the buffers before the last step, by name.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights, self.copies = weights, dict[str, Tensor]()
+        self._copied: dict[str, tuple[Tensor, int]] = {}
+
+    def note(self) -> None:
+        """A step begins."""
+        present = self.weights.present_buffers()
+        self.copies = {name: self._copy(name, buffer) for name, buffer in present.items()}
+
+    def put_back(self) -> None:
+        """The step was left out."""
+        self.weights.restore(self.copies)
+
+    def _copy(self, name: str, buffer: Tensor) -> Tensor:
+        # Batch normalisation writes its running means, which are small, without counting it as a version.
+        if buffer.numel() <= _SMALL:
+            return buffer.clone()
+        before, version = self._copied.get(name, (None, -1))
+        if buffer is before and buffer._version == version:
+            return self.copies[name]
+        self._copied[name] = buffer, buffer._version
+        return buffer.clone()
 
 
 class Skipped:

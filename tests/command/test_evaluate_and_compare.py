@@ -385,8 +385,8 @@ def test_runs_with_a_row_without_a_finite_number_come_last(runs, tmp_path, capsy
     assert compare_main([long, short, "--html", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(
-        f"{short} cannot be told from {long}: their difference is not finite. log p(x) of {long} is infinite or NaN in "
-        "2 of 180 rows, the first is row 3: look there"
+        f"{short} and {long} do not compare by their means, whose difference is not finite. log p(x) of {long} is "
+        "infinite or NaN in 2 of 180 rows, the first is row 3: look there"
     )
     assert 'class="answer care"' in (tmp_path / "page.html").read_text()
 

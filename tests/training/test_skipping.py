@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from pyrovae import NonFiniteLossError, fit_svi
+from pyrovae.programs import Weights, inspect_pair
+from pyrovae.training.skipping import BuffersBefore
 
 
 class Line(nn.Module):
@@ -183,3 +185,31 @@ def test_what_is_left_out_moves_no_running_means(what, value, clip_norm, step):
     assert (result.skipped_steps, result.stepping) == (1, step)
     torch.testing.assert_close(dict(line.normalisation.named_buffers()), dict(without.named_buffers()))
     torch.testing.assert_close(line.mean.detach(), by_hand(x, 4))
+
+
+def test_large_buffers_are_copied_again_only_once_they_were_written_or_replaced():
+    line = Normalised("loss")
+    line.register_buffer("table", torch.zeros(300, 300))
+    before = BuffersBefore(Weights.of(line.model, line.guide, inspect_pair(line.model, line.guide, rows(8))))
+
+    def table_and_mean():
+        before.note()
+        by_name = {name.rsplit(".", 1)[-1]: copy for name, copy in before.copies.items()}
+        return by_name["table"], by_name["running_mean"]
+
+    table, mean = table_and_mean()
+    assert table.data_ptr() != line.table.data_ptr()
+    assert (table == 0).all()
+    again, mean_again = table_and_mean()
+    assert again is table
+    assert mean_again is not mean
+    line.normalisation(rows(8))
+    before.put_back()
+    torch.testing.assert_close(line.normalisation.running_mean, mean)
+    line.table += 1
+    assert (table_and_mean()[0] == 1).all()
+    line.table = torch.full((300, 300), 2.0)
+    assert (table_and_mean()[0] == 2).all()
+    line.table += 1
+    before.put_back()
+    assert (line.table == 2).all()
