@@ -715,6 +715,7 @@ def shifted(program):
 
 
 @pytest.mark.filterwarnings("ignore:Using `torch.compile")
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_programs_that_are_given_the_rest_by_what_is_around_them():
     """A decorator, a module with a __call__ of its own, one with its forward set, a compiled one."""
 
