@@ -1,6 +1,6 @@
 """Runs on disk: pairs of programs built from a configuration, stored, loaded, scored and compared."""
 
-from pyrovae.runs.comparison import FEW_UNRELIABLE, RunComparison, compare_runs, scored_rows
+from pyrovae.runs.comparison import FEW_UNRELIABLE, RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import (
@@ -15,6 +15,7 @@ from pyrovae.runs.objectives import build_objective, describe_objective, in_opti
 from pyrovae.runs.part import PARTS, class_name
 from pyrovae.runs.parts import build_pair, check_categories, describe_parts, factory_takes
 from pyrovae.runs.run import Run
+from pyrovae.runs.score_tables import scored_rows
 from pyrovae.runs.storage import load, refuse_without_density, save, start_from, store, stored_data, write_summary
 from pyrovae.runs.stored_config import says_nothing
 from pyrovae.runs.stored_files import (

@@ -10,16 +10,9 @@ from pyrovae.runs.objective_options import OBJECTIVE_OPTIONS, WITHOUT_EFFECT
 from pyrovae.runs.objectives import describe_objective
 from pyrovae.runs.part import PARTS
 from pyrovae.runs.parts import describe_parts
-from pyrovae.runs.storage import refuse_without_density, stored_data
+from pyrovae.runs.score_tables import scored_rows
 from pyrovae.runs.stored_config import says_nothing, stored_config
-from pyrovae.runs.stored_files import (
-    CONFIG_FILE,
-    SUMMARY_FILE,
-    check_run_folder,
-    read_mapping,
-    read_summary,
-    read_table,
-)
+from pyrovae.runs.stored_files import read_summary
 from pyrovae.runs.systems import system_of
 
 if TYPE_CHECKING:
@@ -30,8 +23,6 @@ FEW_UNRELIABLE = 0.1
 
 # What the numbers of two runs must agree on to be of the same rows.
 _SAME = {"data_checksum": "rows, or splits of them", "data_variant": "data variant"}
-# Columns of a table of scored rows that are needed.
-_COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", *_SAME)
 # Options that are no part of what was fitted, or are said in other words.
 _ASIDE = {
     *PARTS,
@@ -137,9 +128,11 @@ class RunComparison:
         """
         best, second = self.table["run"].iloc[0], self._second
         above = "is above" if self.is_mixed or self.unlike or second["run"] in self.doubtful else "is better than"
-        apart = above if self.apart else "cannot be told from"
-        text = f"{best} {apart} {second['run']}: {self._by_how_much}."
-        if not math.isfinite(self._second["difference"]):
+        if math.isfinite(second["difference"]):
+            apart = above if self.apart else "cannot be told from"
+            error = f"standard error {self._error:.3f}" if self.rows > 1 else "and one row has no standard error"
+            text = f"{best} {apart} {second['run']}: {-second['difference']:z.3f} nats per row, {error}."
+        else:
             text = f"{best} and {second['run']} do not compare by their means, whose difference is not finite."
         for run, infinite in self.infinite_rows.items():
             if infinite:
@@ -175,12 +168,6 @@ class RunComparison:
     @property
     def _second(self) -> "pd.Series[Any]":
         return self.table.iloc[1]
-
-    @property
-    def _by_how_much(self) -> str:
-        """The difference of the two best runs in words."""
-        error = f"standard error {self._error:.3f}" if self.rows > 1 else "and one row has no standard error"
-        return f"{-self._second['difference']:z.3f} nats per row, {error}"
 
     @property
     def _error(self) -> float:
@@ -279,44 +266,6 @@ def _differences(settings: dict[str, dict[str, str]]) -> dict[str, dict[str, str
     names = dict.fromkeys(key for one in told for key in one)
     differing = [name for name in names if len({one.get(name) for one in told}) > 1]
     return {run: {name: one[name] for name in differing if name in one} for run, one in settings.items()}
-
-
-def scored_rows(folder: Path) -> "pd.DataFrame":
-    """The table of a run's own test rows that counts: the most complete one, and of those that of the most draws.
-
-    Args:
-        folder: of a run with a density.
-
-    Raises:
-        ValueError: no run folder, no scored rows, or a damaged table.
-    """
-    check_run_folder(folder, (CONFIG_FILE, SUMMARY_FILE))
-    refuse_without_density(folder)
-    checksum = stored_data(folder)["checksum"]
-    weights = read_summary(folder).get("weights_sha256")
-    tables = {
-        path: read_table(path, _COLUMNS)
-        for path in sorted(folder.glob("evaluation*.csv"))
-        if weights is None or _weights_of(path) in (None, weights)
-    }
-    # Tables of other data lie there, too.
-    own = {path: table for path, table in tables.items() if len(table) and table["data_checksum"].iloc[0] == checksum}
-    if not own:
-        status = read_summary(folder).get("status")
-        raise ValueError(f"{folder} has no scored rows ({status}): score them with python -m pyrovae.evaluate {folder}")
-    for path, table in own.items():
-        if not (table["data_checksum"] == checksum).all():
-            raise ValueError(
-                f"{path} is cut off, or has rows of other data among its own: remove it and score the rows again with "
-                "python -m pyrovae.evaluate"
-            )
-    return max(own.values(), key=lambda table: (len(table), table["num_samples"].iloc[0]))
-
-
-def _weights_of(table: Path) -> str | None:
-    """The checksum of the weights that a table was scored by; None where nothing beside it says so."""
-    beside = table.with_name(f"{table.name}.json")
-    return read_mapping(beside).get("weights") if beside.is_file() else None
 
 
 def _line(name: str, table: "pd.DataFrame", best: "pd.DataFrame") -> dict[str, object]:
