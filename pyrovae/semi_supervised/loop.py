@@ -13,7 +13,7 @@ from pyrovae.progress import Progress
 from pyrovae.recording import Stepping
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.gradient_step import GradientStep
-from pyrovae.training.optimizers import adam, moved_parameters
+from pyrovae.training.optimizers import adam, flush_vanished, moved_parameters
 from pyrovae.training.progress_terms import loss_in_words
 from pyrovae.training.transform import transformed
 
@@ -129,6 +129,7 @@ class LabelledLoop:
         for number, batch in enumerate(batches, start=1):
             values = self._values(epoch, number, batch, gradient_step)
             optimizer.step()
+            flush_vanished(optimizer, (epoch - 1) * len(batches) + number)
             seen = len(batch.unlabelled) or len(batch.labelled)
             totals, rows = totals + seen * values, rows + seen
             bar.advance()

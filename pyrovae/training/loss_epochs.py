@@ -10,7 +10,7 @@ from pyrovae.checkpoints import Keeper, State
 from pyrovae.processes import AveragedGradients, Processes, draws_of_all_rows, processes_now
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
-from pyrovae.training.optimizers import adam, moved_parameters
+from pyrovae.training.optimizers import adam, flush_vanished, moved_parameters
 from pyrovae.training.result import LossResult, NonFiniteLossError
 from pyrovae.training.shuffler import Shuffler
 from pyrovae.training.undone import DrawsUndoneIfAnotherEnds
@@ -65,6 +65,7 @@ class LossEpochs:
                 self.optimizer.step()
                 self.step_of_epoch += 1
                 self.steps_done += 1
+                flush_vanished(self.optimizer, self.steps_done)
                 keeper.after_step(self.state, self.steps_done)
         return self.total / len(self.train[0])
 

@@ -10,7 +10,7 @@ from pyrovae.processes import AveragedGradients, Processes
 from pyrovae.training.batch_terms import BatchTerms
 from pyrovae.training.fitted_pair import FittedPair
 from pyrovae.training.gradient_norms import GradientNorms
-from pyrovae.training.optimizers import adam, made_optimizer, set_rate
+from pyrovae.training.optimizers import adam, flush_vanished, made_optimizer, set_rate
 from pyrovae.training.plan import Plan
 
 
@@ -56,6 +56,7 @@ class TrainingStep:
         if self.rates is not None:
             set_rate(self.optimizer, self.rates(progress))
         self.optimizer.step()
+        flush_vanished(self.optimizer, number)
         return terms
 
     def _shortened(self, limit: float) -> bool:
