@@ -24,16 +24,25 @@ def test_thirty_lines_of_python_run(capsys):
     assert "log p(x)" in capsys.readouterr().out
 
 
-def test_what_it_links_to_is_there():
-    links = re.findall(r"\]\((?!https:)([^)#]+)", README)
-    assert len(links) > 20
-    assert [link for link in links if not (ROOT / link).is_file()] == []
-    for page in (ROOT / "docs").glob("*.md"):
-        links_of_page = re.findall(r"\]\((?!https:|#)([^)#]+)", page.read_text())
-        assert [link for link in links_of_page if not (page.parent / link).is_file()] == []
-    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    notebooks = {f"tutorials/{path.name}" for path in (ROOT / "tutorials").glob("*.ipynb")}
-    assert pages | notebooks <= set(links)
+def anchors(page):
+    """Of the headings of a page: in small letters, without punctuation, with dashes between words."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_what_pages_and_tutorials_link_to_is_there():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    notebooks = list((ROOT / "tutorials").glob("*.ipynb"))
+    linked = set()
+    for page in pages + notebooks:
+        for link, anchor in re.findall(r"\]\((?!https?:|attachment:|data:)([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
+            to = (page.parent / link).resolve() if link else page
+            assert to.exists(), (page.name, link)
+            if anchor:
+                assert anchor in anchors(to), (page.name, link, anchor)
+            if page.name == "README.md":
+                linked.add(to)
+    assert {path.resolve() for path in pages[1:] + notebooks} <= linked
 
 
 def test_the_citation_names_this_version():

@@ -5,9 +5,10 @@ from typing import Any, Literal
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.bounds import compare_bounds
 from pyrovae.models import EMStep
-from pyrovae.programs import Program, check_positive
+from pyrovae.programs import Program, check_positive, isolated_rng
 from pyrovae.progress import Progress
 from pyrovae.training import fit_svi
+from pyrovae.training.transform import transformed
 
 
 def fit_alternating(
@@ -30,7 +31,8 @@ def fit_alternating(
     An E step leaves log p(x) as it is and closes the gap, as far as the guide can; an M step raises the ELBO with q as
     it is, and so log p(x) or the gap (Neal and Hinton, 1998). ``ProbabilisticPCA.fit_em`` does both exactly. Fitting
     both at once, ``fit_svi``, is faster; this is to look at. Buffers, such as the running means of batch normalisation,
-    move in both steps.
+    move in both steps. Where p(z) uses the guide's parameters, as that of a ``VampPrior`` on the encoder does, an E
+    step moves log p(x) too.
 
     Args:
         model: Pyro program of a batch of rows, observing them inside a plate ``len(x)`` at dim -1.
@@ -38,7 +40,8 @@ def fit_alternating(
         train: rows ``(rows, *data_shape)``, or ``data.StreamedRows``.
         rounds: pairs of an E and an M step.
         epochs_per_step: passes over the rows in each of them.
-        num_rows: the first rows of ``train``, at most, that the numbers are taken from.
+        num_rows: the first rows of ``train``, at most, that the numbers are taken from; with a ``train_transform`` as
+            it gives them once, from ``seed``.
         num_samples: importance draws for each of these, always from the same seed.
         seed: of all draws.
         progress: show a progress bar.
@@ -74,6 +77,9 @@ def fit_alternating(
     }
     for name in repairs.keys() & options.keys():
         raise ValueError(f"{name} is no option of fit_alternating: {repairs[name]}")
+    judged = train[:num_rows]
+    with isolated_rng(seed, judged.device):
+        judged = transformed(judged, options.get("train_transform"))
     steps: list[EMStep] = []
     halves: tuple[tuple[Literal["E", "M"], Literal["guide", "model"]], ...] = (("E", "guide"), ("M", "model"))
     with Progress("alternating", 2 * rounds, "half step", shown=progress) as bar:
@@ -89,7 +95,7 @@ def fit_alternating(
                 progress=False,
                 **options,
             )
-            bounds = compare_bounds(model, guide, train[:num_rows], num_samples=num_samples, seed=seed)
+            bounds = compare_bounds(model, guide, judged, num_samples=num_samples, seed=seed)
             steps.append(EMStep(step, bounds.elbo.mean().item(), bounds.log_px.mean().item()))
             now = steps[-1]
             bar.tell(f"{step} step {len(steps)}/{2 * rounds}, ELBO {now.bound:.2f}, log p(x) {now.log_px:.2f} nats")

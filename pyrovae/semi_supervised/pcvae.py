@@ -45,7 +45,7 @@ class PCVAEPrograms(VAE):
 
 
 class PCVAE(TrainedTogether):
-    r"""A VAE whose latents have to predict the labels (Hughes et al., 2018; Hope et al., 2021).
+    r"""A VAE whose latents have to predict the labels (Hughes et al., 2018; Hope et al., 2020).
 
     .. math::
         \min -\frac1N \sum_i \mathrm{ELBO}(x_i) \quad \text{subject to} \quad

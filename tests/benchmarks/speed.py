@@ -1,7 +1,7 @@
 """How fast the package trains and scores, beside hand-written PyTorch, Pyro's idiom, NumPyro and pythae, in turns.
 
     python tests/benchmarks/speed.py [--cases mlp-128 iwae ...] [--turns 7] [--seconds 0.4] [--threads 2] \
-        [--output speed.json]
+        [--after 0] [--output speed.json]
 
 Every side is a process of its own that works a short slice at a time, one side after the other, again and again; a
 ratio is the median over turns of the ratios within a turn, with its quartiles. The package's steps are counted inside
@@ -14,6 +14,7 @@ where $PYROVAE_DATA_ROOT is set, else bits that are one where MNIST's are, about
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,7 @@ def compare(case: str, sides: list[Side], options: argparse.Namespace) -> dict[s
             found[side] = {"seconds_of_process": whole, "seconds_of_call": call}
             print(f"  {side:<26}{text(whole):>32}{text(call):>24}")
         return found
+    sides = [replace(side, prepared_after=max(side.prepared_after, options.after)) for side in sides]
     works = take_turns(sides, seconds=options.seconds, warm_up=3 * options.seconds, **settings)
     turns = [{side: work.seconds / work.done for side, work in turn.items()} for turn in works]
     of_each_other = ratios(turns)
@@ -172,6 +174,9 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.4, help="of a slice, at least")
+    parser.add_argument(
+        "--after", type=int, default=0, help="steps before the clock runs: a fit's later ones are timed"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", default=None, help="JSON file")
     options = parser.parse_args()

@@ -1,5 +1,7 @@
 """The guide with the model held, the model with the guide held."""
 
+import math
+
 import pytest
 import torch
 from problems import bits, small_vae
@@ -72,6 +74,19 @@ def test_alternating_reaches_the_maximum_that_em_reaches():
     exact, _ = ProbabilisticPCA.fit_em(x, 1)
     maximum = exact.log_prob(x).mean().item()
     assert maximum - 0.02 < steps[-1].bound < maximum + 0.01
+
+
+def test_the_numbers_are_of_the_rows_that_a_transform_gives():
+    def alternating(x, **options):
+        torch.manual_seed(0)
+        vae = small_vae()
+        return fit_alternating(vae.model, vae.guide, x, batch_size=20, rounds=2, epochs_per_step=2, **options)
+
+    x = bits(40)
+    assert alternating(100 + 10 * x, train_transform=lambda rows: (rows - 100) / 10) == alternating(x)
+    # Bits are drawn once: the grey values themselves are no rows of a Bernoulli.
+    drawn = alternating(torch.full_like(x, 0.4), train_transform=torch.bernoulli)
+    assert all(math.isfinite(half.bound) for half in drawn)
 
 
 def test_bad_input():
