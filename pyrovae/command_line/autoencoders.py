@@ -48,6 +48,7 @@ def fit_reconstructions(
                     autoencoder,
                     train,
                     corruption=autoencoder.corruption,
+                    train_transform=rows.train_transform,
                     checkpoints=keeper.of,
                     epochs=config["pretrain_epochs"],
                     **options,

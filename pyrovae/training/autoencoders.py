@@ -1,6 +1,8 @@
 """Fitting autoencoders: at once, or layer by layer first."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import Autoencoder
-from pyrovae.programs import check_rows, evaluation_mode, isolated_rng, training_mode
+from pyrovae.programs import check_rows, isolated_rng, training_mode
 from pyrovae.training.losses import minimize_losses
 from pyrovae.training.result import LossResult
 from pyrovae.training.transform import transformed
@@ -68,13 +70,9 @@ def fit_autoencoder(
         True
     """
     _check_kind(autoencoder)
-    for name, rows in (("train", train), ("validation", validation)):
-        if rows is not None and (name != "train" or train_transform is None):
-            _check(autoencoder, name, rows)
-    check_rows(train, "train")
-    if train_transform is not None:
-        with isolated_rng(0, train.device):
-            _check(autoencoder, "train after train_transform", transformed(train[:_FIRST_ROWS], train_transform))
+    _check_train(autoencoder, train, train_transform)
+    if validation is not None:
+        _check(autoencoder, "validation", validation)
 
     def losses(x: Tensor) -> Tensor:
         return autoencoder.losses(transformed(x, train_transform if autoencoder.training else None))
@@ -103,6 +101,7 @@ def pretrain_layers(
     train: Tensor,
     *,
     corruption: Callable[[Tensor], Tensor] | None = None,
+    train_transform: Callable[[Tensor], Tensor] | None = None,
     epochs: int = 100,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -122,6 +121,7 @@ def pretrain_layers(
         autoencoder: with ``MLP`` networks, whose hidden layers mirror one another, such as 200, 50 and 50, 200.
         train: rows ``(rows, *data_shape)``, on the device of the parameters.
         corruption: damage to the input of each layer while it is fitted, for a stack of denoising autoencoders.
+        train_transform: applied to each batch of rows before the first layer, as in ``fit_autoencoder``.
         epochs: passes over the rows for each layer.
         batch_size: rows of each step; fewer rows make one step.
         lr: learning rate of Adam.
@@ -134,7 +134,8 @@ def pretrain_layers(
         What each fit did, from the first layer to the code.
 
     Raises:
-        ValueError: networks that do not mirror one another, rows with NaN, values outside [0, 1] under cross-entropy.
+        ValueError: networks that do not mirror one another, rows with NaN, values outside [0, 1] under cross-entropy,
+            also after ``train_transform``.
         NonFiniteLossError: the loss became NaN or infinite.
 
     Example:
@@ -145,7 +146,7 @@ def pretrain_layers(
         2
     """
     _check_kind(autoencoder)
-    _check(autoencoder, "train", train)
+    _check_train(autoencoder, train, train_transform)
     encoder, decoder = _blocks(autoencoder.encoder, first=True), _blocks(autoencoder.decoder, first=False)
     widths = [[linear.in_features for linear, _ in blocks] for blocks in (encoder, decoder)]
     ends = [[linear.out_features for linear, _ in blocks] for blocks in (encoder, decoder)]
@@ -155,31 +156,42 @@ def pretrain_layers(
             "expected mirror images: give the decoder the encoder's hidden_dims in the opposite order"
         )
     results = []
-    below = train.flatten(1)
+    below, held = train.flatten(1), list[nn.Module]()
     for depth, ((_, up), (_, down)) in enumerate(zip(encoder, reversed(decoder), strict=True)):
         layer = Autoencoder(up, down, autoencoder.loss if depth == 0 else "squared_error", corruption)
         kept = None if checkpoints is None else checkpoints(f"layer-{depth + 1}")
-        settings = _settings(layer)
+        again = None if train_transform is None else partial(_losses_above, layer, tuple(held), train_transform)
         # The layer is in training mode, being new, and its parts would stay in evaluation mode.
         with training_mode([autoencoder]):
             result = minimize_losses(
                 layer,
-                layer.losses,
-                (below,),
+                again or layer.losses,
+                (train if again else below,),
                 epochs=epochs,
                 batch_size=batch_size,
                 lr=lr,
                 checkpoints=kept,
                 resume=resume,
-                settings=settings,
+                settings={**_settings(layer), "train_transform": train_transform},
                 seed=seed,
                 progress=progress,
             )
         results.append(result)
         # With the statistics of the fit under batch normalisation, which a pass in training mode would move.
-        with torch.no_grad(), evaluation_mode(up, up):
-            below = torch.cat([up(rows) for rows in below.split(4096)])
+        held.append(copy.deepcopy(up).eval().requires_grad_(False))
+        if again is None:
+            below = torch.cat([held[-1](rows) for rows in below.split(4096)])
     return results
+
+
+def _losses_above(
+    layer: Autoencoder, held: Sequence[nn.Module], train_transform: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """The losses of a layer above held ones, for rows that are transformed anew in each batch."""
+    x = transformed(x, train_transform).flatten(1)
+    for lower in held:
+        x = lower(x)
+    return layer.losses(x)
 
 
 def _check_kind(autoencoder: Autoencoder) -> None:
@@ -209,6 +221,15 @@ def _blocks(network: nn.Module, *, first: bool) -> list[tuple[nn.Linear, nn.Sequ
         else:
             blocks[-1][1].append(layer)
     return blocks
+
+
+def _check_train(autoencoder: Autoencoder, train: Tensor, train_transform: Callable[[Tensor], Tensor] | None) -> None:
+    check_rows(train, "train")
+    if train_transform is None:
+        _check(autoencoder, "train", train)
+        return
+    with isolated_rng(0, train.device):
+        _check(autoencoder, "train after train_transform", transformed(train[:_FIRST_ROWS], train_transform))
 
 
 def _check(autoencoder: Autoencoder, name: str, rows: Tensor) -> None:

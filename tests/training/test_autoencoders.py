@@ -81,6 +81,41 @@ def test_pretraining_a_stack_starts_it_well_and_leaves_lower_layers_alone():
     assert tuned.history[0]["validation_loss"] < before["random"]
 
 
+def test_pretraining_sees_the_rows_as_a_transform_gives_them():
+    """In other units and back: the layers are those of the rows in their own units, batch normalisation too."""
+    # In steps of 1/1024, so that nothing is rounded.
+    x = torch.randint(-3000, 3000, (200, 6), generator=torch.Generator().manual_seed(0)) / 1024
+
+    def pretrained(rows, **options):
+        torch.manual_seed(0)
+        encoder = networks.MLP(6, 2, (5, 4), normalization="batch")
+        autoencoder = Autoencoder(encoder, networks.MLP(2, 6, (4, 5), normalization="batch"))
+        results = pretrain_layers(autoencoder, rows, epochs=3, batch_size=50, progress=False, **options)
+        return [result.history[-1]["train_loss"] for result in results], autoencoder.state_dict()
+
+    losses, weights = pretrained(x)
+    transformed_losses, transformed_weights = pretrained(64 * x + 1024, train_transform=lambda rows: (rows - 1024) / 64)
+    assert transformed_losses == pytest.approx(losses, rel=1e-5)
+    for name, weight in weights.items():
+        torch.testing.assert_close(transformed_weights[name], weight, rtol=1e-5, atol=1e-6)
+
+
+def test_each_layer_is_pretrained_on_bits_that_are_drawn_anew():
+    seen = []
+
+    def drawn(rows):
+        seen.append(rows.bernoulli())
+        return seen[-1]
+
+    autoencoder = Autoencoder(networks.MLP((1, 8, 8), 2, (5,)), networks.MLP(2, (1, 8, 8), (5,)), "cross_entropy")
+    pretrain_layers(autoencoder, digits().train[:40], train_transform=drawn, epochs=2, batch_size=40, progress=False)
+    # Once to look at the values, then at each step of each of the two layers.
+    assert [set(rows.unique().tolist()) for rows in seen] == [{0.0, 1.0}] * 5
+    assert all(not torch.equal(rows, seen[0]) for rows in seen[1:])
+    with pytest.raises(ValueError, match=r"train after train_transform has values from 0 to 2"):
+        pretrain_layers(autoencoder, digits().train[:40], train_transform=lambda rows: 2 * rows.bernoulli())
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_pretraining_leaves_batch_normalisation_of_lower_layers_as_it_was_fitted(training):
     """Also where a rest of one row is sent through it; and in evaluation mode an autoencoder is fitted like another."""
