@@ -27,12 +27,14 @@ def entry_variance(rows: Tensor) -> Tensor:
     """Variance of each entry around its mean.
 
     It is at least a thousandth of the mean over the entries, and a hundredth for an entry that hardly ever changes, as
-    a pixel at the border: one whose variance is at most a hundredth of its largest square, so that one that never
-    changes is no point mass.
+    a pixel at the border: one whose variance is at most a hundredth of its largest square, or that never changes, which
+    is no point mass then.
     """
     squares = (rows - entry_mean(rows)).square()
     variance = entry_mean(squares)
-    rare = 100 * variance <= squares.nan_to_num(nan=0.0).amax(0)
+    # The mean of equal values is not always that value, to rounding.
+    constant = rows.nan_to_num(nan=-torch.inf).amax(0) <= rows.nan_to_num(nan=torch.inf).amin(0)
+    rare = constant | (100 * variance <= squares.nan_to_num(nan=0.0).amax(0))
     mean = variance.mean()
     return torch.maximum(variance, torch.where(rare, _FLOOR_OF_RARE * mean, _FLOOR * mean))
 

@@ -40,15 +40,16 @@ def check_known(sampler: Sampler, x: Tensor, weights: Weights) -> None:
         ValueError: it belongs to no module and to no param statement of the programs.
     """
     of_guide, of_model = _outputs(sampler, x)
-    check_leaves([*of_guide, *of_model], [*weights.tensors.values(), x])
+    check_leaves([*of_guide, *of_model], [*weights.tensors.values(), x], or_else="or pyro.param it in the program; ")
 
 
-def check_leaves(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> None:
+def check_leaves(outputs: Iterable[Tensor], known: Iterable[Tensor], or_else: str = "") -> None:
     """Refuse a parameter that outputs were computed from and that an optimiser would not move.
 
     Args:
         outputs: with the graph of their computation.
         known: what is moved, and what may have a gradient besides.
+        or_else: another repair, where there is one.
 
     Raises:
         ValueError: a leaf of the graph is none of these.
@@ -59,8 +60,7 @@ def check_leaves(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> None:
             raise ValueError(
                 f"the programs use a parameter of shape {tuple(leaf.shape)} that is in none of their modules, and "
                 "would not be trained: make it an attribute of the nn.Module whose methods they are, a list or dict "
-                "as nn.ModuleList, nn.ModuleDict or nn.ParameterList; or pyro.param it in the program; or detach it, "
-                "to leave it as it is"
+                f"as nn.ModuleList, nn.ModuleDict or nn.ParameterList; {or_else}or detach it, to leave it as it is"
             )
 
 

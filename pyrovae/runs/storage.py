@@ -171,6 +171,7 @@ def refuse_without_density(folder: str | Path) -> None:
         )
 
 
+@torch.inference_mode(False)
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
     """Build the programs of a stored run and give them their weights.
 

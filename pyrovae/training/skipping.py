@@ -4,6 +4,7 @@ import math
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyrovae.distributions.arguments import is_whole_number
@@ -14,12 +15,16 @@ Place = tuple[int, int, str]
 
 # So many numbers are copied in microseconds.
 _SMALL = 65_536
+# Steps between looks at whether a large buffer was written uncounted.
+_STRIDE = 64
 
 
 class BuffersBefore:
     """Buffers as they were before a step, to go back to if it is left out.
 
-    Large ones, tables of constants for example, are copied again only once they were written or replaced.
+    Large ones, tables of constants for example, are copied again only once they were written or replaced. PyTorch does
+    not count what is written through ``.data``: the first step and each sixty-fourth show which are written so, and
+    these are copied at each step from then on.
 
     Args:
         weights: whose buffers they are.
@@ -31,11 +36,14 @@ class BuffersBefore:
     def __init__(self, weights: Weights) -> None:
         self.weights, self.copies = weights, dict[str, Tensor]()
         self._copied: dict[str, tuple[Tensor, int]] = {}
+        self._written_uncounted = set[str]()
+        self._steps = 0
 
     def note(self) -> None:
         """A step begins."""
         present = self.weights.present_buffers()
         self.copies = {name: self._copy(name, buffer) for name, buffer in present.items()}
+        self._steps += 1
 
     def put_back(self) -> None:
         """The step was left out."""
@@ -45,10 +53,14 @@ class BuffersBefore:
         # Batch normalisation writes its running means, which are small, without counting it as a version.
         if buffer.numel() <= _SMALL:
             return buffer.clone()
+        # Those of inference mode count no versions: outside it nothing writes them.
+        present = 0 if buffer.is_inference() else buffer._version
         before, version = self._copied.get(name, (None, -1))
-        if buffer is before and buffer._version == version:
-            return self.copies[name]
-        self._copied[name] = buffer, buffer._version
+        if buffer is before and present == version and name not in self._written_uncounted:
+            if self._steps % _STRIDE != 1 or torch.equal(buffer, self.copies[name]):
+                return self.copies[name]
+            self._written_uncounted.add(name)
+        self._copied[name] = buffer, present
         return buffer.clone()
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyrovae import Run, fit_svi, load, save
+from pyrovae import Run, compare_bounds, fit_svi, load, save
 from pyrovae.fit import main as fit_main
 from pyrovae.runs import build_pair
 
@@ -91,6 +91,19 @@ def test_a_fit_trains_what_was_loaded_in_training_mode(code, loaded):
     # Batch normalisation counts the batches that it sees in training mode, four here.
     assert [int(norm.num_batches_tracked) for norm in batch_norms(networks)] == [count + 4 for count in before]
     assert not any(part.training for network in networks for part in network.modules())
+
+
+@pytest.mark.parametrize("code", [VAE_OF, PAIR_OF], ids=["vae", "functions"])
+def test_a_run_is_loaded_in_inference_mode_to_be_scored_and_fitted_outside(code, loaded, tmp_path):
+    run, _ = loaded(code)
+    x = torch.randn(40, 5)
+    expected = compare_bounds(run.model, run.guide, x, num_samples=5)
+    with torch.inference_mode():
+        again = load(tmp_path / "run")
+        assert torch.is_inference_mode_enabled()
+        found = compare_bounds(again.model, again.guide, x, num_samples=5)
+    assert torch.equal(found.log_px, expected.log_px)
+    fit_svi(again.model, again.guide, x, epochs=1, batch_size=10, progress=False)
 
 
 def test_a_fit_that_starts_from_a_stored_run_is_in_training_mode(tmp_path):

@@ -147,6 +147,16 @@ def test_columns_in_unlike_units_start_at_their_variances_down_to_a_thousandth_o
     torch.testing.assert_close(part.scale.detach(), torch.from_numpy(expected).sqrt(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.7, 5.3, (0 - 0.1307) / 0.3081])
+def test_entries_that_never_change_start_at_a_hundredth_whatever_their_value(value):
+    """The float32 mean of many such values is not always that value."""
+    rows = torch.randn(4000, 4, generator=torch.Generator().manual_seed(0))
+    rows[:, 1] = value
+    rows[::3, 1] = torch.nan
+    found = entry_variance(rows)
+    assert found[1].item() == pytest.approx(0.01 * found[[0, 2, 3]].sum().item() / 4, rel=1e-3)
+
+
 def test_pixels_that_are_hardly_ever_on_start_at_a_hundredth_of_the_mean_variance():
     """Of 4,000 rows 2 and 200 have a second and a third entry; the first is on in half of them."""
     rows = np.zeros((4000, 3))

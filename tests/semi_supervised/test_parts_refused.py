@@ -1,6 +1,8 @@
 """Parts that would be trained wrongly, or not at all, are refused before the first step."""
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from problems import bits
@@ -58,6 +60,17 @@ def test_networks_in_a_list_are_refused_where_they_would_not_be_trained(make):
     with pytest.raises(ValueError, match=r"in none of their modules, and would not be trained: .* as nn\.ModuleList"):
         make(frozen=False).fit(X, Y)
     make(frozen=True).fit(X, Y)
+
+
+class WithParam(nn.Module):
+    def forward(self):
+        return dist.Normal(pyro.param("loc", torch.zeros(3)), 1.0).to_event(1)
+
+
+def test_values_of_pyro_param_are_refused_without_the_advice_to_use_it():
+    with pytest.raises(ValueError, match=r"shape \(3,\) that is in none of their modules.*") as caught:
+        M2(**SMALL, prior=WithParam()).fit(X, Y)
+    assert "pyro.param" not in str(caught.value)
 
 
 def optimal(inputs, shape):

@@ -187,6 +187,35 @@ def test_what_is_left_out_moves_no_running_means(what, value, clip_norm, step):
     torch.testing.assert_close(line.mean.detach(), by_hand(x, 4))
 
 
+class Counting(Normalised):
+    """It counts its training steps in a buffer, which PyTorch does not see."""
+
+    def __init__(self, size):
+        super().__init__("loss")
+        self.register_buffer("count", torch.zeros(size))
+
+    def guide(self, x):
+        if self.training:
+            self.count.data.add_(1)
+        super().guide(x)
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+def test_buffers_that_are_written_uncounted_keep_the_steps_that_are_taken(size):
+    x = rows(80)
+    x[order(len(x))[61], 0] = 1e25
+    counting = Counting(size)
+    assert fit(counting, x, step="plain").skipped_steps == 1
+    assert (counting.count == 19).all()
+
+
+def test_large_buffers_of_inference_mode():
+    line = Normalised("loss")
+    with torch.inference_mode():
+        line.register_buffer("table", torch.ones(300, 300))
+    assert fit(line, rows(80)).skipped_steps == 0
+
+
 def test_large_buffers_are_copied_again_only_once_they_were_written_or_replaced():
     line = Normalised("loss")
     line.register_buffer("table", torch.zeros(300, 300))
