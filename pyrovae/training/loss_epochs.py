@@ -47,7 +47,8 @@ class LossEpochs:
             lambda: list(module.state_dict(keep_vars=True).values()),
             "auto",
             epochs * -(-len(train[0]) // batch_size),
-            owners=[module],
+            # The losses reach what counts or anneals outside the module: a train_transform, for example.
+            owners=[module, losses],
         )
         self.shuffler = Shuffler(seed)
         self.history: list[dict[str, float]] = []

@@ -8,7 +8,10 @@ from problems import small_vae
 from pyrovae import LossResult, NonFiniteLossError, compare_bounds, load_data, networks
 from pyrovae.data import GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.models import Autoencoder
+from pyrovae.recording import replay
 from pyrovae.training import fit_autoencoder, pretrain_layers
+from pyrovae.training import losses as training_losses
+from pyrovae.training.loss_epochs import LossEpochs
 from pyrovae.training.result import still_improving
 
 
@@ -51,6 +54,51 @@ def test_a_denoising_autoencoder_mends_damaged_digits_better_than_a_plain_one(co
     saved = errors[0] - errors[1]
     # One paired mean at 4 standard errors: a false alarm in 1 of 30,000 seeds, were both equally good.
     assert saved.mean() > 4 * saved.std() / len(saved) ** 0.5
+
+
+class Schedule:
+    """Adds 1 to the rows from its batch 150 on, of which it keeps count in Python."""
+
+    def __init__(self):
+        self.batches = 0
+
+    def __call__(self, rows):
+        self.batches += 1
+        return rows + (1.0 if self.batches >= 150 else 0.0)
+
+
+def train_losses(fit, transform):
+    """The training losses of all epochs; of layers that are pretrained those of one after the other."""
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(networks.MLP(6, 2, (4,)), networks.MLP(2, 6, (4,)))
+    x = torch.rand(40, 6, generator=torch.Generator().manual_seed(0))
+    results = fit(autoencoder, x, train_transform=transform, epochs=40, batch_size=4, progress=False)
+    results = results if isinstance(results, list) else [results]
+    return [terms["train_loss"] for result in results for terms in result.history]
+
+
+@pytest.mark.parametrize(("fit", "fits"), [(fit_autoencoder, 1), (pretrain_layers, 2)])
+def test_a_transform_that_counts_its_batches_is_called_for_each(fit, fits, monkeypatch):
+    transform = Schedule()
+    losses = train_losses(fit, transform)
+    # Once to look at the values, then at each of 40 epochs of 10 steps.
+    assert transform.batches == 1 + fits * 400
+    monkeypatch.setattr(replay, "_CALLS_BEFORE_RECORDING", 10**9)
+    assert losses == train_losses(fit, Schedule())
+
+
+@pytest.mark.parametrize("fit", [fit_autoencoder, pretrain_layers])
+def test_a_transform_that_draws_bits_is_recorded_as_before(fit, monkeypatch):
+    ways = []
+
+    class Looked(LossEpochs):
+        def end_epoch(self, *arguments):
+            super().end_epoch(*arguments)
+            ways.append(self.step.replay.way)
+
+    monkeypatch.setattr(training_losses, "LossEpochs", Looked)
+    train_losses(fit, load_data("digits", binarize="dynamic").train_transform)
+    assert (ways[0], ways[-1]) == ("plain", "recorded")
 
 
 def test_cross_entropy_reconstructs_bits_and_codes_are_kept():
