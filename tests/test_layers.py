@@ -23,14 +23,44 @@ def room(path: Path) -> str:
 def imported_rooms(path: Path) -> set[str]:
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "pyrovae":
-            rooms |= {alias.name for alias in node.names if alias.name in LEVEL}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyrovae."):
-            rooms.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import"
+            if node.module == "pyrovae":
+                rooms |= {alias.name for alias in node.names}
+            elif node.module.startswith("pyrovae."):
+                rooms.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pyrovae.")}
-        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
+            names = [alias.name for alias in node.names]
+            assert "pyrovae" not in names, f"{path} imports all of pyrovae"
+            rooms |= {name.split(".")[1] for name in names if name.startswith("pyrovae.")}
+        # After `import pyrovae.version` it is any folder.
+        assert not (isinstance(node, ast.Name) and node.id == "pyrovae"), f"{path} uses pyrovae by its name"
+    assert rooms <= LEVEL.keys(), f"{path} imports {rooms - LEVEL.keys()}, which no layer is called"
     return rooms
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("from pyrovae import priors, compare_bounds", "imports {'compare_bounds'}, which no layer is called"),
+        ("from pyrovae import *", r"imports {'\*'}"),
+        ("import pyrovae", "imports all of pyrovae"),
+        ("import pyrovae as everything", "imports all of pyrovae"),
+        ("import pyrovae.version; pyrovae.evaluation.ais()", "uses pyrovae by its name"),
+        ("from .evaluation import ais", "has a relative import"),
+    ],
+)
+def test_imports_that_hide_their_layer_are_found(line, message, tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(f"def function():\n    {line}")
+    with pytest.raises(AssertionError, match=message):
+        imported_rooms(path)
+
+
+def test_the_layers_of_all_other_imports_are_found(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text("import pyrovae.version\nfrom pyrovae import plots\ndef f():\n    from pyrovae.data.load import a")
+    assert imported_rooms(path) == {"version", "plots", "data"}
 
 
 def test_every_module_has_one_layer():
@@ -46,11 +76,6 @@ def test_imports_come_from_above(path):
         return
     for other in imported_rooms(path):
         assert other == own or LEVEL[other] < LEVEL[own], f"{own} imports {other}, which is not above it"
-
-
-def test_training_and_objectives_do_not_know_evaluation():
-    for path in [*PACKAGE.glob("training/*.py"), *PACKAGE.glob("objectives/*.py")]:
-        assert "evaluation" not in imported_rooms(path)
 
 
 COMMANDS = ["compare", "evaluate", "fit", "label_efficiency", "look"]
