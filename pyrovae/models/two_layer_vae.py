@@ -79,7 +79,7 @@ class TwoLayerVAE(nn.Module):
 
     @torch.no_grad()
     def initialize(self, rows: AnyRows) -> None:
-        """Start from the data: every part with a method ``initialize(rows)`` but the transition is given the rows.
+        """Start from the data: likelihood and posterior are given the rows, for their methods ``initialize(rows)``.
 
         Args:
             rows: training rows ``(rows, *data_shape)``.

@@ -52,6 +52,18 @@ def test_log_px_is_that_of_the_linear_model_before_and_after_a_fit():
         assert bounds.elbo.mean() < exact.mean()
 
 
+def test_the_parts_next_to_the_data_start_from_it():
+    vae, x = linear_two_layers(), 3 + 2 * torch.randn(100, 5, dtype=F64)
+    vae.initialize(x)
+    torch.testing.assert_close(vae.likelihood(torch.zeros(3, dtype=F64)).mean, x.mean(0))
+    given = {}
+    for name, part in vae.named_children():
+        part.initialize = lambda rows, name=name: given.update({name: rows})
+    vae.initialize(x)
+    assert given.keys() == {"likelihood", "posterior"}
+    assert all(torch.equal(rows, x) for rows in given.values())
+
+
 def test_draws_come_from_the_top():
     vae = linear_two_layers()
     draws = vae.sample(20_000)
