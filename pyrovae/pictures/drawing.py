@@ -125,10 +125,6 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
 @contextmanager
 def held(run: Run) -> Iterator[None]:
     """Evaluation mode, and all parameters as they are."""
-    if run.autoencoder is not None:
-        run.autoencoder.eval()
-        yield
-        return
     with private_param_store(run.model, run.guide), evaluation_mode(run.model, run.guide):
         yield
 

@@ -13,6 +13,7 @@ from PIL import Image
 from pyrovae import VAE, ConditionalVAE, Run, likelihoods, load, load_data, networks, posteriors, priors
 from pyrovae.fit import main as fit_main
 from pyrovae.look import main as look_main
+from pyrovae.models import Autoencoder
 from pyrovae.pictures import PICTURE_FILES, PictureOptions, draw_pictures
 from pyrovae.pictures.conditional import Conditional
 from pyrovae.runs import ModelRows, model_rows
@@ -192,6 +193,22 @@ def test_a_posterior_without_a_mean_leaves_out_lines_and_traverses_from_the_prio
     (axes,) = pictures.figures["traversals.png"].axes
     assert axes.get_title(loc="left").endswith("the others at the medians of the prior")
     assert len(axes.get_yticks()) == 1
+
+
+def test_an_autoencoder_is_drawn_in_evaluation_mode_and_left_in_its_own():
+    autoencoder = Autoencoder(networks.MLP((1, 8, 8), 2, (8,), normalization="batch"), networks.MLP(2, (1, 8, 8), (8,)))
+    autoencoder.decoder.eval()
+    modes = {name: part.training for name, part in autoencoder.named_modules()}
+    data = load_data("digits", binarize="static")
+    pictures = draw_pictures(
+        Run(autoencoder.model, autoencoder.guide, {"system": "autoencoder"}, (1, 8, 8)),
+        ModelRows(data, data.train, data.validation, data.test, None),
+        PictureOptions(num_rows=30),
+        torch.device("cpu"),
+    )
+    assert {name: part.training for name, part in autoencoder.named_modules()} == modes
+    points = np.asarray(pictures.figures["latent_space.png"].axes[0].collections[0].get_offsets())
+    np.testing.assert_allclose(points, autoencoder.eval().encode(data.test[:30]), atol=1e-6)
 
 
 SYSTEMS = {
