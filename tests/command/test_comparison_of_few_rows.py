@@ -10,7 +10,7 @@ from scipy import stats
 from pyrovae import RunComparison
 
 
-def compared(difference, error, rows):
+def compared(difference, error, rows, draws_error=0.0):
     """Two runs that differ by so much, with such a standard error."""
     table = pd.DataFrame(
         {
@@ -18,7 +18,7 @@ def compared(difference, error, rows):
             "num_samples": 1000,
             "difference": [0.0, -difference],
             "difference_standard_error": [0.0, error],
-            "difference_draws_error": 0.0,
+            "difference_draws_error": [0.0, draws_error],
             "unreliable_rows": 0,
         }
     )
@@ -54,6 +54,15 @@ def test_equal_runs_of_few_rows_are_seldom_told_apart(rows):
     apart = [compared(mean, error, rows).apart for mean, error in zip(means, errors, strict=True)]
     level = 2 * stats.norm.sf(2)
     assert abs(np.mean(apart) - level) < 4 * math.sqrt(level * (1 - level) / 4000)
+
+
+def test_runs_that_differ_by_rounding_alone_are_not_told_apart():
+    """Two errors of the draws have to lie between them, however equal the differences of the rows are."""
+    assert compared(1e-6, 1e-8, 100).apart
+    assert not compared(1e-6, 1e-8, 100, draws_error=0.01).apart
+    assert compared(0.021, 1e-8, 100, draws_error=0.01).apart
+    # Of one draw the error is unknown.
+    assert compared(1e-6, 1e-8, 100, draws_error=math.nan).apart
 
 
 def test_with_one_row_nothing_can_be_told():

@@ -404,6 +404,9 @@ def test_summary_and_frame():
     assert f"{bracket.gap.mean():.3f}" in bracket.summary()
     assert bracket.means()["gap"][1] == pytest.approx(bracket.gap.std().item() / 3**0.5)
     torch.testing.assert_close(bracket.gap, bracket.upper - bracket.lower)
+    errors = np.hypot(bracket.forward.standard_error.numpy(), bracket.reverse.standard_error.numpy())
+    np.testing.assert_allclose(bracket.gap_standard_error, errors)
+    assert (errors > 0).all()
 
 
 def categorical_model(x):

@@ -151,6 +151,8 @@ def test_dequantised_bits_bound_those_of_the_levels():
     expected = width**2 / (24 * sd**2) / math.log(2)
     assert abs(excess.mean() - expected) <= 4 * excess.std() / math.sqrt(count)
     assert expected > 0.002
+    # Of an exact guide the ELBO is log p(x).
+    torch.testing.assert_close(found.elbo_bits, found.bits)
 
 
 def test_the_unit_of_x_does_not_matter():

@@ -107,6 +107,12 @@ def test_the_shares_of_the_mixture_have_the_largest_likelihood():
         assert tilt.item() == pytest.approx(best.x, abs=1e-6)
 
 
+def test_the_limit_of_k_hat_is_that_of_the_draws_of_both_guides():
+    vae = small_vae()
+    gap = inference_gap(vae.model, vae.guide, bits(2), num_samples=30, steps=2)
+    assert gap.k_hat_limit == 1 - 1 / math.log10(60)
+
+
 def test_an_estimate_that_is_not_to_be_believed_is_said():
     """A narrow guide has a narrow q*: log p(x), approximation and total are too low, and amortisation is right."""
     problem = sum_of_two()

@@ -15,7 +15,7 @@ from problems import ExactPosterior, LinearGaussian, ScaledPosterior, bits, smal
 from scipy.stats import chi2, norm
 from sklearn.metrics import roc_auc_score
 
-from pyrovae import auroc, ood_scores
+from pyrovae import auroc, compare_bounds, ood_scores
 
 
 def draws(count, seed, loc=0.0, scale=1.0):
@@ -112,6 +112,30 @@ def test_scores_are_those_of_the_exact_densities():
     frame = found.to_frame()
     assert len(frame) == 30
     assert frame["typicality"].tolist() == found.typicality.tolist()
+
+
+def test_a_row_is_reliable_where_both_models_are():
+    problem, good = problem_pair()
+    vae = problem.vae(ScaledPosterior(problem, widen=0.4, shift=0.5))
+    poor, x = (vae.model, vae.guide), problem.rows(40)
+    # The background has the draws of the next seed.
+    theirs = compare_bounds(*poor, x, num_samples=400, seed=1).reliable
+    own = compare_bounds(*poor, x, num_samples=400).reliable
+    assert 0 < theirs.sum() < 40
+    assert (own != theirs).any()
+    for pair, background, expected in ((good, poor, theirs), (poor, good, own), (poor, poor, own & theirs)):
+        assert torch.equal(ood_scores(*pair, x, background=background, num_samples=400).reliable, expected)
+
+
+def test_the_error_of_a_typicality_is_that_of_the_row_and_of_the_training_rows():
+    problem, pair = problem_pair(ScaledPosterior)
+    train = problem.rows(200, 1)
+    found = ood_scores(*pair, problem.rows(40), train=train, num_samples=50)
+    of_train = compare_bounds(*pair, train, num_samples=50, seed=2).log_px
+    expected = np.hypot(found.negative_log_px_standard_error.numpy(), of_train.std().item() / math.sqrt(200))
+    np.testing.assert_allclose(found.typicality_standard_error, expected)
+    # Both parts count.
+    assert (found.negative_log_px_standard_error > 0.1 * found.typicality_standard_error).any()
 
 
 def test_errors_cover_the_draws():

@@ -54,6 +54,15 @@ def test_bounds_of_a_discrete_latent_by_enumeration():
         assert error.square().mean().sqrt().item() == pytest.approx(estimate.std().item(), rel=0.15)
 
 
+def test_the_error_of_a_bound_from_few_groups_is_that_of_all_their_draws():
+    """Of 480 draws there are ten groups of 48, and three of 160."""
+    rows = torch.full((500,), VALUE)
+    bounds = compare_bounds(discrete_model, uniform_guide, rows, num_samples=480, sweep=(48, 160))
+    for estimate, error in zip(bounds.sweep_bounds, bounds.sweep_standard_errors, strict=True):
+        # The spread of 500 rows is known to 3 %; with a false alarm in 1 of 10^6 seeds were the errors exact.
+        assert error.square().mean().sqrt().item() == pytest.approx(estimate.std().item(), rel=0.15)
+
+
 def test_one_draw_is_the_elbo_and_all_draws_are_log_px():
     problem = LinearGaussian.random(4, 2, 0)
     vae = problem.vae(ScaledPosterior(problem))

@@ -271,6 +271,21 @@ def test_samples_of_a_class():
     assert not torch.equal(model.sample(2, 5, mean=True), model.sample(1, 5, mean=True))
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model, seed: model.sample(2, 5, seed=seed),
+        lambda model, seed: model.labelled_bounds(X, TRUTH, seed=seed),
+        lambda model, seed: model.unlabelled_bounds(X, seed=seed),
+    ],
+    ids=["sample", "labelled_bounds", "unlabelled_bounds"],
+)
+def test_samples_and_bounds_are_those_of_their_seed(draw):
+    model = M2(**SMALL).fit(X, Y)
+    assert torch.equal(draw(model, 1), draw(model, 1))
+    assert not torch.equal(draw(model, 1), draw(model, 0))
+
+
 def test_networks_that_see_corrupted_inputs_see_them_in_training_only():
     x = bits(50, (1, 8, 8))
     corrupted = CorruptedInput(torch.nn.Identity(), Translation(2))

@@ -182,7 +182,7 @@ def test_the_rule_is_one_and_a_half_floors(kind, ratio):
         assert found == []
 
 
-@pytest.mark.parametrize("part", [0.05, 0.2])
+@pytest.mark.parametrize("part", [0.09, 0.11])
 def test_a_predicted_scale_counts_from_a_tenth_of_the_rows_on(part):
     class Decoder(nn.Module):
         def forward(self, z):
@@ -344,8 +344,8 @@ def norms_of(values):
 
 def test_an_explosion_is_the_first_norm_above_a_thousand_medians():
     assert norms_of([1.0] * 10 + [999.0]) is None
-    found = norms_of([1.0, 2.0, 3.0] * 5 + [2100.0, 1e6])
-    assert (found.step, found.norm, found.usual) == (16, 2100.0, 2.0)
+    found = norms_of([1.0, 2.0, 3.0] * 5 + [2001.0, 1e6])
+    assert (found.step, found.norm, found.usual) == (16, 2001.0, 2.0)
     assert norms_of([1.0] * 5 + [float("inf")]).norm == float("inf")
     # A learning rate far too high shows at the second step; growth that is slow moves the median along.
     assert norms_of([1.0, 1e9, 1e9]).step == 2
