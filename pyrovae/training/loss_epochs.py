@@ -1,7 +1,7 @@
 """The state of a fit by a loss of single rows."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -29,7 +29,6 @@ class LossEpochs:
         module: nn.Module,
         losses: Losses,
         train: tuple[Tensor, ...],
-        parameters: Iterable[Tensor] | None,
         epochs: int,
         batch_size: int,
         lr: float,
@@ -37,7 +36,7 @@ class LossEpochs:
     ) -> None:
         self.module, self.losses, self.train = module, losses, train
         self.batch_size, self.seed = batch_size, seed
-        moved = moved_parameters(module) if parameters is None else list(parameters)
+        moved = moved_parameters(module)
         self.processes = processes_now()
         self.gradients = AveragedGradients(self.processes, moved, list(module.buffers()))
         self.optimizer = adam(moved, lr)

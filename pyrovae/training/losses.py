@@ -1,7 +1,7 @@
 """Minimising a loss of single rows: what is not a bound on log p(x)."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pyrovae.checkpoints import Checkpoints, Keeper, begin_or_resume
 from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.processes import ProcessEndedError
-from pyrovae.programs import check_positive, isolated_rng
+from pyrovae.programs import check_positive, evaluation_mode, isolated_rng
 from pyrovae.progress import Progress
 from pyrovae.training.loss_epochs import LossEpochs, Losses
 from pyrovae.training.progress_terms import loss_in_words
@@ -27,7 +27,6 @@ def minimize_losses(
     train: tuple[Tensor, ...],
     *,
     validation: tuple[Tensor, ...] | None = None,
-    parameters: Iterable[Tensor] | None = None,
     epochs: int = 100,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -41,11 +40,10 @@ def minimize_losses(
     """Minimise the mean loss of the rows by Adam, and keep the weights of the best epoch.
 
     Args:
-        module: what is trained.
+        module: what is trained; parameters that are held stay as they are.
         losses: from the tensors of a batch to a loss for each row ``(rows,)``.
         train: tensors of equal length, whose rows belong together.
         validation: the like, to judge each epoch by. With them the weights of the best epoch are kept, else the last.
-        parameters: what is moved; None moves all of the module.
         epochs: passes over the rows, at most.
         batch_size: rows of each step; fewer rows make one step.
         lr: learning rate of Adam.
@@ -69,7 +67,7 @@ def minimize_losses(
         return settings_of(train, validation, **given, **(settings or {}))
 
     keeper, kept = begin_or_resume(checkpoints, resume, settings_of_fit)
-    fit = LossEpochs(module, losses, train, parameters, epochs, batch_size, lr, seed)
+    fit = LossEpochs(module, losses, train, epochs, batch_size, lr, seed)
     device = train[0].device
     shown = progress and fit.processes.is_first
     with isolated_rng(seed, device):
@@ -111,14 +109,7 @@ def _run_epochs(
 
 @torch.no_grad()
 def _validation_loss(fit: LossEpochs, tensors: tuple[Tensor, ...]) -> float:
-    module = fit.module
-    was_training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
-        with isolated_rng(fit.seed, tensors[0].device):
-            batches = zip(*(tensor.split(fit.batch_size) for tensor in tensors), strict=True)
-            return sum(fit.losses(*batch).sum().item() for batch in batches) / len(tensors[0])
-    finally:
-        for part in was_training:
-            part.training = True
+    # The same draws at every epoch, so that epochs are compared by their weights and not by luck.
+    with evaluation_mode(fit.module, fit.losses), isolated_rng(fit.seed, tensors[0].device):
+        batches = zip(*(tensor.split(fit.batch_size) for tensor in tensors), strict=True)
+        return sum(fit.losses(*batch).sum().item() for batch in batches) / len(tensors[0])

@@ -7,6 +7,7 @@ from problems import small_vae
 
 from pyrovae import LossResult, NonFiniteLossError, compare_bounds, load_data, networks
 from pyrovae.data import GaussianNoise, Masking, SaltAndPepper, Translation
+from pyrovae.evaluation import reconstruction_errors
 from pyrovae.models import Autoencoder
 from pyrovae.recording import replay
 from pyrovae.training import fit_autoencoder, pretrain_layers
@@ -196,6 +197,16 @@ def test_the_same_seed_gives_the_same_weights_and_the_callers_generator_stays():
     assert torch.equal(*weights)
 
 
+def test_reconstructions_are_kept_of_as_many_rows_as_are_asked_for():
+    autoencoder, x = make(corruption=Masking(0.3)), digits().test
+    found = reconstruction_errors(autoencoder, x, seed=0, num_examples=3)
+    torch.testing.assert_close(found.reconstructed, autoencoder.reconstruct(x[:3]))
+    damaged, restored = found.example
+    assert len(damaged) == 3
+    torch.testing.assert_close(restored, autoencoder.reconstruct(damaged))
+    assert len(found.loss) == len(found.restored) == len(x)
+
+
 def test_an_autoencoder_has_no_log_px():
     autoencoder = make()
     with pytest.raises(ValueError, match=r"an autoencoder has no p\(x\)"):
@@ -328,6 +339,23 @@ def test_looking_at_an_autoencoder_runs_it_in_evaluation_mode():
     torch.testing.assert_close(autoencoder.interpolate(x[:1], x[1:2], 2)[0], autoencoder.reconstruct(x[:1]))
     assert all(torch.equal(value, before[name]) for name, value in autoencoder.state_dict().items())
     assert autoencoder.training
+
+
+def test_epochs_are_judged_in_evaluation_mode_and_modes_are_put_back():
+    modes = []
+
+    class Noted(torch.nn.Identity):
+        def forward(self, rows):
+            modes.append(self.training)
+            return rows
+
+    autoencoder = Autoencoder(torch.nn.Sequential(networks.MLP(6, 2), Noted()), networks.MLP(2, 6))
+    autoencoder.decoder.eval()
+    x = torch.rand(40, 6)
+    fit_autoencoder(autoencoder, x, validation=x, epochs=2, batch_size=20, progress=False)
+    assert modes == 2 * [True, True, False, False]
+    assert autoencoder.training
+    assert not any(part.training for part in autoencoder.decoder.modules())
 
 
 def test_rows_that_the_networks_cannot_take_are_named():
