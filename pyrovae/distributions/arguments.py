@@ -41,6 +41,6 @@ def positive_scale(raw: Tensor, floor: float = SCALE_FLOOR) -> Tensor:
     return F.softplus(raw) + floor
 
 
-def raw_scale(scale: float, floor: float = SCALE_FLOOR) -> float:
+def raw_scale(scale: float) -> float:
     """The free number whose ``positive_scale`` is ``scale``."""
-    return scale - floor + log(-expm1(floor - scale))
+    return scale - SCALE_FLOOR + log(-expm1(SCALE_FLOOR - scale))

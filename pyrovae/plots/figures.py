@@ -138,7 +138,7 @@ def class_colours(classes: Sequence[int]) -> list[Any]:
     return [shades(0.92 * index / (len(classes) - 1)) for index in range(len(classes))]
 
 
-def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any], title: str = "class") -> None:
+def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any]) -> None:
     """A legend of classes to the right of all panels; of many classes some are named."""
     from matplotlib.lines import Line2D
 
@@ -147,7 +147,7 @@ def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any
         Line2D([], [], linestyle="", marker="o", markersize=6, color=colour, label=str(name))
         for name, colour in list(zip(classes, colours, strict=True))[::step]
     ]
-    figure.legend(handles=handles, title=title, loc="outside right upper", frameon=False)
+    figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
 
 
 def check_labels(labels: Tensor | None, rows: int) -> None:

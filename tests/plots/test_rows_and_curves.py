@@ -132,6 +132,7 @@ def test_missing_pixels_have_a_colour_of_their_own_and_the_title_says_so(channel
     where = np.abs(shown - blue).sum(-1) < 0.01
     assert np.argwhere(where).tolist() == [[2, 5 + 3]]
     assert plots.image_lines("rows", {"data": x}).get_suptitle() == "rows; missing pixels are blue"
+    assert plots.image_blocks({"data": x}, width=6.0).get_figwidth() == 6
     assert pixels(plots.image_blocks({"all": torch.full((1, channels, 4, 4), torch.nan)})).std() > 1
 
 

@@ -286,6 +286,17 @@ def test_samples_and_bounds_are_those_of_their_seed(draw):
     assert not torch.equal(draw(model, 1), draw(model, 0))
 
 
+def test_the_prediction_loss_of_many_draws_is_their_mean():
+    programs, y = PCVAE(**SMALL).fit(X, Y).programs_, torch.as_tensor(TRUTH)
+    torch.manual_seed(0)
+    found = programs.cross_entropy(X, y, num_samples=4)
+    torch.manual_seed(0)
+    draws = programs.encode(X).rsample((4,))
+    by_hand = torch.stack([-programs.classifier(z).log_softmax(-1)[torch.arange(100), y] for z in draws])
+    torch.testing.assert_close(found, by_hand.mean(0))
+    assert (by_hand.std(0) > 0).all()
+
+
 def test_networks_that_see_corrupted_inputs_see_them_in_training_only():
     x = bits(50, (1, 8, 8))
     corrupted = CorruptedInput(torch.nn.Identity(), Translation(2))

@@ -1,10 +1,11 @@
 import os
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from pyrovae import Processes, several_processes
-from pyrovae.processes import alone, processes_now, refuse_several
+from pyrovae.processes import alone, processes_now, refuse_several, start
 
 
 def process(rank, world_size):
@@ -34,6 +35,22 @@ def test_a_script_without_torchrun_runs_by_itself():
     refuse_several("it")
     with several_processes("cuda:1") as processes:
         assert not processes.several
+
+
+def test_processes_wait_for_one_another_as_long_as_they_are_told(monkeypatch):
+    class NotStartedError(Exception):
+        pass
+
+    def fabric(device, timeout):
+        raise NotStartedError(device, timeout)
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(start, "_fabric", fabric)
+    for options, minutes in (({}, 30), ({"timeout_minutes": 1.5}, 1.5)):
+        with pytest.raises(NotStartedError) as caught, several_processes("cpu", **options):
+            pass
+        assert caught.value.args == ("cpu", timedelta(minutes=minutes))
 
 
 def test_each_process_has_its_own_device(monkeypatch):

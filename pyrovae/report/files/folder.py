@@ -15,7 +15,6 @@ from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, wri
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURE_ROWS = 24
 REPORT_FILE = "report.html"
 
 _TABLES_AND_PICTURES = (
