@@ -38,6 +38,13 @@ def reconstruct_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0
         return _mean(sample_sites(trace_pair(model, guide, x)[0])[observed], observed, x)
 
 
+def reconstruct_and_draw(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The mean of p(x|z) for each row and a draw from it, at one draw of z; ``reconstruct_rows`` says of the rest."""
+    with _evaluating(model, guide, x, seed) as observed:
+        site = sample_sites(trace_pair(model, guide, x)[0])[observed]
+        return _mean(site, observed, x), site["fn"].sample().reshape(x.shape)
+
+
 def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """New rows: z from the prior, then the mean of p(x|z), and a draw from it.
 

@@ -6,16 +6,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation import sample_rows
+from pyrovae.evaluation.predictive import reconstruct_and_draw
 from pyrovae.models import ConditionalVAE
 from pyrovae.plots.images import are_images
-from pyrovae.programs import (
-    Program,
-    borrowed,
-    inspect_pair,
-    observing_site,
-    sample_sites,
-    trace_pair,
-)
+from pyrovae.programs import Program
 from pyrovae.runs import ModelRows, Run
 
 _IMAGES, _OTHER_ROWS = 24, 1000
@@ -77,16 +71,7 @@ def reconstruct(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device)
         ValueError: no site that observes the rows, or a likelihood without a mean.
     """
     x = rows.data.test[chosen].to(device)
-    pair = pair_of_x(run, rows, chosen, device)
-    with borrowed(*pair, device):
-        inspect_pair(*pair, x)
-        name = observing_site(*pair, x)
-        likelihood = sample_sites(trace_pair(*pair, x)[0])[name]["fn"]
-        try:
-            means = likelihood.mean.detach().reshape(x.shape)
-        except NotImplementedError as error:
-            raise ValueError(f"the distribution at site {name!r} has no mean, so there is no picture of it") from error
-        draws = likelihood.sample().reshape(x.shape)
+    means, draws = reconstruct_and_draw(*pair_of_x(run, rows, chosen, device), x)
     return Reconstructed(x.cpu(), means.cpu(), draws.cpu())
 
 
