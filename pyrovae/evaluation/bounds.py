@@ -118,16 +118,12 @@ class BoundComparison:
     @classmethod
     def from_frame(cls, frame: "pd.DataFrame", num_samples: int) -> "BoundComparison":
         """The comparison that ``to_frame`` made a table of."""
-
-        def column(name: str) -> Tensor:
-            return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
-
         names = [f.name for f in fields(cls) if f.name in frame and f.name != "num_samples"]
         sweep = tuple(sorted(int(name[6:]) for name in map(str, frame) if re.fullmatch(r"bound_\d+", name)))
         return cls(
-            **{name: column(name) for name in names},
-            sweep_bounds=torch.stack([column(f"bound_{k}") for k in sweep]),
-            sweep_standard_errors=torch.stack([column(f"bound_{k}_standard_error") for k in sweep]),
+            **{name: column_of(frame, name) for name in names},
+            sweep_bounds=torch.stack([column_of(frame, f"bound_{k}") for k in sweep]),
+            sweep_standard_errors=torch.stack([column_of(frame, f"bound_{k}_standard_error") for k in sweep]),
             sweep=sweep,
             num_samples=num_samples,
         )
@@ -266,6 +262,11 @@ def compare_bounds(
     parts = [part for of_process in processes.gather(parts) for part in of_process]
     columns = {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
     return BoundComparison(sweep=numbers, num_samples=num_samples, **columns)
+
+
+def column_of(frame: "pd.DataFrame", name: str) -> Tensor:
+    """A column of a table of scored rows ``(rows,)``, in float64."""
+    return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
 
 
 def _checked_sweep(sweep: Sequence[int] | None, num_samples: int) -> tuple[int, ...]:

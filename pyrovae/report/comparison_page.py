@@ -12,6 +12,7 @@ from torch import Tensor
 from pyrovae import plots
 from pyrovae.checkpoints import write_whole
 from pyrovae.evaluation import BoundComparison
+from pyrovae.evaluation.bounds import column_of
 from pyrovae.report.page import Answer, Block, Command, Missing, Page, Section, Table, attempt, picture
 from pyrovae.runs import RunComparison, read_summary, scored_rows
 
@@ -200,8 +201,8 @@ def _gaps(tables: "dict[str, pd.DataFrame]") -> Section:
 
 
 def _gap(run: str, table: "pd.DataFrame", figures: "dict[str, Figure]") -> list[Block]:
-    halves = [_column(table, half) for half in _HALVES] if all(half in table for half in _HALVES) else []
-    figures[run] = plots.gap_histogram(_column(table, "log_px") - _column(table, "elbo"), *halves)
+    halves = [column_of(table, half) for half in _HALVES] if all(half in table for half in _HALVES) else []
+    figures[run] = plots.gap_histogram(column_of(table, "log_px") - column_of(table, "elbo"), *halves)
     return []
 
 
@@ -210,10 +211,6 @@ def _comparison(table: "pd.DataFrame") -> BoundComparison:
         return BoundComparison.from_frame(table, int(table["num_samples"].iloc[0]))
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"the table of scored rows lacks a column of the bounds ({error}): score it again") from error
-
-
-def _column(table: "pd.DataFrame", name: str) -> Tensor:
-    return torch.tensor(table[name].to_numpy(), dtype=torch.float64)
 
 
 def _short_names(runs: Iterable[str]) -> dict[str, str]:

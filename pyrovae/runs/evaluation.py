@@ -3,16 +3,17 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
 from pyrovae.evaluation import BoundComparison, ais, compare_bounds, inference_gap
 from pyrovae.evaluation.blocks import evaluations_at_once
+from pyrovae.evaluation.bounds import column_of
 from pyrovae.evaluation.gap import belief_in_split
 from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
 from pyrovae.evaluation.log_mean import means_table, row_means
@@ -224,10 +225,7 @@ def _anneal(run: Run, rows: Tensor, options: ScoringOptions, seed: int) -> "pd.D
 
 def summary_of(frame: "pd.DataFrame", options: ScoringOptions) -> str:
     """The table that ``python -m pyrovae.evaluate`` prints."""
-
-    def column(name: str) -> Tensor:
-        return torch.tensor(frame[name].to_numpy(), dtype=torch.float64)
-
+    column = partial(column_of, frame)
     terms: dict[str, tuple[Tensor, Tensor]] = {}
     if options.gap:
         terms |= {name: (column(name), column(f"{name}_standard_error")) for name in ("approximation", "amortisation")}
