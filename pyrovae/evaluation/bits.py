@@ -12,6 +12,7 @@ from torch.distributions import Independent, constraints
 from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
 from pyrovae.distributions.layers import entry_support, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
+from pyrovae.evaluation.log_mean import row_means
 from pyrovae.programs import (
     Program,
     borrowed,
@@ -63,13 +64,14 @@ class BitsPerDim:
         """A table of means over rows, and what the bits are of."""
         rows = len(self.bits)
         lines = [f"{'bits per dimension':<20}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}"]
-        for label, values, errors in (
-            ("from ELBO", self.elbo_bits, self.elbo_standard_error),
-            ("from log p(x)", self.bits, self.standard_error),
-        ):
-            over_rows = values.std().item() / math.sqrt(rows) if rows > 1 else math.nan
-            over_draws = errors.square().sum().sqrt().item() / rows
-            lines.append(f"{label:<20}{values.mean().item():>12.4f}{over_rows:>12.4f}{over_draws:>12.5f}")
+        means = row_means(
+            {
+                "from ELBO": (self.elbo_bits, self.elbo_standard_error),
+                "from log p(x)": (self.bits, self.standard_error),
+            }
+        )
+        for label, (mean, over_rows, over_draws) in means.items():
+            lines.append(f"{label:<20}{mean:>12.4f}{over_rows:>12.4f}{over_draws:>12.5f}")
         of_what = (
             "discrete values"
             if self.bin_width is None

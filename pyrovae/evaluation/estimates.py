@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import pareto_smooth
-from pyrovae.evaluation.log_mean import log_mean
+from pyrovae.evaluation.log_mean import log_mean, spread, standard_error
 
 # With fewer groups than this their own spread says less than the spread of the single weights.
 _MIN_GROUPS = 20
@@ -54,14 +54,4 @@ def _bound(log_w: Tensor, relative: Tensor, k: int) -> tuple[Tensor, Tensor]:
     values = torch.logsumexp(groups, 1) - math.log(k)
     if num_groups >= _MIN_GROUPS:
         return values.mean(0), standard_error(values)
-    return values.mean(0), _spread(relative) / math.sqrt(num_groups * k)
-
-
-def standard_error(terms: Tensor) -> Tensor:
-    """The standard error of the mean of ``(draws, rows)``."""
-    return _spread(terms) / math.sqrt(len(terms))
-
-
-def _spread(terms: Tensor) -> Tensor:
-    """The standard deviation over draws; one draw says nothing of it."""
-    return terms.std(0) if len(terms) > 1 else torch.full_like(terms[0], math.nan)
+    return values.mean(0), spread(relative) / math.sqrt(num_groups * k)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pyrovae.evaluation.log_mean import error_of_mean, standard_error
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -133,7 +135,7 @@ class LatentSummary:
     def summary(self) -> str:
         """A table of means over rows, a line for each site, and one sentence on collapse."""
         rows = len(self.kl)
-        spread = f"{self.kl.std().item() / math.sqrt(rows):.3f}"
+        spread = f"{standard_error(self.kl).item():.3f}"
         lines = [
             f"{'nats per row':<22}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}",
             f"{'KL(q(z|x) || p(z))':<22}{self.kl.mean().item():>12.3f}{spread:>12}"
@@ -178,11 +180,6 @@ class LatentSummary:
         if information is not None and information > _NEAR_CEILING * math.log(len(self.kl)):
             sentence += "; I(x; z) is at its ceiling, log of the number of rows: more rows are needed to measure it"
         return sentence + "."
-
-
-def error_of_mean(errors: Tensor) -> Tensor:
-    """The standard error of a mean over rows, from those of the rows."""
-    return errors.square().sum(0).sqrt() / len(errors)
 
 
 def _number(of_sites: list[Tensor | None]) -> int | None:

@@ -42,9 +42,24 @@ def log_mean(log_weights: Tensor) -> LogMean:
     value = torch.logsumexp(log_weights, 0) - math.log(count)
     empty = value == -torch.inf
     relative = torch.exp(log_weights - torch.where(empty, 0.0, value))
-    error = relative.std(0) / math.sqrt(count) if count > 1 else torch.full_like(value, math.nan)
+    error = standard_error(relative)
     ess = relative.sum(0).square() / relative.square().sum(0)
     return LogMean(value, error.masked_fill(empty, math.inf), ess.masked_fill(empty, 0.0))
+
+
+def standard_error(terms: Tensor) -> Tensor:
+    """The standard error of a mean over the first dimension, of independent terms ``(draws, rows)`` or ``(rows,)``."""
+    return spread(terms) / math.sqrt(len(terms))
+
+
+def spread(terms: Tensor) -> Tensor:
+    """The standard deviation over the first dimension; one term says nothing of it."""
+    return terms.std(0) if len(terms) > 1 else torch.full_like(terms[0], math.nan)
+
+
+def error_of_mean(errors: Tensor) -> Tensor:
+    """The standard error of a mean over rows, from those of the rows."""
+    return errors.square().sum(0).sqrt() / len(errors)
 
 
 def row_means(terms: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[float, float, float]]:
@@ -54,11 +69,7 @@ def row_means(terms: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[float,
         terms: values and their standard errors, each ``(rows,)``, by name.
     """
     return {
-        name: (
-            value.mean().item(),
-            value.std().item() / math.sqrt(len(value)) if len(value) > 1 else math.nan,
-            error.square().sum().sqrt().item() / len(value),
-        )
+        name: (value.mean().item(), standard_error(value).item(), error_of_mean(error).item())
         for name, (value, error) in terms.items()
     }
 

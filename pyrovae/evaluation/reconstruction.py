@@ -1,11 +1,11 @@
 """How well an autoencoder reconstructs rows."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pyrovae.evaluation.log_mean import standard_error
 from pyrovae.models import Autoencoder
 from pyrovae.programs import evaluation_mode, isolated_rng
 
@@ -37,8 +37,7 @@ class ReconstructionErrors:
         """The mean over rows and its standard error, of each that there is."""
         found = {"loss": self.loss, "corrupted": self.corrupted, "restored": self.restored}
         return {
-            # One row says nothing of the spread.
-            name: (values.mean().item(), (values.std() / len(values) ** 0.5).item() if len(values) > 1 else math.nan)
+            name: (values.mean().item(), standard_error(values).item())
             for name, values in found.items()
             if values is not None
         }

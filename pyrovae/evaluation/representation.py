@@ -8,8 +8,9 @@ from torch import Tensor
 
 from pyrovae.evaluation.aggregate import AggregatedPosterior
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
-from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary, error_of_mean
+from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
+from pyrovae.evaluation.log_mean import error_of_mean
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, SiteScales, check_positive, check_rows, sample_sites, trace_pair
 from pyrovae.progress import Progress

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import pareto_k
 from pyrovae.evaluation.chunks import LogJoint
-from pyrovae.evaluation.estimates import standard_error
 from pyrovae.evaluation.importance import scored_draws
-from pyrovae.evaluation.log_mean import log_mean
+from pyrovae.evaluation.log_mean import log_mean, standard_error
 from pyrovae.programs import Sampler
 
 # Halvings of an interval of length 1: what is left is below the rounding of float64.
