@@ -10,13 +10,13 @@ ROWS_PER_BLOCK = 64
 
 # About 8,000 evaluations of the model at a time: what Pyro does for a call is small beside them, and they stay near the
 # processor's cache. Fewer where rows are large.
-_EVALUATIONS = 8192
+_MOST_AT_ONCE = 8192
 _NUMBERS = 2**23
 
 
 def evaluations_at_once(rows: AnyRows) -> int:
     """Evaluations of the model at a time, for rows ``(rows, *data_shape)``."""
-    return max(1, min(_EVALUATIONS, _NUMBERS // rows.shape[1:].numel()))
+    return max(1, min(_MOST_AT_ONCE, _NUMBERS // rows.shape[1:].numel()))
 
 
 def draws_at_once(rows: Tensor) -> int:

@@ -14,7 +14,7 @@ from pyrovae.programs import Latents, Sampler, generator_states, set_generator_s
 from pyrovae.recording import Replay
 
 # A chunk of so many evaluations of the model stays in the processor's cache.
-_EVALUATIONS = 2048
+_MOST_IN_A_CHUNK = 2048
 
 MEMORY_GIB = 2.0
 """What the tensors of one chunk may take, where nothing else is said."""
@@ -66,7 +66,7 @@ class LogJoint:
             with _Allocations() as allocations:
                 self.sampler.log_joint(rows, {name: value[:1] for name, value in latents.items()})
             self._bytes = max(1, allocations.bytes // len(rows))
-        most = min(_EVALUATIONS, evaluations_at_once(rows), int(self.memory_gib * 2**30) // self._bytes)
+        most = min(_MOST_IN_A_CHUNK, evaluations_at_once(rows), int(self.memory_gib * 2**30) // self._bytes)
         return max(1, most // len(rows))
 
 

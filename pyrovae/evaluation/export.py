@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import make_arviz
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.evaluation.rows_first import rows_first
+from pyrovae.evaluation.rows_after_draws import rows_after_draws
 from pyrovae.programs import Program, check_positive, check_rows, observing_site
 
 
@@ -59,7 +59,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         prior, _, _ = sampler.draw_prior(x, num_draws)
         site = observing_site(sampler.model, sampler.guide, x)
         predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
-        latents, prior = (rows_first(z, sampler.structure) for z in (latents, prior))
+        latents, prior = (rows_after_draws(z, sampler.structure) for z in (latents, prior))
     rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
     data = "x" if "x" not in latents else "x_observed"
     arrays = {

@@ -12,7 +12,7 @@ from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.evaluation.rows_first import rows_first
+from pyrovae.evaluation.rows_after_draws import rows_after_draws
 from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
 from pyrovae.progress import Progress
 
@@ -161,5 +161,5 @@ class _Potential(torch.autograd.Function):
 
 def _stack(sampler: Sampler, chains: list[Latents]) -> Latents:
     """Latents of one row by chain ``(chain, draw, row, *plates, *event)``."""
-    arranged = [rows_first(chain, sampler.structure) for chain in chains]
+    arranged = [rows_after_draws(chain, sampler.structure) for chain in chains]
     return {name: torch.stack([chain[name] for chain in arranged]) for name in arranged[0]}

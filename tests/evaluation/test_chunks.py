@@ -81,4 +81,4 @@ def test_the_chunks_of_usual_images_are_those_of_the_cache():
     vae, x = small_vae(), bits(64)
     with open_sampler(vae.model, vae.guide, x, seed=0) as sampler:
         latents, _ = sampler.draw(x, 100)
-        assert LogJoint(sampler, 100)._draws_at_once(x, latents) * 64 == chunks._EVALUATIONS
+        assert LogJoint(sampler, 100)._draws_at_once(x, latents) * 64 == chunks._MOST_IN_A_CHUNK
