@@ -13,6 +13,7 @@ from pyrovae.programs.checks import (
 )
 from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.inference_mode import for_gradients
+from pyrovae.programs.latent_values import bounds_of
 from pyrovae.programs.modules import (
     Program,
     buffers_put_back,
@@ -31,7 +32,7 @@ from pyrovae.programs.random_state import RandomState, generator_states, isolate
 from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
 from pyrovae.programs.scales import SiteScales
-from pyrovae.programs.site_checks import Site, bounds_of, is_masked
+from pyrovae.programs.site_checks import Site, is_masked
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
 
 __all__ = [

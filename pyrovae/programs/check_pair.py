@@ -18,9 +18,9 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     A pair owes: one argument, the rows ``x``; one data plate at dim -1 over ``len(x)`` rows, which may be a subsample
     of a larger plate; every latent and every observed site inside it, with no dimension that is neither a plate nor
     part of the event; the same latent sites in model and guide and in every batch of rows, those of the guide reaching
-    all values and under the same mask; no scale but the plate's on any site; a density for every latent. Then each
-    row has a log weight of its own, and log p(x) of a row can be estimated. The plate's scale is taken out of every
-    number. The rows have to be inside the likelihood's support.
+    all values and under the same mask; no scale but the plate's on any site; for every latent a density in both
+    programs, or a probability in both. Then each row has a log weight of its own, and log p(x) of a row can be
+    estimated. The plate's scale is taken out of every number. The rows have to be inside the likelihood's support.
 
     A fit asks one thing more: weights that the programs use and that no optimiser would be given, such as those of
     networks in a plain list, are refused. Scores take such a pair as it is: to check one that is only scored, call

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.distributions.layers import innermost, layers
+from pyrovae.programs.latent_values import check_values
 
 Site = dict[str, Any]
 """A sample site of a trace."""
@@ -95,70 +96,20 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
         guide_site: its site in the guide.
 
     Raises:
-        ValueError: a point mass, draws that do not reach all values, or other entries that count.
+        ValueError: a point mass, a probability against a density, draws that do not reach all values, or other entries
+            that count.
     """
     if is_point_mass(guide_site["fn"]) and not is_point_mass(model_site["fn"]):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
             "is defined for it; use a distribution with a density, such as Normal"
         )
-    bounds = [bounds_of(site["fn"]) for site in (model_site, guide_site)]
-    if all(bounds) and not _reaches(*bounds):
-        ours, theirs = (" to ".join(f"{end.flatten()[0].item():g}" for end in ends) for ends in bounds)
-        raise ValueError(
-            f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
-            "reach all values of the model: give both the same support"
-        )
+    check_values(name, model_site["fn"], guide_site["fn"])
     if not torch.equal(*torch.broadcast_tensors(counted_numbers(model_site), counted_numbers(guide_site))):
         raise ValueError(
             f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "
             "in the guide is none for what the model counts: mask it in both in the same way"
         )
-
-
-def _reaches(model: tuple[Tensor, ...], guide: tuple[Tensor, ...]) -> bool:
-    """Whether draws of the guide go on as far as values of the model do.
-
-    Bounds that parameters move may lie inside those of the model, and what is said to be real may be an angle.
-    """
-    return not any(bool((theirs.isfinite() & ours.isinf()).any()) for ours, theirs in zip(model, guide, strict=True))
-
-
-def bounds_of(fn: Any) -> tuple[Tensor, ...]:
-    """Between which numbers the values of a distribution are, each on its own; empty where that is not known."""
-    while isinstance(fn, torch.distributions.Independent | dist.MaskedDistribution):
-        fn = fn.base_dist
-    # What is said of a transformed distribution is what its last transform can reach. Others know it themselves.
-    if type(fn) in (torch.distributions.TransformedDistribution, dist.TransformedDistribution):
-        ends = bounds_of(fn.base_dist)
-        if ends and all(_is_of_numbers(transform) for transform in fn.transforms):
-            for transform in fn.transforms:
-                # What is infinite does not move with the parameters.
-                ends = tuple(_still(transform(end)) for end in ends)
-            return torch.minimum(*ends), torch.maximum(*ends)
-    return _bounds(fn.support)
-
-
-def _still(end: Tensor) -> Tensor:
-    return end.detach() if bool(end.isinf().all()) else end
-
-
-def _is_of_numbers(transform: Any) -> bool:
-    return transform.bijective and transform.domain.event_dim == transform.codomain.event_dim == 0
-
-
-def _bounds(support: Any) -> tuple[Tensor, ...]:
-    """Between which numbers the values of a support are; empty where it is of another kind."""
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    if getattr(support, "is_discrete", False):
-        return ()
-    if support is constraints.real:
-        return torch.tensor(-torch.inf), torch.tensor(torch.inf)
-    if not hasattr(support, "lower_bound") and not hasattr(support, "upper_bound"):
-        return ()
-    ends = getattr(support, "lower_bound", -torch.inf), getattr(support, "upper_bound", torch.inf)
-    return tuple(torch.as_tensor(end) for end in ends)
 
 
 def counted_numbers(site: Site) -> Tensor:
