@@ -8,6 +8,7 @@ from pyrovae.command_line.preparing import Prepared
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import BoundComparison, compare_bounds
 from pyrovae.objectives import Cosine, Objective
+from pyrovae.programs import borrowed, inspect_pair
 from pyrovae.report import write_run
 from pyrovae.runs import build_objective, in_options
 from pyrovae.training import FitResult, NonFiniteLossError, fit_svi
@@ -57,6 +58,9 @@ def _fit_programs(prepared: Prepared, objective: Objective, keeper: RunKeeper) -
     lr = config["lr"] if config["lr_end"] is None else Cosine(config["lr"], config["lr_end"], length=1)
     seen = prepared.example if rows.train_transform is None else rows.train_transform(prepared.example)
     with errors_of_parts(run, seen):
+        # A fit may have what the scores after it would refuse.
+        with borrowed(run.model, run.guide, seen.device):
+            inspect_pair(run.model, run.guide, seen.nan_to_num()).check_reach()
         return fit_svi(
             run.model,
             run.guide,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import check_rows
-from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, trace_pair
+from pyrovae.programs.contract import PROBE_ROWS, PairStructure, compute_log_probs, inspect_pair, probe_rows, trace_pair
 from pyrovae.programs.modules import Program
 from pyrovae.programs.parameter_use import check_leaves
 from pyrovae.programs.parameters import Weights
@@ -22,9 +22,10 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     programs, or a probability in both. Then each row has a log weight of its own, and log p(x) of a row can be
     estimated. The plate's scale is taken out of every number. The rows have to be inside the likelihood's support.
 
-    A fit asks one thing more: weights that the programs use and that no optimiser would be given, such as those of
-    networks in a plain list, are refused. Scores take such a pair as it is: to check one that is only scored, call
-    ``requires_grad_(False)`` on these weights.
+    A fit takes a guide with bounds inside those of the model too, for which an ELBO is right and log p(x) too low: that
+    is for scores to refuse, and for this function. A fit asks one thing more: weights that the programs use and that no
+    optimiser would be given, such as those of networks in a plain list, are refused. Scores take such a pair as it is:
+    to check one that is only scored, call ``requires_grad_(False)`` on these weights.
 
     The programs run in evaluation mode. Parameters, buffers, random number generators, the param store and the mode
     are afterwards what they were.
@@ -59,9 +60,12 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> PairStructure:
     check_missing(model, guide, x, "x")
     with borrowed(model, guide, x.device):
         structure = inspect_pair(model, guide, x)
+        structure.check_reach()
         check_support(model, guide, x)
         weights = Weights.of(model, guide, structure)
         with torch.enable_grad():
             traces = trace_pair(model, guide, probe_rows(x, max(PROBE_ROWS)))
+            for trace in traces:
+                compute_log_probs(trace)
             check_leaves([torch.as_tensor(trace.log_prob_sum()) for trace in traces], [*weights.tensors.values(), x])
     return structure

@@ -14,7 +14,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
-from pyrovae.programs.explanations import explained_plate, explained_sizes
+from pyrovae.programs.explanations import explained_plate, explained_sizes, explained_value
+from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
@@ -34,6 +35,7 @@ class PairStructure:
         latent_supports: what values each of them takes.
         model_latents: the same names, in the order of the model.
         observed: names of the observed sites.
+        values_left_out: what to say of latents with bounds in the guide that lie inside those of the model.
         reparameterized: whether every latent of the guide can carry a gradient through its draw.
         max_plate_nesting: number of plate dimensions, the data plate among them.
         model_params: names of the param sites of the model.
@@ -45,6 +47,7 @@ class PairStructure:
     latent_supports: dict[str, Any]
     model_latents: tuple[str, ...]
     observed: tuple[str, ...]
+    values_left_out: tuple[str, ...]
     reparameterized: bool
     max_plate_nesting: int
     model_params: frozenset[str]
@@ -61,6 +64,17 @@ class PairStructure:
     def params(self) -> set[str]:
         """Names of the param sites of both programs."""
         return set(self.model_params | self.guide_params)
+
+    def check_reach(self) -> None:
+        """Refuse a guide whose draws leave out values of the model between its bounds and their own.
+
+        An ELBO does not ask for them, log p(x) does.
+
+        Raises:
+            ValueError: the first of such latents, with its bounds in both programs.
+        """
+        for said in self.values_left_out:
+            raise ValueError(said)
 
     def check_run(self, trace: poutine.Trace) -> None:
         """Refuse a run of either program whose latents are others than those of the rows that were looked at.
@@ -109,12 +123,20 @@ def trace_pair(model: Program, guide: Program, x: Tensor) -> tuple[poutine.Trace
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
     except ValueError as error:
         # Pyro appends a table of shapes, which is not for the reader of one line.
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(explained_value(str(error))) from error
     return model_trace, guide_trace
 
 
-def _one_line(error: ValueError) -> str:
-    return str(error).split("\nTrace Shapes:")[0]
+def compute_log_probs(trace: poutine.Trace) -> None:
+    """Put the log-densities of all sites of a run into it.
+
+    Raises:
+        ValueError: a value outside the support of its distribution, in one line.
+    """
+    try:
+        trace.compute_log_prob()
+    except ValueError as error:
+        raise ValueError(explained_value(str(error))) from error
 
 
 def probe_rows(x: AnyRows, num_rows: int) -> Tensor:
@@ -162,11 +184,13 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
                 check_parameters(f"{kind_of(name, site)} of the {program}", site["fn"])
         for name in latents:
             check_latent(name, model_sites[name], guide_sites[name])
+    left_out = [values_left_out(name, model_sites[name]["fn"], guide_sites[name]["fn"]) for name in latents]
     return PairStructure(
         latent_event_dims={name: guide_sites[name]["fn"].event_dim for name in latents},
         latent_supports={name: guide_sites[name]["fn"].support for name in latents},
         model_latents=tuple(model_latents),
         observed=tuple(observed),
+        values_left_out=tuple(filter(None, left_out)),
         reparameterized=all(guide_sites[name]["fn"].has_rsample for name in latents),
         max_plate_nesting=max(
             -frame.dim
@@ -217,7 +241,7 @@ def _traces_of_few_rows(
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            raise ValueError(explained_plate(_one_line(error), len(rows), all_rows)) from error
+            raise ValueError(explained_plate(explained_value(str(error)), len(rows), all_rows)) from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             explained = explained_sizes(reason, len(rows), all_rows)

@@ -5,6 +5,10 @@ import re
 _OF_TENSORS = re.compile(r"(?:tensor [ab] \(|[Ee]xpected size |got size )(\d+)")
 # Where tensors are added, the dimension that differs is the first; where they are joined, it is not said.
 _OF_ROWS = re.compile("at non-singleton dimension 0|Sizes of tensors must match except in dimension [1-9]")
+_OF_VALUES = re.compile(
+    r"log_prob at site '(.*)':\nExpected value argument .* to be within the support \((.*)\) of the distribution (\w+)",
+    re.DOTALL,
+)
 _KNOWN_OF_ROWS = "put what else is known of each row behind it, as further columns of x"
 
 
@@ -31,6 +35,19 @@ def explained_plate(message: str, num_rows: int, all_rows: int) -> str:
             "the batches"
         )
     return message
+
+
+def explained_value(message: str) -> str:
+    """What Pyro says of a value without a density, in one line, with the repair where it is a latent's."""
+    found = _OF_VALUES.search(message)
+    if not found:
+        return message.split("\nTrace Shapes:")[0]
+    name, support, family = (" ".join(part.split()) for part in found.groups())
+    return (
+        f"site {name!r} has a value outside the support {support} of its {family}: draws of a latent in one program "
+        "have to be values of it in the other, so give both the same support, to positive numbers a LogNormal; "
+        "observed rows have to be values of the likelihood"
+    )
 
 
 def explained_sizes(reason: str, num_rows: int, all_rows: int) -> str:

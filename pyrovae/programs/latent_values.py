@@ -35,13 +35,49 @@ def check_values(name: str, model: Any, guide: Any) -> None:
         raise ValueError(
             f"latent {name!r} is {ours} and {theirs}, and a probability over a density is no weight of a draw: {repair}"
         )
+    bounds = _bounds_of_both(model, guide)
+    short = _short_of(*bounds)
+    if not _is_discrete(model):
+        # Bounds that parameters move may lie inside those of the model, and what is said to be real may be an angle.
+        short &= (bounds[0].isinf() & bounds[1].isfinite()).any(0)
+    if bool(short.any()):
+        raise ValueError(_of_bounds(name, *bounds, short))
+
+
+def values_left_out(name: str, model: Any, guide: Any) -> str:
+    """What to say where bounds of the guide lie inside those of the model; else empty.
+
+    Draws then say nothing of the values between: an ELBO is right, and any estimate of log p(x) from them too low.
+    """
+    bounds = _bounds_of_both(model, guide)
+    short = _short_of(*bounds)
+    return f"{_of_bounds(name, *bounds, short)}; fit_svi alone takes such a guide" if bool(short.any()) else ""
+
+
+def _of_bounds(name: str, model: Tensor, guide: Tensor, short: Tensor) -> str:
+    first = tuple(short.nonzero()[0])
+    ours, theirs = (" to ".join(f"{end[first].item():g}" for end in ends) for ends in (model, guide))
+    return (
+        f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
+        "reach all values of the model: give both the same support"
+    )
+
+
+def _bounds_of_both(model: Any, guide: Any) -> tuple[Tensor, Tensor]:
+    """Lowest and highest values in the model and in the guide, each ``(2, *shape)``; alike where they are not known."""
     bounds = [bounds_of(fn) for fn in (model, guide)]
-    if all(bounds) and not _reaches(*bounds):
-        ours, theirs = (" to ".join(f"{end.flatten()[0].item():g}" for end in ends) for ends in bounds)
-        raise ValueError(
-            f"latent {name!r} has values from {ours} in the model and from {theirs} in the guide, and draws have to "
-            "reach all values of the model: give both the same support"
-        )
+    if not all(bounds):
+        return torch.zeros(2), torch.zeros(2)
+    ends = torch.broadcast_tensors(*(end.detach().cpu().double() for ends in bounds for end in ends))
+    return torch.stack(ends[:2]), torch.stack(ends[2:])
+
+
+def _short_of(model: Tensor, guide: Tensor) -> Tensor:
+    """Where bounds of the guide lie inside those of the model by more than rounding."""
+    width = model[1] - model[0]
+    # Between a number and infinity the number is what is rounded.
+    rounding = 1e-5 * torch.where(width.isfinite(), width, model.nan_to_num(posinf=0.0, neginf=0.0).abs().amax(0))
+    return (guide[0] > model[0] + rounding) | (guide[1] < model[1] - rounding)
 
 
 def _is_discrete(fn: Any) -> bool:
@@ -53,20 +89,17 @@ def _family(fn: Any) -> str:
     return type(without_reshaping(fn)).__name__
 
 
-def _reaches(model: tuple[Tensor, ...], guide: tuple[Tensor, ...]) -> bool:
-    """Whether draws of the guide go on as far as values of the model do.
-
-    Bounds that parameters move may lie inside those of the model, and what is said to be real may be an angle.
-    """
-    return not any(bool((theirs.isfinite() & ours.isinf()).any()) for ours, theirs in zip(model, guide, strict=True))
-
-
 def bounds_of(fn: Any) -> tuple[Tensor, ...]:
     """Between which numbers the values of a distribution are, each on its own; empty where that is not known."""
+    if isinstance(innermost(fn), dist.Delta):
+        return ()
     while isinstance(fn, torch.distributions.Independent | dist.MaskedDistribution):
         fn = fn.base_dist
     # What is said of a transformed distribution is what its last transform can reach. Others know it themselves.
     if type(fn) in (torch.distributions.TransformedDistribution, dist.TransformedDistribution):
+        if _is_discrete(fn):
+            # Counts that are moved may begin where the likelihood of their row does.
+            return ()
         ends = bounds_of(fn.base_dist)
         if ends and all(_is_of_numbers(transform) for transform in fn.transforms):
             for transform in fn.transforms:
@@ -88,8 +121,8 @@ def _bounds(support: Any) -> tuple[Tensor, ...]:
     """Between which numbers the values of a support are; empty where it is of another kind."""
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
-    if getattr(support, "is_discrete", False):
-        return ()
+    if support is constraints.boolean:
+        return torch.tensor(0), torch.tensor(1)
     if support is constraints.real:
         return torch.tensor(-torch.inf), torch.tensor(torch.inf)
     if not hasattr(support, "lower_bound") and not hasattr(support, "upper_bound"):

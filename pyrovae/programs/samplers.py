@@ -12,7 +12,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from pyrovae.programs.contract import PROBE_ROWS, PairStructure, probe_rows, sample_sites
+from pyrovae.programs.contract import PROBE_ROWS, PairStructure, compute_log_probs, probe_rows, sample_sites
 from pyrovae.programs.leaving import leave_after
 from pyrovae.programs.modules import Program, owned_modules
 from pyrovae.programs.random_state import isolated_rng
@@ -54,7 +54,7 @@ class Sampler(ABC):
         with tracer, leave_after(self.structure.model_latents[-1]):
             self._conditioned(self.model, rows, latents)
         self.structure.check_run(tracer.trace)
-        tracer.trace.compute_log_prob()
+        compute_log_probs(tracer.trace)
         return tracer.trace
 
     def log_likelihood_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
@@ -154,7 +154,7 @@ class Sampler(ABC):
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
         trace = self._run(program, rows, num_draws)
         self.structure.check_run(trace)
-        trace.compute_log_prob()
+        compute_log_probs(trace)
         return trace
 
     @abstractmethod
