@@ -34,6 +34,7 @@ _REPAIRS = {
     ),
     "ContinuousBernoulli": "scale the values to [0, 1], or use a likelihood for real values such as Normal",
     "DiscretizedLogistic": "give num_levels, low and high of the data, or use a likelihood for real values",
+    "Multinomial": "give a total_count that no row exceeds, int(x.sum(-1).max()), or undo a scaling of the counts",
     "LogNormal": "use a likelihood for real values such as Normal, or one for counts where they are counts",
     **dict.fromkeys(
         ("Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial"),
@@ -74,8 +75,9 @@ def observing_site(model: Program, guide: Program, x: Tensor) -> str:
 def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """Refuse rows that the likelihood is no density for.
 
-    What a site observes of the rows, a part of them for example, is found by running the model on them all. Supports
-    with bounds that differ from row to row, and parts of rows inside further plates, are left to Pyro's own check at
+    What a site observes of the rows, a part of them for example, is found by running the model on them all, and so are
+    bounds that may come from a batch, its largest count for example. Supports with bounds that differ from row to row,
+    and parts of rows inside further plates, are left to Pyro's own check at
     each step.
 
     Args:
@@ -95,7 +97,13 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
         if observes(site, rows) and not is_masked(site):
             support = _checkable(site, rows.shape)
             if support is not None:
-                _check_values(name, site["fn"], support, partial(blocks_of, x))
+                try:
+                    _check_values(name, site["fn"], support, partial(blocks_of, x))
+                except ValueError:
+                    # A largest count may be that of the few rows: the model knows that of the others.
+                    if not (_is_bounded(support) and _observes_a_part(site, len(rows))):
+                        raise
+                    parts.append(name)
         elif _observes_a_part(site, len(rows)) and _elementwise(site["fn"].support) is not constraints.real:
             parts.append(name)
     if parts:
@@ -112,6 +120,11 @@ def _checkable(site: Site, shape: torch.Size) -> Any:
         return None
     support = EntryOrMissing(bounded) if isinstance(support, EntryOrMissing) else bounded
     return None if support.event_dim and site["value"].shape != shape else support
+
+
+def _is_bounded(support: Any) -> bool:
+    support = getattr(support, "entry", support)
+    return hasattr(support, "lower_bound") or hasattr(support, "upper_bound")
 
 
 def _observes_a_part(site: Site, num_rows: int) -> bool:

@@ -1,5 +1,7 @@
 """Values outside a likelihood's support, where its bounds are numbers, differ by entry, or by row."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -224,3 +226,65 @@ def test_masks_of_values_of_several_numbers_leave_out_whole_values(from_end):
         with pytest.raises(ValueError, match=f"row {bad} has the value"):
             check_support(model_with(mask), guide, x)
     check_support(model_with(lambda x: True), guide, x[counts])
+
+
+def words(num_rows, most=30):
+    """Counts of four words in texts of different lengths."""
+    totals = torch.arange(num_rows) % (most - 4) + 5
+    return torch.stack([torch.bincount(torch.randint(4, (int(total),)), minlength=4).float() for total in totals])
+
+
+SLOPES = torch.tensor([1.0, 0.5, -0.5, -1.0])
+
+
+def topics(total_count):
+    """One topic, and counts of words as in Pyro's ProdLDA."""
+
+    def model(x):
+        with pyro.plate("texts", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Multinomial(total_count(x), (z[..., None] * SLOPES).softmax(-1)), obs=x)
+
+    def guide(x):
+        share = (x * SLOPES).sum(-1) / x.sum(-1)
+        with pyro.plate("texts", len(x)):
+            pyro.sample("z", dist.Normal(2 * share, 0.6))
+
+    return model, guide
+
+
+def of_the_longest(x):
+    return int(x.sum(-1).max())
+
+
+def test_a_total_count_of_the_longest_row_of_a_batch():
+    """The longest text comes last. 60 rows at 5 standard errors: a false alarm in 1 of 30,000 seeds."""
+    x = words(60)
+    x = x[x.sum(-1).argsort()]
+    bounds = compare_bounds(*topics(of_the_longest), x, num_samples=5000)
+    z = torch.linspace(-8, 8, 2001, dtype=torch.float64)
+    log_shares = (z[:, None] * SLOPES).log_softmax(-1)
+    counts = x.double()
+    ways = (counts.sum(-1) + 1).lgamma() - (counts + 1).lgamma().sum(-1)
+    inside = counts @ log_shares.T + dist.Normal(0.0, 1.0).log_prob(z)
+    exact = ways + inside.logsumexp(-1) + math.log(16 / 2000)
+    assert ((bounds.log_px - exact).abs() < 5 * bounds.standard_error + 1e-4).all()
+
+
+@pytest.mark.parametrize("row", [20, 1200])
+def test_counts_outside_of_a_total_count_of_the_rows_are_refused(row):
+    x = words(1300)
+    check_support(*topics(of_the_longest), x)
+    repair = r"give a total_count that no row exceeds, int\(x.sum\(-1\).max\(\)\)"
+    with pytest.raises(ValueError, match=f"^Multinomial at site 'x' .* row 6 has the value .*{repair}"):
+        check_support(*topics(lambda x: 10), x)
+    x[row] = torch.tensor([-1.0, 3.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match=rf"row {row} has the value \[-1.0, 3.0, 1.0, 2.0\].*{repair}"):
+        check_support(*topics(of_the_longest), x)
+
+
+def test_a_largest_count_of_the_batch():
+    x = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, 0.0], [1.0, 9.0]])
+    check_support(*pair(lambda x: dist.Binomial(x.max(), torch.full((len(x), 2), 0.5)).to_event(1)), x)
+    with pytest.raises(ValueError, match="row 3 has the value 9, outside"):
+        check_support(*pair(lambda x: dist.Binomial(x[:, 0].max(), torch.full((len(x), 2), 0.5)).to_event(1)), x)
