@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from pyrovae.distributions.layers import before_to_event
-from pyrovae.programs import Latents, Sampler, isolated_rng, probe_rows, sample_sites
+from pyrovae.programs import Latents, Sampler, check_any_density, isolated_rng, probe_rows, sample_sites
 
 _ROWS_PER_BLOCK = 256
 # Draws are compared with rows in blocks of about so many numbers, whatever their count.
@@ -32,7 +32,8 @@ class AggregatedPosterior:
     draws and rows.
 
     Raises:
-        ValueError: the prior depends on the row, so that there is no p(z) to compare the mixture with.
+        ValueError: the prior depends on the row, so that there is no p(z) to compare the mixture with; or the guide
+            cannot give the density of what it has not drawn itself.
     """
 
     def __init__(self, sampler: Sampler, x: Tensor) -> None:
@@ -40,6 +41,11 @@ class AggregatedPosterior:
         _check_prior(sampler, x[:_PROBE_ROWS])
         with isolated_rng(0, x.device):
             _check_prior(sampler, probe_rows(x, _PROBE_ROWS))
+        check_any_density(
+            sampler,
+            x[:_PROBE_ROWS],
+            "there is no aggregated posterior: use a posterior with a density everywhere, or aggregate=False",
+        )
         self.event_dims = sampler.structure.latent_event_dims
         self.num_rows = len(x)
         # Numbers for each pair of a draw and a row.
@@ -47,24 +53,14 @@ class AggregatedPosterior:
         self.scores = [self._score(sampler, rows) for rows in x.split(_ROWS_PER_BLOCK)]
 
     def log_density(self, latents: Latents) -> Tensor:
-        """Log q(z) ``(draws,)`` of draws, values as a plain trace of the guide has them, rows along dim -1.
-
-        Raises:
-            ValueError: the guide cannot give the density of what it has not drawn itself.
-        """
+        """Log q(z) ``(draws,)`` of draws, values as a plain trace of the guide has them, rows along dim -1."""
         draws = {name: _rows_first(latents[name], dim) for name, dim in self.event_dims.items()}
         count = len(next(iter(draws.values())))
         step = max(1, _NUMBERS_PER_BLOCK // (self.numbers * min(_ROWS_PER_BLOCK, self.num_rows)))
-        try:
-            parts = [
-                self._log_density({name: value[start : start + step] for name, value in draws.items()})
-                for start in range(0, count, step)
-            ]
-        except (KeyError, NotImplementedError) as error:
-            raise ValueError(
-                "the guide cannot give the density of a draw made for another row (a flow without an inverse?), so "
-                "there is no aggregated posterior: use a posterior with a density everywhere, or aggregate=False"
-            ) from error
+        parts = [
+            self._log_density({name: value[start : start + step] for name, value in draws.items()})
+            for start in range(0, count, step)
+        ]
         return torch.cat(parts)
 
     def _log_density(self, draws: Latents) -> Tensor:

@@ -179,7 +179,7 @@ def ais(
 
     Raises:
         ValueError: numbers out of range, NaN in the data, a pair that breaks the contract of ``check_pair``, a
-            discrete latent.
+            discrete latent; from the guide, one with a flow without an inverse.
 
     Example:
         >>> import torch

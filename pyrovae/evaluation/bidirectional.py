@@ -128,7 +128,8 @@ def bdmc(
 
     Raises:
         ValueError: numbers out of range, a pair that breaks the contract of ``check_pair``, a discrete latent, a
-            model that does not observe the rows themselves, at one site, or uses them elsewhere.
+            model that does not observe the rows themselves, at one site, or uses them elsewhere; from the guide, one
+            with a flow without an inverse.
 
     Example:
         >>> import torch

@@ -18,7 +18,15 @@ from pyrovae.evaluation.log_mean import means_table, row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.evaluation.recorded import recorded
 from pyrovae.evaluation.two_guides import halves, scored_twice
-from pyrovae.programs import Program, Sampler, check_positive, for_gradients
+from pyrovae.programs import (
+    PROBE_ROWS,
+    Program,
+    Sampler,
+    check_any_density,
+    check_positive,
+    for_gradients,
+    probe_rows,
+)
 from pyrovae.progress import Progress
 from pyrovae.recording import Replay
 
@@ -170,8 +178,8 @@ def inference_gap(
         progress: show a progress bar.
 
     Raises:
-        ValueError: numbers out of range, latents that cannot be reparameterised, a pair that breaks the contract of
-            ``check_pair``.
+        ValueError: numbers out of range, latents that cannot be reparameterised, a flow without an inverse in the
+            guide, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch
@@ -199,6 +207,12 @@ def inference_gap(
                 "by reparameterisation, so its best member cannot be found by gradients: discrete latents have no "
                 "split of the gap"
             )
+        check_any_density(
+            sampler,
+            probe_rows(x, max(PROBE_ROWS)),
+            "the gap cannot be split, for which q and the best member of its family score each other's draws: use a "
+            "posterior with a density everywhere, or the whole gap of compare_bounds",
+        )
         local_guide = LocalGuide(sampler.guide, sampler.structure.latents)
         local = type(sampler)(sampler.model, local_guide, sampler.structure)
         loss = recorded(local, partial(_loss_and_gradients, local, local_guide, num_particles), num_blocks * steps)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from pyrovae.distributions.layers import entry_support, innermost
-from pyrovae.programs import Latents, Sampler, sample_sites
+from pyrovae.programs import Latents, Sampler, check_any_density, sample_sites
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,19 @@ class LatentSpace:
         Args:
             sampler: of the pair.
             rows: of which draws are taken to see shapes.
-            guide_too: whether the latents also have a density of the guide, so that its supports have to agree.
+            guide_too: whether the latents also need a density of the guide, at any value, and so the same supports.
 
         Raises:
-            ValueError: a latent that is discrete, whose support moves, or differs between model and guide.
+            ValueError: a latent that is discrete, whose support moves, or differs between model and guide; a guide
+                that can score its own draws alone.
         """
         probe = rows[torch.arange(3) % len(rows)]
         supports = _supports("model", sampler.model, probe, sampler.structure.latents)
         if guide_too:
             _check_same(supports, _supports("guide", sampler.guide, probe, sampler.structure.latents))
+            check_any_density(
+                sampler, probe, "no path can start from it: use start='prior', or a guide with a density everywhere"
+            )
         self._sites: dict[str, _Site] = {}
         with torch.no_grad():
             example = sampler.draw_prior(probe, 1)[0]

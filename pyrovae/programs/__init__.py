@@ -1,5 +1,6 @@
 """Pairs of Pyro programs, a model and a guide: what they owe, their parameters, their random numbers."""
 
+from pyrovae.programs.any_density import check_any_density
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.check_pair import check_pair
 from pyrovae.programs.checks import (
@@ -52,6 +53,7 @@ __all__ = [
     "borrowed",
     "bounds_of",
     "buffers_put_back",
+    "check_any_density",
     "check_any_rows",
     "check_are_rows",
     "check_known",
