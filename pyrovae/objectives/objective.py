@@ -10,7 +10,7 @@ from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.objectives.kl_forms import KlForm
 from pyrovae.objectives.schedules import Schedule, check_schedule, settled_at, value_at
 from pyrovae.objectives.terms import ObjectiveTerms
-from pyrovae.programs import PairStructure, Sampler, bounds_of, sample_sites
+from pyrovae.programs import PairStructure, Sampler, bounds_of, check_any_density, sample_sites
 
 
 class Objective(ABC):
@@ -85,6 +85,21 @@ def check_reparameterized(objective: str, structure: PairStructure, otherwise: s
             f"{objective} needs latents drawn by reparameterisation, and the guide has one that is not (among "
             f"{', '.join(map(repr, structure.latents))}): use {otherwise}"
         )
+
+
+def check_fixed_density(objective: str, sampler: Sampler, x: Tensor) -> None:
+    """Refuse a guide whose log-density at a fixed draw is not known, or has other gradients than those of the density.
+
+    Raises:
+        ValueError: a flow without an inverse; a guide that ``check_fixed_bounds`` refuses.
+    """
+    check_any_density(
+        sampler,
+        x,
+        f"{objective} cannot score its draws again: use a posterior with a density everywhere, or "
+        "objective='Trace_ELBO'",
+    )
+    check_fixed_bounds(objective, sampler, x)
 
 
 def check_fixed_bounds(objective: str, sampler: Sampler, x: Tensor) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
-from pyrovae.objectives.objective import Objective, check_fixed_bounds, check_reparameterized
+from pyrovae.objectives.objective import Objective, check_fixed_density, check_reparameterized
 from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Latents, Sampler
@@ -140,12 +140,12 @@ def check_path(objective: str, sampler: Sampler, x: Tensor) -> None:
     """Refuse a guide that no path gradient is defined for.
 
     Raises:
-        ValueError: a latent without a gradient through its draw; a guide that ``check_fixed_bounds`` or
+        ValueError: a latent without a gradient through its draw; a guide that ``check_fixed_density`` or
             ``check_repeatable`` refuses.
     """
     otherwise = "objective='Trace_ELBO', 'ReweightedWakeSleep' or 'ScoreFunction'"
     check_reparameterized(objective, sampler.structure, otherwise)
-    check_fixed_bounds(objective, sampler, x)
+    check_fixed_density(objective, sampler, x)
     check_repeatable(objective, sampler, x)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.objectives.importance_weighted import weighted_terms
-from pyrovae.objectives.objective import Objective, check_fixed_bounds
+from pyrovae.objectives.objective import Objective, check_fixed_density
 from pyrovae.objectives.path_gradients import check_repeatable
 from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
@@ -51,8 +51,8 @@ class ScoreFunction(Objective):
         self.baseline = baseline
 
     def check(self, sampler: Sampler, x: Tensor) -> None:
-        """Refuse a guide with moving bounds, or with another density at the second look."""
-        check_fixed_bounds(self.name, sampler, x)
+        """Refuse a guide with moving bounds, without a density at fixed draws, or with another at the second look."""
+        check_fixed_density(self.name, sampler, x)
         check_repeatable(self.name, sampler, x)
 
     def terms(self, sampler: Sampler, x: Tensor, progress: float) -> ObjectiveTerms:

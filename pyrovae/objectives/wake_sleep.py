@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.objectives.importance_weighted import renyi_bound, weighted_sum, weighted_terms
-from pyrovae.objectives.objective import Objective, check_fixed_bounds
+from pyrovae.objectives.objective import Objective, check_fixed_density
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler, observes, sample_sites, trace_pair
 
@@ -44,8 +44,8 @@ class ReweightedWakeSleep(Objective):
         self.insomnia = insomnia
 
     def check(self, sampler: Sampler, x: Tensor) -> None:
-        """Refuse a guide with moving bounds, and a model that cannot dream if dreams are asked for."""
-        check_fixed_bounds(self.name, sampler, x)
+        """Refuse a guide with moving bounds or no density at fixed draws, and a model that cannot dream if it is to."""
+        check_fixed_density(self.name, sampler, x)
         if self.insomnia < 1:
             observed = sampler.structure.observed
             sites = sample_sites(trace_pair(sampler.model, sampler.guide, x)[0])

@@ -130,6 +130,17 @@ def fit(pair, **options):
     return fit_svi(pair.model, pair.guide, data(20), epochs=1, batch_size=10, progress=False, **options)
 
 
+class PlanarPosterior(nn.Module):
+    """A flow without an inverse, on a Gaussian."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.flow = nn.Linear(3, 2), dist.transforms.Planar(2)
+
+    def forward(self, x):
+        return dist.TransformedDistribution(dist.Normal(self.encoder(x), 1.0).to_event(1), [self.flow])
+
+
 class Empty(nn.Module):
     """A latent of no dimensions."""
 
@@ -177,6 +188,7 @@ def full_covariance():
 
 
 FREE_BITS = Trace_ELBO(free_bits=0.1)
+AT_FIXED_DRAWS = (StickingTheLanding(), DReG(), ReweightedWakeSleep(), ReweightedWakeSleep(insomnia=0), ScoreFunction())
 NEEDS = "needs latents drawn by reparameterisation, and the guide has one that is not (among 'k', 'z')"
 PAIRS = [
     *((DiscreteBeside, kind(), f"{kind.__name__} {NEEDS}", "use objective='") for kind in (IWAE, Renyi, DReG)),
@@ -204,6 +216,16 @@ PAIRS = [
     (Empty, Trace_ELBO(free_bits=0.1, free_bits_per="site"), "free_bits: latent 'z' has no dimensions"),
     (lambda: TwoLatents("z2"), FREE_BITS, "free_bits: model and guide draw", "(z1, z2 and z2, z1)", "same order"),
     (Squared, ReweightedWakeSleep(insomnia=0.5), "has to observe the rows as they are", "'x0'", "use insomnia 1"),
+    *(
+        (
+            lambda: vae_of(PlanarPosterior),
+            objective,
+            "the guide cannot give the density of a draw that it has not just made (a flow without an inverse?)",
+            f"so {objective.name} cannot score its draws again: use",
+            "objective='Trace_ELBO'",
+        )
+        for objective in AT_FIXED_DRAWS
+    ),
     (lambda: Squared(2), ReweightedWakeSleep(insomnia=0), "at one site (it observes 'x0', 'x1')", "use insomnia 1"),
 ]
 
@@ -225,3 +247,4 @@ def test_what_the_repairs_name_works():
     fit(Squared(), objective=ReweightedWakeSleep(insomnia=1))
     fit(Squared(2), objective=ReweightedWakeSleep())
     fit(Empty(), objective="Trace_ELBO")
+    fit(vae_of(PlanarPosterior), objective="Trace_ELBO")
