@@ -201,11 +201,11 @@ def inference_gap(
         open_sampler(model, guide, x, seed=seed) as sampler,
         Progress("splitting gaps", num_blocks * steps, "step", shown=progress) as bar,
     ):
-        if not sampler.structure.reparameterized:
+        if sampler.structure.not_reparameterized:
             raise ValueError(
-                f"the guide has a latent (among {', '.join(map(repr, sampler.structure.latents))}) that is not drawn "
-                "by reparameterisation, so its best member cannot be found by gradients: discrete latents have no "
-                "split of the gap"
+                f"the guide draws {', '.join(map(repr, sampler.structure.not_reparameterized))} without "
+                "reparameterisation, as discrete latents and angles are drawn, so its best member cannot be found by "
+                "gradients: use distributions with rsample, or the whole gap of compare_bounds"
             )
         check_any_density(
             sampler,

@@ -80,10 +80,10 @@ def check_reparameterized(objective: str, structure: PairStructure, otherwise: s
     Raises:
         ValueError: the objective, the latents, and what to use instead.
     """
-    if not structure.reparameterized:
+    if structure.not_reparameterized:
         raise ValueError(
-            f"{objective} needs latents drawn by reparameterisation, and the guide has one that is not (among "
-            f"{', '.join(map(repr, structure.latents))}): use {otherwise}"
+            f"{objective} needs latents drawn by reparameterisation, and the guide has some that are not "
+            f"({', '.join(map(repr, structure.not_reparameterized))}): use {otherwise}"
         )
 
 

@@ -36,7 +36,8 @@ class PairStructure:
         model_latents: the same names, in the order of the model.
         observed: names of the observed sites.
         values_left_out: what to say of latents with bounds in the guide that lie inside those of the model.
-        reparameterized: whether every latent of the guide can carry a gradient through its draw.
+        not_reparameterized: names of the latents that carry no gradient through the draw of the guide, as discrete ones
+            and angles.
         max_plate_nesting: number of plate dimensions, the data plate among them.
         model_params: names of the param sites of the model.
         guide_params: names of the param sites of the guide.
@@ -48,7 +49,7 @@ class PairStructure:
     model_latents: tuple[str, ...]
     observed: tuple[str, ...]
     values_left_out: tuple[str, ...]
-    reparameterized: bool
+    not_reparameterized: tuple[str, ...]
     max_plate_nesting: int
     model_params: frozenset[str]
     guide_params: frozenset[str]
@@ -191,7 +192,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         model_latents=tuple(model_latents),
         observed=tuple(observed),
         values_left_out=tuple(filter(None, left_out)),
-        reparameterized=all(guide_sites[name]["fn"].has_rsample for name in latents),
+        not_reparameterized=tuple(name for name in latents if not guide_sites[name]["fn"].has_rsample),
         max_plate_nesting=max(
             -frame.dim
             for site in (*model_sites.values(), *guide_sites.values())

@@ -14,7 +14,7 @@ from problems import ExactPosterior, LinearGaussian, ScaledPosterior, bits, smal
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from pyrovae import inference_gap
+from pyrovae import check_pair, inference_gap
 from pyrovae.evaluation.local_guide import LocalGuide
 from pyrovae.evaluation.two_guides import tilt_of
 
@@ -254,18 +254,41 @@ def test_same_seed_same_numbers_and_nothing_is_moved():
     assert len(first.to_frame()) == 5
 
 
-def test_discrete_latents_are_refused():
+WITHOUT_RSAMPLE = {
+    "a bit": dist.Bernoulli(0.5),
+    "an angle": dist.VonMises(0.0, 1.0),
+    "a mixture": dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), dist.Normal(torch.tensor([-1.0, 1.0]), 1.0)),
+}
+
+
+def pair_of_latents(laws):
     def model(x):
         with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Bernoulli(torch.tensor(0.5)))
-            pyro.sample("x", dist.Normal(k, 1.0), obs=x)
+            values = [pyro.sample(name, law) for name, law in laws.items()]
+            pyro.sample("x", dist.Normal(sum(values), 1.0), obs=x)
 
     def guide(x):
         with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Bernoulli(torch.tensor(0.5)))
+            for name, law in laws.items():
+                pyro.sample(name, law)
 
-    with pytest.raises(ValueError, match="discrete latents have no split of the gap"):
-        inference_gap(model, guide, torch.randn(3))
+    return model, guide
+
+
+@pytest.mark.parametrize("kind", WITHOUT_RSAMPLE)
+def test_latents_without_reparameterisation_are_refused_by_name(kind):
+    pair = pair_of_latents({"a": dist.Normal(0.0, 1.0), "b": WITHOUT_RSAMPLE[kind], "c": dist.Gamma(2.0, 1.0)})
+    with pytest.raises(
+        ValueError, match=r"the guide draws 'b' without reparameterisation.*whole gap of compare_bounds"
+    ):
+        inference_gap(*pair, torch.randn(3))
+
+
+def test_all_latents_without_reparameterisation_are_named():
+    laws = {"a": dist.VonMises(0.0, 1.0), "b": dist.Normal(0.0, 1.0), "c": dist.Bernoulli(0.5)}
+    assert check_pair(*pair_of_latents(laws), torch.randn(3)).not_reparameterized == ("a", "c")
+    with pytest.raises(ValueError, match="the guide draws 'a', 'c' without reparameterisation"):
+        inference_gap(*pair_of_latents(laws), torch.randn(3))
 
 
 @pytest.mark.parametrize("option", ["num_samples", "steps", "num_particles", "lr"])
