@@ -1,6 +1,6 @@
 """A VAE of rows given something that is known of them: a class, or covariates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import pyro
@@ -20,6 +20,10 @@ class ConditionalVAE(nn.Module):
     The programs take one tensor, the rows that ``join(x, c)`` makes, x flattened with c behind it, so ``fit_svi``,
     ``compare_bounds`` and all other functions serve them as they are; what these report is log p(x|c). The likelihood
     and the posterior are those of a VAE, over inputs that c is appended to.
+
+    The parts get c as it is given: standardise real covariates by the mean and spread of the training rows first, or an
+    income of 40,000 drowns z beside it. ``ColumnEncoder`` does so by itself, and in runs of ``python -m pyrovae.fit``
+    the other networks of this package do.
 
     Args:
         prior: module; ``prior()`` has event shape ``(latent_dim,)``.
@@ -64,11 +68,18 @@ class ConditionalVAE(nn.Module):
     def initialize(self, rows: AnyRows) -> None:
         """Start from the data: every part with a method ``initialize(rows)`` is given them, the likelihood x alone.
 
+        A network that has a method ``initialize_covariates(c)`` is given the covariates of these rows before.
+
         Args:
             rows: joined training rows ``(rows, data numbers + covariate_dim)``.
         """
         rows = rows_in_memory(rows)
-        initialize_modules(nn.ModuleList([self.likelihood]), self.split(rows)[0])
+        x, c = self.split(rows)
+        for part in self.modules():
+            initialize: Callable[[Tensor], None] | None = getattr(part, "initialize_covariates", None)
+            if initialize is not None:
+                initialize(c)
+        initialize_modules(nn.ModuleList([self.likelihood]), x)
         initialize_modules(nn.ModuleList([self.prior, self.posterior]), rows)
 
     def join(self, x: Tensor, c: Tensor) -> Tensor:

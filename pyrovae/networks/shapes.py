@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.networks.covariates import CovariateUnits
+
 
 def as_shape(value: int | Sequence[int], argument: str) -> tuple[int, ...]:
     """A shape as a tuple; ``n`` stands for ``(n,)``."""
@@ -57,6 +59,9 @@ class ShapedNetwork(nn.Module):
         output_shape: shape of one output.
         row_shape: what ``layers`` takes for one input: ``input_shape``, or the same numbers flattened.
         layers: from ``(rows, *row_shape)`` to the numbers of ``(rows, *output_shape)``; the last one has a bias.
+
+    Attributes:
+        covariate_units: brings covariates behind flat inputs to numbers around 1; None takes inputs as they are.
     """
 
     def __init__(
@@ -69,10 +74,13 @@ class ShapedNetwork(nn.Module):
         super().__init__()
         self.input_shape, self.output_shape, self._row_shape = input_shape, output_shape, row_shape
         self.layers = nn.Sequential(*layers)
+        self.covariate_units: CovariateUnits | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """The output for each input."""
         batch_shape = split_batch(x, self.input_shape, type(self).__name__)
+        if self.covariate_units is not None:
+            x = self.covariate_units(x)
         # Convolutions and batch normalisation take one batch dimension: fold the leading ones into it.
         rows = x.reshape(prod(batch_shape), *self._row_shape)
         return self.layers(rows).reshape(*batch_shape, *self.output_shape)

@@ -36,6 +36,11 @@ class Part:
         with users_errors(self.name):
             self.part = find_class(path, nn.Module)
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is of this package, and no class of the user's own."""
+        return self.part.__module__.startswith("pyrovae.")
+
     def takes(self, argument: str) -> bool:
         """Whether the part has an argument of this name."""
         return argument in inspect.signature(self.part).parameters

@@ -94,7 +94,7 @@ def check_categories(config: Mapping[str, Any], column_kinds: Sequence[str] | No
         name, takes = likelihood.name, likelihood.takes("column_kinds")
         if likelihood.part is likelihoods.Categorical and len(set(kinds)) == 1:
             return None
-        if not takes and likelihood.part.__module__.startswith("pyrovae."):
+        if not takes and likelihood.is_built_in:
             raise ValueError(
                 f"{name} does not take the kinds of columns: the numbers 0, 1, ... of a column that is {ordered[0]} "
                 "would be amounts; take --likelihood Columns, or leave such columns out"

@@ -34,6 +34,8 @@ from pyrovae.version import __version__
 
 _STATEMENT = "pyro.param:"
 _EXAMPLE = "example"
+# Runs that were stored before networks standardised covariates lack them, and begin with c as it is.
+_UNITS = (".covariate_units.center", ".covariate_units.unit")
 
 
 def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None) -> None:
@@ -203,6 +205,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Run:
         module.to(device)
     # The programs run, and may be the user's own.
     with called_modules() as called, users_errors(str(folder)), weights_of(run, device) as weights:
+        as_they_begin = {name: tensor for name, tensor in weights.tensors.items() if name.endswith(_UNITS)}
+        saved = {**as_they_begin, **saved}
         different = first_difference(saved, weights.tensors)
         if different is None:
             weights.restore(saved)

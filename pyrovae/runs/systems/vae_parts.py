@@ -8,6 +8,8 @@ from torch import nn
 
 from pyrovae import likelihoods, posteriors
 from pyrovae.networks.channels import CovariateChannels
+from pyrovae.networks.covariates import CovariateUnits
+from pyrovae.networks.shapes import ShapedNetwork
 from pyrovae.runs.part import Part
 from pyrovae.runs.systems.corruptions import OfValues, make_corruption
 from pyrovae.runs.systems.system import Sizes
@@ -35,7 +37,8 @@ def build_parts(config: Mapping[str, Any], sizes: Sizes, prior_dim: int | None =
 
     Args:
         config: of the run.
-        sizes: what the data say. With covariates the networks get them behind their inputs.
+        sizes: what the data say. With covariates the networks get them behind their inputs, and those of this package
+            standardise real ones and counts, unless a part of the user's own may rely on what they are.
         prior_dim: size of the latents that the prior is over, where they are not those of the posterior.
 
     Raises:
@@ -64,6 +67,7 @@ def build_parts(config: Mapping[str, Any], sizes: Sizes, prior_dim: int | None =
     network = encoder.build({**of_rows, "input_shape": input_shape, "output_shape": encoder_shape})
     if as_channels:
         network = CovariateChannels(network, sizes.data_shape, covariates)
+    _standardize_covariates(network, sizes, encoder, posterior)
     q_z = posterior.build({**of_rows, "encoder": network})
     if config["missing"] == "keep" and not getattr(network, "takes_missing", False):
         q_z = posteriors.PartlyObserved(q_z, sizes.data_shape, append_mask=indicators)
@@ -78,9 +82,18 @@ def build_parts(config: Mapping[str, Any], sizes: Sizes, prior_dim: int | None =
     networks["decoder"] = decoder.build(
         {**known, **networks, "input_shape": latent_dim + covariates, "output_shape": decoder_shape}
     )
+    _standardize_covariates(networks["decoder"], sizes, decoder, likelihood)
     p_x = likelihood.build({**known, **networks})
     corruption = make_corruption(config)
     if corruption is not None:
         # A prior that is made of the posterior has it without corruption, or p(z) would be random.
         q_z = posteriors.Denoising(q_z, OfValues(corruption, sizes.data_shape) if covariates else corruption)
     return BuiltParts(p_z, likelihoods.PartlyObserved(p_x) if config["missing"] == "keep" else p_x, q_z, prior.name)
+
+
+def _standardize_covariates(network: nn.Module, sizes: Sizes, *parts: Part) -> None:
+    """Let a network bring real covariates and counts to numbers around 1, where it and what calls it are built in."""
+    kinds = tuple(sizes.covariates.values())
+    built_in = isinstance(network, ShapedNetwork) and all(part.is_built_in for part in parts)
+    if built_in and {"real", "count"} & set(kinds):
+        network.covariate_units = CovariateUnits(kinds)
