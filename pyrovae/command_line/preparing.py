@@ -91,7 +91,8 @@ def _load(config: Mapping[str, Any], binarize: Any) -> ModelRows:
             stream=config["stream"],
         )
     except UnusableValuesError as error:
-        if config["resume"] is None or not error.any_missing:
+        # Categories are in columns of which kinds were asked alone.
+        if config["resume"] is None or config["columns"] is None or not error.any_missing:
             raise
         raise ValueError(
             f"{error.wrong}; if {config['data']} has not changed since, the run was begun by an earlier version, which "

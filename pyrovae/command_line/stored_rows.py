@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pyrovae.data import AnyRows, DataSplits, load_data
+from pyrovae.data import AnyRows, DataSplits, UnusableValuesError, load_data
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
 
 
@@ -51,6 +51,13 @@ def rows_of_run(
         elif names and not splits.label_names and given_labels:
             splits = _named(splits, names)
         found = model_rows(config, splits, run.covariates or None)
+    except UnusableValuesError as error:
+        if config["missing"] == "keep" or not error.any_missing:
+            raise
+        again = ", or fit again with --missing keep" if "missing" in run.system.options else ""
+        raise ValueError(
+            f"{error.wrong}; the run was fitted to rows without missing cells: leave such rows out{again}"
+        ) from error
     except KeyError as error:
         raise says_nothing(Path(folder), config, error) from error
     if data is None and _checksums(found.provenance()) != _checksums(stored_data(folder)):

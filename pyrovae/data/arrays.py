@@ -218,6 +218,7 @@ def broken_values(
         f"{row} at position {position}, both counted from 0",
         "remove or replace them"
         + ('; or keep NaN as missing entries, with missing="keep" (--missing keep).' if has_nan else "."),
+        has_nan,
     )
 
 

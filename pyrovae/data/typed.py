@@ -29,7 +29,7 @@ class UnusableValuesError(ValueError):
     Args:
         wrong: Which, and why.
         repair: What to do about them, where ``load_data`` has all of its arguments.
-        any_missing: Whether cells of a table are missing.
+        any_missing: Whether cells of a table are missing, or NaN is in an array.
     """
 
     def __init__(self, wrong: str, repair: str, any_missing: bool = False) -> None:

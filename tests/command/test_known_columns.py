@@ -113,3 +113,23 @@ def test_runs_that_do_not_say_their_columns_know_none(stored, tmp_path):
     del summary["data"]["column_names"]
     path.write_text(json.dumps(summary))
     assert load(folder).known_columns is None
+
+
+def test_missing_cells_are_refused_with_what_evaluate_can_do(stored, tmp_path, capsys):
+    frame, rows = pd.read_csv(stored / "table.csv"), np.load(stored / "array.npy")
+    parts = ["--data", str(stored / "array.npy"), "--likelihood", "Normal"]
+    assert fit_main([*QUICK, *parts, "--output-dir", str(tmp_path / "plain")]) == 0
+    frame.loc[3, "income"], rows[3, 0] = np.nan, np.nan
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    np.save(tmp_path / "new.npy", rows)
+    again = ", or fit again with --missing keep"
+    cell = "row 5 (line of the file), column 'income' is missing (1 such cells)"
+    for folder, data, place, repair in (
+        (stored / "table", "new.csv", cell, again),
+        # A conditional VAE takes no missing cells.
+        (stored / "given", "new.csv", cell, ""),
+        (tmp_path / "plain", "new.npy", "the first (nan) in row 3 at position (0,), both counted from 0", again),
+    ):
+        assert evaluate_main([str(folder), "--data", str(tmp_path / data), "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert f"{place}; the run was fitted to rows without missing cells: leave such rows out{repair}\n" in said
