@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.command_line.part_errors import errors_of_parts
-from pyrovae.data import BINARIZED, UnusableValuesError, load_data
+from pyrovae.data import BINARIZED, UnusableValuesError, load_data, rows_in_memory
+from pyrovae.likelihoods import Columns
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     ModelRows,
@@ -35,7 +36,7 @@ class Prepared:
         rows: what it is fitted to.
         example: some training rows on the device, to find what is wrong with parts.
         device: of the weights.
-        remark: a line on columns whose kinds the likelihood is not told; None where there is none.
+        remark: a line on columns whose kinds the likelihood is not told, or on constant ones; None where there is none.
     """
 
     run: Run
@@ -67,6 +68,7 @@ def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
     if run.module is not None:
         with users_errors("starting from the data"):
             run.module.initialize(rows.train.to(device))
+    remark = remark or _constant_columns(run, rows)
     if config["binarize"] == "auto":
         with errors_of_parts(run, example):
             stored["binarize"] = _binarization(run, example)
@@ -120,6 +122,26 @@ def _build(config: Mapping[str, Any], rows: ModelRows, device: torch.device) -> 
     for module in owned_modules(run.model, run.guide):
         module.to(device)
     return run
+
+
+def _constant_columns(run: Run, rows: ModelRows) -> str | None:
+    """A line on real columns that have one value in all training rows, where ``Columns`` gives them a density."""
+    data = rows.data
+    parts = [] if run.module is None else run.module.modules()
+    if data.column_kinds is None or not any(isinstance(part, Columns) for part in parts):
+        return None
+    values = rows_in_memory(data.train)
+    equal = (values == values.nan_to_num(nan=-torch.inf).amax(0)) | values.isnan()
+    constant = (equal.all(0) & ~values.isnan().all(0)).tolist()
+    names = data.column_names or range(len(constant))
+    columns = zip(names, data.column_kinds, constant, strict=True)
+    found = ", ".join(repr(name) for name, kind, is_constant in columns if is_constant and kind == "real")
+    if not found:
+        return None
+    return (
+        f"constant columns: {found}; their density has no bound but scale_floor, and says nothing of the rows: leave "
+        "them out"
+    )
 
 
 def _binarization(run: Run, example: Tensor) -> str:

@@ -43,7 +43,8 @@ class Columns(nn.Module):
         scale: standard deviation of real columns: ``"per_column"`` learns one for each, ``"predicted"`` lets the
             decoder give it for each row, by softplus.
         scale_floor: the scales stay above it, in units of the column; without a floor the density of a value that
-            is often repeated grows without bound.
+            is often repeated grows without bound. Leave out real columns that are constant: their density grows to the
+            bound that the floor sets, and says nothing of the rows.
 
     Raises:
         ValueError: an unknown kind or scale, a floor outside (0, 1), a decoder with another output.

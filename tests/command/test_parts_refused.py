@@ -324,3 +324,23 @@ def test_categories_are_no_amounts(kinds, options, said, tmp_path, monkeypatch, 
         assert said in (printed.err if refused else printed.out)
     else:
         assert "is not told" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "said"),
+    [
+        ("Columns", "constant columns: 'd', 'e'; their density has no bound but scale_floor, and says nothing of the"),
+        # Its scale is one for all columns.
+        ("Normal", None),
+    ],
+)
+def test_constant_columns_are_named_at_the_start(likelihood, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    # A count and a bit have probabilities, which are 1 at most; a missing cell is no other value.
+    lines = [f"{row % 7}.5,{0.1 if row % 3 else ''},7,3,1" for row in range(40)]
+    Path("table.csv").write_text("\n".join(["a,d,e,visits,smoker", *lines]))
+    columns = ["--columns", "{visits: count, smoker: binary}", "--missing", "keep", "--likelihood", likelihood]
+    quick = ["--epochs", "1", "--num-samples", "20", "--quiet", "--no-report", "--output-dir", "run"]
+    assert main(["--data", "table.csv", *columns, *quick]) == 0
+    printed = capsys.readouterr().out
+    assert "constant" not in printed if said is None else said in printed
