@@ -10,6 +10,12 @@ from torch import Tensor
 
 PLAIN_KINDS = ("real", "count", "binary")
 
+# A network that takes numbers as they are learns little where they are larger, or spread so much more in one column
+# than in another.
+_LARGE, _APART = 1000.0, 100.0
+# Of fewer rows a spread says little.
+_FEW_ROWS = 20
+
 _CATEGORICAL = re.compile(r"categorical\(([1-9]\d*)\)")
 
 
@@ -57,6 +63,27 @@ def column_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     spread = ((scaled - mean).square().nansum(0) / count).sqrt()
     # A constant column has a spread of its own, by rounding of the mean.
     return size * mean, torch.where(least < most, size * spread, 0.0)
+
+
+def trouble_of_scale(values: Tensor) -> str | None:
+    """What is said of columns that are too large, or too far apart in scale, to be taken as they are; None of others.
+
+    Spreads are compared of columns with fewer than half of their entries at one end: where most are, as at the border
+    of an image and for rare categories, a spread is smaller than the scale.
+
+    Example:
+        >>> trouble_of_scale(torch.tensor([[3000.0], [1000.0], [2000.0]]))
+        'columns have values of about 2e+03'
+    """
+    mean, spread = column_moments(values)
+    observed = (~values.isnan()).sum(0)
+    ends = (values.nan_to_num(nan=torch.inf).amin(0), values.nan_to_num(nan=-torch.inf).amax(0))
+    at_one_end = torch.stack([(values == end).sum(0) for end in ends]).amax(0)
+    compared = spread[(spread > 0) & (observed >= _FEW_ROWS) & (at_one_end < observed / 2)]
+    if len(compared) and bool(compared.max() > _APART * compared.min()):
+        return f"columns have standard deviations from {compared.min():.1g} to {compared.max():.1g}"
+    size = torch.hypot(mean, spread).max()
+    return f"columns have values of about {size:.1g}" if bool(size > _LARGE) else None
 
 
 def columns_by_kind(column_kinds: Sequence[str]) -> dict[str, list[int]]:

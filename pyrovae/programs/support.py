@@ -18,29 +18,11 @@ from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.repairs import repair_of
 from pyrovae.programs.site_checks import Site, counted_numbers, is_masked
 
 # They have a base distribution, and a name of their own.
 _NAMED = (TransformedDistribution, ZeroInflatedDistribution)
-
-_REPAIRS = {
-    "Beta": "move 0 and 1 inside, (x * (n - 1) + 0.5) / n for n rows for example, or use ContinuousBernoulli",
-    "Binomial": "give the total_count of the data, or undo a scaling of the counts",
-    "CategoricalLevels": "give the num_levels of the data, and level numbers 0, 1, 2 ...",
-    **dict.fromkeys(
-        ("Gamma", "Chi2"),
-        "at 0 its density is 0 or infinite: leave out columns of labels or of zeros, replace zeros by half of the "
-        "smallest reading there can be, or use a likelihood for real values such as Normal",
-    ),
-    "ContinuousBernoulli": "scale the values to [0, 1], or use a likelihood for real values such as Normal",
-    "DiscretizedLogistic": "give num_levels, low and high of the data, or use a likelihood for real values",
-    "Multinomial": "give a total_count that no row exceeds, int(x.sum(-1).max()), or undo a scaling of the counts",
-    "LogNormal": "use a likelihood for real values such as Normal, or one for counts where they are counts",
-    **dict.fromkeys(
-        ("Poisson", "NegativeBinomial", "ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial"),
-        "use a likelihood for real values such as Normal; or undo a scaling of the counts",
-    ),
-}
 
 # Rows that a model is run on where it alone knows what it observes of them.
 _ROWS_AT_ONCE = 1000
@@ -280,19 +262,7 @@ def _outside(
     position = tuple(int(index) for index in found)
     value = block[position]
     shown = f"{value.item():g}" if value.dim() == 0 else str(value.tolist())
-    repair = _REPAIRS.get(
-        family, "transform the data into the support, or choose a likelihood whose support holds them"
-    )
-    if family == "Bernoulli":
-        repair = (
-            "use a likelihood for real values such as Normal, for positive ones such as LogNormal, or "
-            "ContinuousBernoulli where they lie in [0, 1]"
-        )
-        if all(bool(((values >= 0) & (values <= 1)).all()) for values in blocks()):
-            repair = (
-                "binarise the grey values (load_data(..., binarize='dynamic'), 'static' or 'threshold'; --binarize "
-                "on the command line; in training pass on its train_transform), or " + repair
-            )
+    repair = repair_of(family, blocks())
     support = getattr(support, "entry", support)
     where = (
         f"in {support.describe(position)}" if isinstance(support, ColumnValues) else f"outside its support {support}"

@@ -55,6 +55,54 @@ def test_values_that_are_no_bits_are_sent_to_a_likelihood_for_them():
         check_support(*programs, torch.rand(9, 2) + 0.5)
 
 
+BITS_PAIR = pair(lambda x: dist.Bernoulli(torch.full(x.shape, 0.5)).to_event(x.dim() - 1))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (lambda u: (70 * u).floor(), "; use NegativeBinomial or Poisson for counts, or Columns for a table"),
+        (lambda u: 0.01 + 0.98 * u, "; use Beta for proportions, or a likelihood for real values such as Normal"),
+        (lambda u: (2 * u - 0.5).clamp(0, 1), "; binarise the grey values .* ContinuousBernoulli"),
+        (lambda u: u - 0.5, r"; use a likelihood for real values such as Normal \("),
+        (lambda u: u + 0.1, r"; use a likelihood for real values such as Normal, for positive ones such as LogNormal"),
+        (
+            lambda u: (u - 0.5) * torch.tensor([0.01, 0.1, 100.0]),
+            "; columns have standard deviations from 0.003 to 3e[+]01: use Columns with networks.ColumnEncoder.*; "
+            "--likelihood Columns --encoder ColumnEncoder --columns '{}' on the command line",
+        ),
+        (
+            lambda u: u * torch.tensor([0.01, 0.1, 100.0]) + 1e-3,
+            "; columns have standard deviations .*: use LogNormal for positive numbers, or Columns with networks",
+        ),
+        (lambda u: 9000 + u, "; columns have values of about 9e[+]03: use LogNormal for positive numbers, or Columns"),
+    ],
+    ids=["counts", "proportions", "unit interval", "real", "positive", "apart", "positive and apart", "large"],
+)
+def test_values_of_a_table_that_are_no_bits_choose_the_words(values, said, missing):
+    x = values(torch.rand(500, 3, generator=torch.Generator().manual_seed(1)))
+    programs = BITS_PAIR
+    if missing:
+        x[::5, 1] = torch.nan
+        programs = pair(lambda x: PartlyObserved(dist.Bernoulli(torch.full(x.shape, 0.5)).to_event(1)))
+    with pytest.raises(ValueError, match=f"Bernoulli at site 'x' is no density for these data: row 0 .*{said}"):
+        check_support(*programs, x)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (torch.rand(9, 1, 4, 4), "; binarise the grey values .* such as LogNormal, or ContinuousBernoulli where they"),
+        (torch.arange(144.0).reshape(9, 1, 4, 4), "; use a likelihood for real values such as Normal, for positive"),
+    ],
+    ids=["grey", "levels"],
+)
+def test_images_that_are_no_bits_keep_their_words(values, said):
+    with pytest.raises(ValueError, match=said):
+        check_support(*BITS_PAIR, values)
+
+
 UNASKED = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).repeat(32, 1)
 UNASKED[10:, 0] = -1
 
