@@ -24,8 +24,8 @@ _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000
 def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation: Tensor | None = None) -> "Figure":
     """How many rows have which gap between log p(x) and ELBO, its mean marked, and its two halves where known.
 
-    A few rows far from all others would flatten the rest: they are left out. The title counts these, and the rows
-    without a finite number; all means are of all finite ones.
+    A few rows far from all others, in the gap or in a half of it, would flatten the rest: they are left out. The title
+    counts these, and the rows whose gap is not finite; all means are of all finite ones.
 
     Args:
         gap: nats, ``(rows,)``, on the CPU as all tensors here.
@@ -33,7 +33,7 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
         amortisation: what the encoder misses, the same shape; or None.
 
     Raises:
-        ValueError: no row has a finite gap.
+        ValueError: no row has a finite gap, or a half is of another shape.
 
     Example:
         >>> figure = gap_histogram(torch.tensor([0.1, 0.4, 0.7]))
@@ -43,27 +43,30 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
     known = gap[gap.isfinite()].double()
     if not len(known):
         raise ValueError(f"no row of {len(gap)} has a finite gap")
-    named = {"gap": known}
-    for name, half in (("approximation gap", approximation), ("amortisation gap", amortisation)):
-        if half is not None:
-            named[name] = half[half.isfinite()].double()
-    low, high = _most_of(known)
-    halves = torch.cat([known, *list(named.values())[1:]])
-    shown = halves[(halves >= low) & (halves <= high)]
-    low, high = min(shown.min().item(), 0.0), shown.max().item()
+    halves = {"approximation gap": approximation, "amortisation gap": amortisation}
+    named = {"gap": gap.double()} | {name: half.double() for name, half in halves.items() if half is not None}
+    for name, values in named.items():
+        if values.shape != gap.shape:
+            raise ValueError(
+                f"the {name} has shape {tuple(values.shape)}; expected {tuple(gap.shape)}, that of the gap"
+            )
+    ends = [_most_of(values[values.isfinite()]) for values in named.values() if bool(values.isfinite().any())]
+    low, high = min(0.0, *(lowest for lowest, _ in ends)), max(highest for _, highest in ends)
     bins = min(max(round(2 * math.sqrt(len(known))), 5), 40)
     edges = np.histogram_bin_edges([low, high], bins)
     figure = new_figure(4.8, 3.2 + 0.2 * len(named))
     axes = figure.subplots()
     styles = ((True, PALE_BLUE, "-"), (False, ORANGE, "--"), (False, GREEN, ":"))
     for (name, values), (fill, colour, line) in zip(named.items(), styles, strict=False):
-        counts = np.histogram(values.numpy(), edges)[0]
-        label = f"{name}, mean {values.mean().item():.3g} nats"
+        finite = values[values.isfinite()]
+        counts = np.histogram(finite.numpy(), edges)[0]
+        label = f"{name}, mean {finite.mean().item():.3g} nats" if len(finite) else f"{name}, known of no row"
         axes.stairs(counts, edges, fill=fill, color=colour, linestyle=line, linewidth=0 if fill else 1.6, label=label)
     axes.axvline(known.mean().item(), color=BLUE, linewidth=1.2, label="mean of the gap")
     axes.set_xlim(edges[0] - 0.02 * (edges[-1] - edges[0]), edges[-1] + 0.02 * (edges[-1] - edges[0]))
     axes.set(xlabel="gap, nats per row", ylabel="rows")
-    axes.set_title(_title_of_gap(gap, int(((known < edges[0]) | (known > edges[-1])).sum())), fontsize=10)
+    far = [values.isfinite() & ((values < edges[0]) | (values > edges[-1])) for values in named.values()]
+    axes.set_title(_title_of_gap(gap, int(torch.stack(far).any(0).sum())), fontsize=10)
     axes.locator_params(axis="y", integer=True)
     legend_below(figure, axes)
     return figure

@@ -65,6 +65,26 @@ def test_the_halves_of_the_gap_are_shown_where_they_are_known():
         np.testing.assert_array_equal(counts, np.histogram(part * bounds.gap.numpy(), edges)[0])
 
 
+def test_rows_with_a_negative_half_of_the_gap_are_drawn_and_those_far_outside_are_counted():
+    """Both halves are estimates, which may be below 0; a row far outside in several of the three is one row."""
+    torch.manual_seed(0)
+    gap = torch.rand(180, dtype=torch.float64) + 0.1
+    approximation = 0.5 * torch.randn(180, dtype=torch.float64)
+    gap[0], approximation[0], approximation[1] = 800.0, 790.0, -500.0
+    figure = plots.gap_histogram(gap, approximation, gap - approximation)
+    (axes,) = figure.axes
+    counts = [patch.get_data().values.sum() for patch in axes.patches]
+    assert counts == [179, 178, 179]
+    assert (approximation < 0).sum() > 60
+    assert axes.get_title() == "gap of 180 rows\n2 rows far outside not shown"
+    assert legend(figure)[1] == f"approximation gap, mean {approximation.mean().item():.3g} nats"
+
+
+def test_a_half_of_the_gap_without_numbers_has_no_mean():
+    figure = plots.gap_histogram(torch.rand(5), torch.full((5,), torch.nan), torch.rand(5))
+    assert legend(figure)[1] == "approximation gap, known of no row"
+
+
 @pytest.mark.parametrize("gap", [[0.3], [0.0, 0.0]])
 def test_a_gap_that_never_changes_is_drawn(gap):
     assert plots.gap_histogram(torch.tensor(gap)).axes[0].get_ylabel() == "rows"
@@ -152,6 +172,8 @@ def test_numbers_that_are_not_there_are_refused():
         plots.k_hat_scatter(few)
     with pytest.raises(ValueError, match="no row of 2 has a finite gap"):
         plots.gap_histogram(torch.full((2,), torch.nan))
+    with pytest.raises(ValueError, match=r"the approximation gap has shape \(2,\); expected \(3,\)"):
+        plots.gap_histogram(torch.rand(3), torch.rand(2))
     with pytest.raises(ValueError, match="no finite bound"):
         plots.bound_by_draws({"a": replace(few, sweep_bounds=few.sweep_bounds * torch.nan)})
     with pytest.raises(ValueError, match="no epoch of 1 has 'kl'"):
