@@ -136,18 +136,20 @@ def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Fi
                 label=label,
             )
     axes.axhline(bounds.k_hat_limit, color=GREY, linestyle="--", label=f"limit {bounds.k_hat_limit:.2f}")
-    axes.plot(
-        bounds.log_px[endless].numpy(),
-        np.ones(int(endless.sum())),
-        "^",
-        color=ORANGE,
-        markersize=math.sqrt(size),
-        alpha=0.7,
-        markeredgewidth=0,
-        # 1 is the top of the axes.
-        transform=axes.get_xaxis_transform(),
-        clip_on=False,
-    )
+    # An empty line that is not clipped would be given room of its own.
+    if bool(endless.any()):
+        axes.plot(
+            bounds.log_px[endless].numpy(),
+            np.ones(int(endless.sum())),
+            "^",
+            color=ORANGE,
+            markersize=math.sqrt(size),
+            alpha=0.7,
+            markeredgewidth=0,
+            # 1 is the top of the axes.
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+        )
     lost = int((~known).sum())
     axes.set(xlabel=f"{target}, nats per row", ylabel="k-hat")
     without = f"; {counted(lost, 'row')} without one left out" if lost else ""

@@ -152,6 +152,16 @@ def test_rows_of_infinite_k_hat_are_at_the_top_edge(endless):
     assert axes.get_title() == "k-hat of 30 rows"
 
 
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_the_panel_of_k_hat_takes_all_the_height_that_its_letters_leave(scale):
+    figure = plots.k_hat_scatter(bounds_of(scale))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    title, below, legend_box = (part.get_tightbbox() for part in (axes.title, axes.xaxis, figure.legends[0]))
+    free = figure.bbox.height - axes.bbox.height - title.height - below.height - legend_box.height
+    assert 0 < free < 0.12 * figure.bbox.height
+
+
 def test_labels_of_many_numbers_of_draws_do_not_overlap():
     sweep = (1, 2, 5, 10, 20, 50, 100, 200, 400)
     log_weights = torch.randn(400, 30, dtype=torch.float64)
