@@ -149,11 +149,10 @@ def _term(histories: dict[str, list[dict[str, Any]]], term: str, title: str) -> 
     low, high = settled.min().item(), settled.max().item()
     margin = 0.05 * (high - low) or 1.0
     pictures: list[Block] = []
-    names = _short_names(histories)
     for run, history in histories.items():
         best = (read_summary(Path(run)).get("training") or {}).get("best_epoch") or 0
-        figure = plots.term_curve(history, term, f"{title}, {names[run]}", best, limits=(low - margin, high + margin))
-        pictures.append(picture(figure, f"{title} of {run} by epoch, for training and validation rows"))
+        figure = plots.term_curve(history, term, title, best, limits=(low - margin, high + margin))
+        pictures.append(picture(figure, f"{title} of {run} by epoch, for training and validation rows", run))
     return pictures
 
 

@@ -20,6 +20,8 @@ from pyrovae.compare import main as compare
 from pyrovae.evaluate import main as evaluate
 from pyrovae.fit import main as fit
 from pyrovae.pictures.decoded import Decoded
+from pyrovae.report import comparison_page
+from pyrovae.report.page import picture
 
 SECTIONS = [
     *("Did it train?", "How good is it?", "Can I believe the number?", "What was run", "Learning curves"),
@@ -310,6 +312,26 @@ def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_c
     assert "Not shown: learning curves of a<b>" in read_page(in_tmp / "both.html").text
     assert compare(["a<b>", "b", "--html", "nowhere/both.html"]) == 2
     assert "--html nowhere/both.html: there is no folder nowhere" in capsys.readouterr().err
+
+
+def test_curves_of_runs_with_long_names_are_named_below_and_not_cut(in_tmp, monkeypatch):
+    names = [f"{'a name of a run that is rather long, ' * 2}number {number} of these" for number in (1, 2)]
+    assert fit(["--data", "two.npy", *NORMAL, "--no-report", "--output-dir", names[0]]) == 0
+    shutil.copytree(names[0], names[1])
+    drawn = []
+
+    def keep(figure, *said):
+        figure.draw_without_rendering()
+        box = figure.axes[0].title.get_window_extent()
+        drawn.append(0 <= box.x0 < box.x1 <= figure.bbox.width)
+        return picture(figure, *said)
+
+    monkeypatch.setattr(comparison_page, "picture", keep)
+    assert compare([*names, "--html", "both.html"]) == 0
+    html = (in_tmp / "both.html").read_text()
+    # Three terms and the gap.
+    assert [html.count(f"<figcaption>{name}</figcaption>") for name in names] == [4, 4]
+    assert drawn == [True] * 9
 
 
 def test_a_likelihood_that_fails_while_it_is_drawn_loses_nothing_else(in_tmp):
