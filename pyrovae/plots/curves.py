@@ -69,7 +69,7 @@ def term_curve(
         term: ``"elbo"``, ``"reconstruction"``, ``"kl"`` or ``"objective"``.
         title: above the panel.
         best_epoch: marked by a line; 0 marks none.
-        limits: of the values shown, nats per row; None chooses.
+        limits: of the values shown, nats per row; None chooses. Where epochs are outside the title says so.
 
     Raises:
         ValueError: no epoch, or none with this term.
@@ -83,19 +83,38 @@ def term_curve(
         raise ValueError(f"no epoch of {len(history)} has {term!r}: there is no curve to draw")
     figure = new_figure(4.0, 3.2)
     axes = figure.subplots()
-    _draw_term(axes, history, term, literal(title), best_epoch)
-    if limits is not None:
-        axes.set_ylim(*limits)
-        axes.set_title(literal(title))
+    _draw_term(axes, history, term, literal(title), best_epoch, limits)
     legend_below(figure, axes, 3)
     return figure
 
 
-def _draw_term(axes: "Axes", history: "Sequence[EpochTerms]", term: str, title: str, best_epoch: int) -> None:
+def _draw_term(
+    axes: "Axes",
+    history: "Sequence[EpochTerms]",
+    term: str,
+    title: str,
+    best_epoch: int,
+    limits: tuple[float, float] | None = None,
+) -> None:
     _draw_splits(axes, history, term, best_epoch)
     axes.set(title=title, xlabel="epoch", ylabel="nats per row")
-    if _focus(axes, [[terms[key] for key in terms if key in _keys(term)] for terms in history]):
-        axes.set_title(f"{title}\nfirst epochs cut off", fontsize=10)
+    epochs = [[terms[key] for key in terms if key in _keys(term)] for terms in history]
+    if limits is None:
+        cut = "first epochs" if _focus(axes, epochs) else ""
+    else:
+        axes.set_ylim(*limits)
+        cut = _cut_by(limits, epochs)
+    if cut:
+        axes.set_title(f"{title}\n{cut} cut off", fontsize=10)
+
+
+def _cut_by(limits: tuple[float, float], epochs: Sequence[Sequence[float]]) -> str:
+    """Which epochs have a finite value outside of limits; nothing where none has."""
+    low, high = limits
+    outside = [any(math.isfinite(value) and not low <= value <= high for value in epoch) for epoch in epochs]
+    if not any(outside):
+        return ""
+    return "first epochs" if outside == sorted(outside, reverse=True) else "some epochs"
 
 
 def _draw_splits(axes: "Axes", history: Sequence[Mapping[str, float]], term: str, best_epoch: int) -> None:

@@ -143,8 +143,7 @@ def _read_history(run: str, histories: dict[str, list[dict[str, Any]]]) -> list[
 
 
 def _term(histories: dict[str, list[dict[str, Any]]], term: str, title: str) -> list[Block]:
-    own = {run: _values(history, term) for run, history in histories.items()}
-    settled = torch.cat([values[len(values) // 20 :] for values in own.values()])
+    settled = torch.cat([_values(history[len(history) // 20 :], term) for history in histories.values()])
     settled = settled[settled.isfinite()]
     low, high = settled.min().item(), settled.max().item()
     margin = 0.05 * (high - low) or 1.0

@@ -184,6 +184,36 @@ def test_first_epochs_that_would_flatten_the_rest_are_left_out_and_the_title_say
     assert (limited.get_title(), limited.get_ylim()) == ("ELBO", (-1e6, 0))
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ((-200.0, 0.0), "\nfirst epochs cut off"),
+        ((-2e5, -97.0), "\nsome epochs cut off"),
+        ((-100098.0, -96.0), "\nfirst epochs cut off"),
+        ((-100099.9, -96.0), ""),
+    ],
+)
+def test_epochs_outside_of_given_limits_are_not_left_out_without_a_word(limits, said):
+    history = [*curve(40), {"epoch": 41, "train_elbo": float("nan"), "train_kl": 1.0}]
+    (axes,) = plots.term_curve(history, "elbo", "ELBO", 40, limits=limits).axes
+    assert (axes.get_title(), axes.get_ylim()) == (f"ELBO{said}", limits)
+
+
+def test_curves_of_several_runs_are_cut_by_epochs_and_say_so(tmp_path, monkeypatch):
+    """Of thirty epochs one is cut: its training and its validation rows, and nothing of the second."""
+    from pyrovae.report import comparison_page
+
+    elbo = [-5000.0, -3000.0, *(-100.0 + e for e in range(28))]
+    history = [{"epoch": e, "train_elbo": v, "validation_elbo": v + 10} for e, v in enumerate(elbo, start=1)]
+    (tmp_path / "summary.json").write_text("{}")
+    figures = []
+    monkeypatch.setattr(comparison_page, "picture", lambda figure, *_: figures.append(figure))
+    comparison_page._term({str(tmp_path): history}, "elbo", "ELBO")
+    (axes,) = figures[0].axes
+    assert axes.get_title() == "ELBO\nfirst epochs cut off"
+    assert axes.get_ylim() == pytest.approx((-3000 - 0.05 * 2937, -63 + 0.05 * 2937))
+
+
 def test_a_fit_without_epochs_or_with_one_is_drawn():
     for figure in (plots.learning_curves([], 0), plots.loss_curves([], 0, "error")):
         for axes in figure.axes:
