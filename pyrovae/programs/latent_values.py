@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrovae.distributions.layers import innermost, without_reshaping
+from pyrovae.distributions.layers import entry_support, innermost, without_reshaping
 
 
 def check_values(name: str, model: Any, guide: Any) -> None:
@@ -119,8 +119,7 @@ def _is_of_numbers(transform: Any) -> bool:
 
 def _bounds(support: Any) -> tuple[Tensor, ...]:
     """Between which numbers the values of a support are; empty where it is of another kind."""
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = entry_support(support)
     if support is constraints.boolean:
         return torch.tensor(0), torch.tensor(1)
     if support is constraints.real:

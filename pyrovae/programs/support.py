@@ -13,6 +13,7 @@ from torch.distributions import TransformedDistribution, constraints
 
 from pyrovae.data import AnyRows, blocks_of, rows_at_once
 from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
+from pyrovae.distributions.layers import entry_support
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
@@ -86,7 +87,7 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
                     if not (_is_bounded(support) and _observes_a_part(site, len(rows))):
                         raise
                     parts.append(name)
-        elif _observes_a_part(site, len(rows)) and _elementwise(site["fn"].support) is not constraints.real:
+        elif _observes_a_part(site, len(rows)) and entry_support(site["fn"].support) is not constraints.real:
             parts.append(name)
     if parts:
         _check_parts(model, guide, x, parts)
@@ -94,7 +95,7 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
 
 def _checkable(site: Site, shape: torch.Size) -> Any:
     """The support of the values of a site, one for values of this shape; None where it is left to Pyro."""
-    support = _elementwise(site["fn"].support)
+    support = entry_support(site["fn"].support)
     if _has_no_density_at_zero(site["fn"]):
         support = constraints.positive
     bounded = _of_every_row(getattr(support, "entry", support), site["value"].shape, shape)
@@ -158,7 +159,7 @@ def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> 
     with borrowed(model, guide, x.device), pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, whole)[0])
         if not any(
-            observes(site, whole) and isinstance(_elementwise(site["fn"].support), EntryOrMissing)
+            observes(site, whole) and isinstance(entry_support(site["fn"].support), EntryOrMissing)
             for site in sites.values()
         ):
             raise ValueError(
@@ -199,14 +200,8 @@ def observes_bits(model: Program, guide: Program, x: Tensor) -> bool:
     """Whether a site that the model observes takes the values 0 and 1 only."""
     with borrowed(model, guide, x.device), pyro.validation_enabled(False):
         sites = sample_sites(trace_pair(model, guide, probe_rows(x, 3))[0])
-    supports = [_elementwise(site["fn"].support) for site in sites.values() if site["is_observed"]]
+    supports = [entry_support(site["fn"].support) for site in sites.values() if site["is_observed"]]
     return any(getattr(support, "entry", support) is constraints.boolean for support in supports)
-
-
-def _elementwise(support: Any) -> Any:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return support
 
 
 def _of_every_row(support: Any, value_shape: torch.Size, rows_shape: torch.Size) -> Any:
