@@ -14,7 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
-from pyrovae.programs.explanations import explained_plate, explained_sizes, explained_value
+from pyrovae.programs.explanations import NO_OBS_MASK, explained_plate, explained_sizes, explained_value
 from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
@@ -242,10 +242,12 @@ def _traces_of_few_rows(
             for trace in traces:
                 trace.compute_log_prob()
         except ValueError as error:
-            raise ValueError(explained_plate(explained_value(str(error)), len(rows), all_rows)) from error
+            raise ValueError(
+                explained_plate(explained_value(str(error)), len(rows), all_rows, PROBE_ROWS[0])
+            ) from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            explained = explained_sizes(reason, len(rows), all_rows)
+            explained = explained_sizes(reason, len(rows), all_rows, PROBE_ROWS[0])
             if explained:
                 raise ValueError(f"{explained} ({reason})") from error
             parts = [*owned_modules(model, guide), *modules]
@@ -293,6 +295,16 @@ def _check_names(
             f"({', '.join(map(repr, model_latents))})"
         )
     only_model = [name for name in model_latents if name not in guide_latents]
+    by_mask = [
+        name
+        for name in only_model
+        if name.endswith("_unobserved") and f"{name.removesuffix('_unobserved')}_observed" in observed
+    ]
+    if by_mask:
+        raise ValueError(
+            f"the model draws {', '.join(map(repr, by_mask))}, as obs_mask does for what is missing, and the guide "
+            f"does not: {NO_OBS_MASK}"
+        )
     if only_guide or only_model:
         parts = [
             f"only in the {program}: {', '.join(map(repr, names))}"

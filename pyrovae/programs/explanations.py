@@ -9,19 +9,25 @@ _OF_VALUES = re.compile(
     r"log_prob at site '(.*)':\nExpected value argument .* to be within the support \((.*)\) of the distribution (\w+)",
     re.DOTALL,
 )
+NO_OBS_MASK = (
+    "in place of obs_mask observe pyrovae.distributions.PartlyObserved(distribution) with obs=x, NaN marking what is "
+    "missing, and encode x.nan_to_num(); or observe distribution.mask(obs_mask), before its to_event"
+)
 _KNOWN_OF_ROWS = "put what else is known of each row behind it, as further columns of x"
 
 
-def explained_plate(message: str, num_rows: int, all_rows: int) -> str:
-    """What Pyro says of a plate, with the repair."""
+def explained_plate(message: str, num_rows: int, all_rows: int, first_rows: int) -> str:
+    """What Pyro says of a plate or of a mask, with the repair; the programs ran on ``first_rows`` rows first."""
+    if "Invalid obs_mask shape" in message:
+        return f"{message}: {NO_OBS_MASK}"
     found = re.search(r"Shape mismatch inside plate\('(.*)'\) at site .* dim -1, (\d+) vs (\d+)", message)
     if found and int(found[2]) != num_rows:
         return (
             f"plate {found[1]!r} has size {found[2]} for {num_rows} rows: the data plate has to be "
             f"pyro.plate({found[1]!r}, len(x), dim=-1), or to have subsample=x"
         )
-    if found and int(found[3]) == all_rows != num_rows:
-        return _made_for_others(num_rows, all_rows, all_rows)
+    if found and int(found[3]) in (all_rows, first_rows) and int(found[3]) != num_rows:
+        return _made_for_others(num_rows, int(found[3]), all_rows, first_rows)
     if "Shape mismatch inside plate" in message:
         size = f"; or, if {found[3]} is a number of rows, {_KNOWN_OF_ROWS}" if found else ""
         return (
@@ -41,7 +47,7 @@ def explained_value(message: str) -> str:
     """What Pyro says of a value without a density, in one line, with the repair where it is a latent's."""
     found = _OF_VALUES.search(message)
     if not found:
-        return message.split("\nTrace Shapes:")[0]
+        return re.split(r"\n\s*Trace Shapes:", message)[0]
     name, support, family = (" ".join(part.split()) for part in found.groups())
     return (
         f"site {name!r} has a value outside the support {support} of its {family}: draws of a latent in one program "
@@ -50,16 +56,22 @@ def explained_value(message: str) -> str:
     )
 
 
-def explained_sizes(reason: str, num_rows: int, all_rows: int) -> str:
+def explained_sizes(reason: str, num_rows: int, all_rows: int, first_rows: int) -> str:
     """What PyTorch says of sizes that differ, with the repair where one is that of other rows; else empty."""
     sizes = {int(size) for size in _OF_TENSORS.findall(reason)}
     others = sizes - {num_rows}
     if len(sizes) == 2 and len(others) == 1 and (others == {all_rows} or _OF_ROWS.search(reason)):
-        return _made_for_others(num_rows, others.pop(), all_rows)
+        return _made_for_others(num_rows, others.pop(), all_rows, first_rows)
     return ""
 
 
-def _made_for_others(num_rows: int, other_rows: int, all_rows: int) -> str:
+def _made_for_others(num_rows: int, other_rows: int, all_rows: int, first_rows: int) -> str:
+    if other_rows == first_rows != all_rows:
+        return (
+            f"a batch has {num_rows} rows, and something in the programs {other_rows}, as many as the batch before it: "
+            "a pyro.param or an attribute that was made for the first batch knows no other rows; let the guide compute "
+            "its numbers from x by an encoder, q(z|x), and the model its own from z"
+        )
     these = "" if other_rows != all_rows else ", as many as there are rows in all"
     return (
         f"a batch has {num_rows} rows, and something in the programs {other_rows}{these}: programs run on batches, so "

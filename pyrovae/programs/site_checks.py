@@ -29,14 +29,16 @@ def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
     kind = f"{kind_of(name, site)} of the {program}"
     plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
     if -1 not in plates:
+        inside = "move it inside `with pyro.plate('data', len(x), dim=-1):`, or make it a parameter with pyro.param"
         raise ValueError(
-            f"{kind} is outside the data plate, so it belongs to no row and log p(x) of a row is not defined: move it "
-            "inside `with pyro.plate('data', len(x), dim=-1):`, or make it a parameter with pyro.param"
+            f"{kind} is outside the data plate, so it belongs to no row and log p(x) of a row is not defined: "
+            f"{_of_rows_elsewhere(plates, num_rows) or inside}"
         )
     if plates[-1].size != num_rows:
+        of_rows = "the data plate has to be pyro.plate('data', len(x), dim=-1), and other plates left of it"
         raise ValueError(
-            f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): the "
-            "data plate has to be pyro.plate('data', len(x), dim=-1), and other plates left of it"
+            f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): "
+            f"{_of_rows_elsewhere(plates, num_rows) or of_rows}"
         )
     for frame in plates.values():
         if frame.dim != -1 and frame.size != frame.full_size:
@@ -65,6 +67,17 @@ def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
             f"{kind} has a distribution over values of shape {event}, and a value of shape {value}, which would be "
             "repeated and scored several times: build the network for the shape of the value"
         )
+
+
+def _of_rows_elsewhere(plates: dict[int, Any], num_rows: int) -> str:
+    """What to do about a plate with the size of the rows at another dim than -1; empty where there is none."""
+    for frame in plates.values():
+        if frame.size == num_rows:
+            return (
+                f"plate {frame.name!r} is at dim {frame.dim}: put it at dim -1, other plates left of it, and observe "
+                "x.T inside them"
+            )
+    return ""
 
 
 def kind_of(name: str, site: Site) -> str:

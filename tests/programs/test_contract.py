@@ -15,6 +15,7 @@ from torch import nn
 
 from pyrovae import check_pair, compare_bounds, compare_gradients, fit_svi
 from pyrovae.data import StreamedRows
+from pyrovae.distributions import PartlyObserved
 from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler, probe_rows
 
 X = torch.randn(6, 4)
@@ -137,12 +138,71 @@ def enumerating_model(x):
         pyro.sample("x", normal(z.sum(-1, keepdim=True).expand(*z.shape[:-1], 4)), obs=x)
 
 
+def model_with_obs_mask(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", normal(torch.zeros(2)))
+        pyro.sample("x", normal(torch.zeros(4)), obs=x, obs_mask=x[:, 0] > 0)
+
+
+def model_with_obs_mask_of_entries(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", normal(torch.zeros(2)))
+        pyro.sample("x", normal(torch.zeros(4)), obs=x, obs_mask=x > 0)
+
+
+def guide_with_param_by_row(x):
+    loc = pyro.param("loc", lambda: torch.zeros(len(x), 2))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", normal(loc))
+
+
+def rows_left_of_items(x):
+    with pyro.plate("rows", len(x), dim=-2):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 1), 1.0))
+        with pyro.plate("items", 4, dim=-1):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def rows_left_of_items_guide(x):
+    with pyro.plate("rows", len(x), dim=-2):
+        pyro.sample("z", dist.Normal(x.sum(-1, keepdim=True) / 5, 0.2**0.5))
+
+
+def items_left_of_rows(x):
+    with pyro.plate("rows", len(x), dim=-1):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+        with pyro.plate("items", 4, dim=-2):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.T)
+
+
+def items_left_of_rows_guide(x):
+    with pyro.plate("rows", len(x), dim=-1):
+        pyro.sample("z", dist.Normal(x.sum(-1) / 5, 0.2**0.5))
+
+
 BREACHES = [
     (
         enumerating_model,
         guide,
         r"only in the model: 'kind'.*'kind', which infer says to enumerate, is not summed out here: let the model sum "
         r"it out by dist.MixtureSameFamily; or let the guide draw it too, .*'Trace_ELBO' or 'ReweightedWakeSleep'",
+    ),
+    (
+        model_with_obs_mask,
+        guide,
+        r"the model draws 'x_unobserved', as obs_mask does .*PartlyObserved\(distribution\) with obs=x, NaN marking.*"
+        r"distribution.mask\(obs_mask\)",
+    ),
+    (
+        model_with_obs_mask_of_entries,
+        guide,
+        r"Invalid obs_mask shape \(3, 4\).*PartlyObserved\(distribution\) with obs=x",
+    ),
+    (good_model, guide_with_param_by_row, r"a batch has 5 rows, .* 3, as many as the batch before .*by an encoder"),
+    (
+        rows_left_of_items,
+        rows_left_of_items_guide,
+        r"plate 'rows' is at dim -2: put it at dim -1, .* observe x\.T inside",
     ),
     (model_with_other_name, guide, r"only in the model: 'w'; only in the guide: 'z'.*same name"),
     (model_with_global_latent, guide, r"only in the model: 'w'"),
@@ -184,6 +244,38 @@ def test_breaches_are_refused(model, guide, message):
 def test_the_good_pair_is_taken():
     fit_svi(good_model, guide, X, epochs=1, batch_size=3, progress=False)
     assert compare_bounds(good_model, guide, X, num_samples=50).log_px.shape == (6,)
+
+
+def test_rows_moved_to_the_last_dim_have_the_exact_log_px():
+    """The guide is the exact posterior, and each draw has the weight p(x)."""
+    bounds = compare_bounds(items_left_of_rows, items_left_of_rows_guide, X, num_samples=5)
+    exact = dist.MultivariateNormal(torch.zeros(4), torch.eye(4) + 1).log_prob(X).double()
+    torch.testing.assert_close(bounds.log_px, exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_nan", [True, False])
+def test_both_repairs_of_an_obs_mask_have_the_log_px_of_what_is_observed(by_nan):
+    """Positive entries are observed. The guide is the exact posterior, and each draw has the weight p(x)."""
+    x = X.clone()
+    x[:, 0] = x[:, 0].abs()
+    seen = x > 0
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(1)))
+            law = dist.Normal(z.expand(*z.shape[:-1], 4), 1.0)
+            pyro.sample("x", PartlyObserved(law.to_event(1)) if by_nan else law.mask(x > 0).to_event(1), obs=x)
+
+    def posterior(x):
+        ok = x > 0
+        precision = 1 + ok.sum(-1, keepdim=True)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(torch.where(ok, x, 0).sum(-1, keepdim=True) / precision, precision**-0.5))
+
+    bounds = compare_bounds(model, posterior, x.where(seen, torch.nan) if by_nan else x, num_samples=5)
+    of_some = [dist.MultivariateNormal(torch.zeros(int(ok.sum())), torch.eye(int(ok.sum())) + 1) for ok in seen]
+    exact = torch.stack([law.log_prob(row[ok]) for law, row, ok in zip(of_some, x, seen, strict=True)]).double()
+    torch.testing.assert_close(bounds.log_px, exact, rtol=0, atol=1e-4)
 
 
 def test_a_data_plate_larger_than_the_batch_changes_no_number():
