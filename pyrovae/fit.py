@@ -163,8 +163,8 @@ def _print_header(config: dict[str, Any], prepared: Prepared, keeper: RunKeeper)
         described["objective"] = describe_objective(config)
     parts = (f"{slot:<12}{part}" for slot, part in described.items())
     print(prepared.rows.summary(), *parts, f"{'device':<12}{prepared.device}", sep="\n", flush=True)
-    if prepared.remark is not None:
-        print(prepared.remark, flush=True)
+    for remark in prepared.remarks:
+        print(remark, flush=True)
     if config["resume"] is not None:
         print(f"{'resumed':<12}{keeper.reached()}", flush=True)
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.command_line.part_errors import errors_of_parts
-from pyrovae.data import BINARIZED, UnusableValuesError, load_data, rows_in_memory
+from pyrovae.data import BINARIZED, AnyRows, UnusableValuesError, load_data, rows_in_memory
 from pyrovae.likelihoods import Columns
+from pyrovae.models import Autoencoder
+from pyrovae.models.raw_columns import raw_columns
 from pyrovae.programs import owned_modules
 from pyrovae.runs import (
     ModelRows,
@@ -36,14 +38,14 @@ class Prepared:
         rows: what it is fitted to.
         example: some training rows on the device, to find what is wrong with parts.
         device: of the weights.
-        remark: a line on columns whose kinds the likelihood is not told, or on constant ones; None where there is none.
+        remarks: lines on columns whose kinds the likelihood is not told, that are too large, too far apart or constant.
     """
 
     run: Run
     rows: ModelRows
     example: Tensor
     device: torch.device
-    remark: str | None
+    remarks: tuple[str, ...]
 
 
 def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
@@ -64,11 +66,11 @@ def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
     stored = {**config, "overwrite": False, "resume": None}
     remark = check_categories(config, rows.data.column_kinds)
     run = _build(stored, rows, device)
+    on_columns = (remark, _on_raw_columns(run, rows.data.train), _constant_columns(run, rows))
     example = rows.train[:_CHECKED_ROWS].to(device)
     if run.module is not None:
         with users_errors("starting from the data"):
             run.module.initialize(rows.train.to(device))
-    remark = remark or _constant_columns(run, rows)
     if config["binarize"] == "auto":
         with errors_of_parts(run, example):
             stored["binarize"] = _binarization(run, example)
@@ -76,7 +78,22 @@ def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
                 rows = _load(config, stored["binarize"])
     if config["init_from"] is not None:
         start_from(run, config["init_from"], device)
-    return Prepared(run, rows, example, device, remark)
+    return Prepared(run, rows, example, device, tuple(line for line in on_columns if line is not None))
+
+
+def _on_raw_columns(run: Run, x: AnyRows) -> str | None:
+    """What options bring columns to one scale that the parts would take as they are; None where nothing is amiss."""
+    if run.config["model"] is not None or run.module is None or isinstance(run.module, Autoencoder):
+        return None
+    raw = raw_columns([run.module.likelihood, run.module.posterior], rows_in_memory(x))
+    if raw is None:
+        return None
+    parts = {"likelihood": "--likelihood Columns", "encoder": "--encoder ColumnEncoder"}
+    options = " ".join(parts[slot] for slot in raw.slots)
+    kinds = "'{}'" if raw.kind == "real" else "with count for each"
+    columns = f" --columns {kinds}" if run.column_kinds is None else ""
+    in_memory = ", without --stream" if run.config["stream"] else ""
+    return f"{raw.trouble}: {options}{columns}{in_memory} takes them to one scale"
 
 
 def _load(config: Mapping[str, Any], binarize: Any) -> ModelRows:

@@ -20,6 +20,7 @@ from pyrovae.models.check_problems import (
     reported,
 )
 from pyrovae.models.check_table import PartShape, of_distribution, of_tensor
+from pyrovae.models.raw_columns import raw_columns
 from pyrovae.models.vae import VAE
 from pyrovae.programs import Weights, check_leaves, check_missing, check_rows, check_support, inspect_pair, trace_pair
 
@@ -293,6 +294,9 @@ class Walk:
                 f"{' and '.join(names)} would take the columns as they are, and some are far from mean 0 and standard "
                 "deviation 1: call vae.initialize(train) before the fit"
             )
+        raw = raw_columns([self.vae.likelihood, self.vae.posterior], self.x)
+        if raw is not None:
+            self.notes.append(raw.in_python())
 
 
 def close(log_prob: Tensor, other: Tensor) -> bool:

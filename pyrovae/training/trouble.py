@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.models.raw_columns import raw_columns
 from pyrovae.objectives import Objective, Schedule
 from pyrovae.programs import Sampler, buffers_put_back, evaluation_mode, isolated_rng
 from pyrovae.progress import say
@@ -194,12 +195,15 @@ class SignsOfTrouble:
                 "where values are constant, repeated or copied from one entry to another. Leave such entries out, use "
                 "a likelihood of discrete values, or raise scale_floor to the precision of the data.",
             )
+        repair = "Raise the scale of the likelihood, or its floor."
+        if raw_columns(self.modules, rows) is not None:
+            repair = "Take Columns with ColumnEncoder: the columns are too large, or too far apart in scale."
         for on_floor in posteriors_on_floor(q_z):
             self._say(
                 f"floor of {on_floor.part}",
                 f"The scale of the posterior {on_floor.part} is on its floor of {on_floor.floor:g} after epoch "
                 f"{epoch}, for {on_floor.where()}: the latents are all but exact copies of something in the data. "
-                "Raise the scale of the likelihood, or its floor.",
+                f"{repair}",
             )
 
     def _say_collapsed(

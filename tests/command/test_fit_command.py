@@ -339,6 +339,45 @@ def test_runs_that_begin_within_a_second_have_folders_of_their_own(in_tmp, monke
     assert folders == ["digits-20260102-120000", "digits-20260102-120000-2", "digits-20260102-120000-3"]
 
 
+UNITS = np.random.default_rng(0).normal(size=(80, 3)) * [1e-4, 1, 1e6]
+MANY = np.random.default_rng(0).poisson([0.1, 30, 3000], size=(80, 3))
+ONE_SCALE = ["--likelihood", "Columns", "--encoder", "ColumnEncoder"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        (
+            UNITS,
+            ["--likelihood", "Normal"],
+            "0.0001 to 9e+05: --likelihood Columns --encoder ColumnEncoder --columns '{}' takes",
+        ),
+        (
+            UNITS,
+            ["--likelihood", "Columns", "--columns", "{}"],
+            "0.0001 to 9e+05: --encoder ColumnEncoder takes them to one scale",
+        ),
+        (UNITS, ["--likelihood", "Normal", "--stream"], "--columns '{}', without --stream takes them"),
+        (UNITS, [*ONE_SCALE, "--columns", "{}"], None),
+        (UNITS / [1e-4, 1, 1e6], ["--likelihood", "Normal"], None),
+        (
+            MANY,
+            ["--likelihood", "NegativeBinomial"],
+            f"counts up to {MANY.max():,}: --encoder ColumnEncoder --columns ",
+        ),
+        (MANY // 10, ["--likelihood", "NegativeBinomial"], None),
+        (np.tile(UNITS[:, :, None], 4), ["--likelihood", "Normal"], None),
+    ],
+    ids=["both", "encoder", "streamed", "taken", "one scale", "counts", "small counts", "images"],
+)
+def test_columns_too_far_apart_or_too_large_are_said_once(rows, options, said, in_tmp, capsys):
+    np.save("rows.npy", rows)
+    assert run("--data", "rows.npy", "--batch-size", "20", *options, *QUICK) == 0
+    header = capsys.readouterr().out.split("fitted in")[0]
+    assert header.count("columns have") == (said is not None)
+    assert said is None or said in header
+
+
 def test_an_existing_run_is_never_overwritten_unasked(in_tmp, capsys):
     assert run(*QUICK, "--output-dir", "out") == 0
     before = {path.name: path.read_bytes() for path in (in_tmp / "out").iterdir()}

@@ -261,6 +261,10 @@ def test_a_posterior_on_its_floor_is_said():
     vae = VAE(priors.StandardNormal(2), likelihoods.Normal(networks.MLP(2, 3, ())), posteriors.DiagonalNormal(Sharp()))
     (sign,) = fit(vae, torch.randn(100, 3)).signs_of_trouble
     assert sign.startswith("The scale of the posterior DiagonalNormal is on its floor of 1e-06 after epoch 2, for 2 of")
+    assert sign.endswith("Raise the scale of the likelihood, or its floor.")
+    rows = torch.randn(100, 3) * torch.tensor([1.0, 1.0, 1e3])
+    (sign,) = (sign for sign in fit(vae, rows).signs_of_trouble if "posterior DiagonalNormal" in sign)
+    assert "Take Columns with ColumnEncoder: the columns" in sign
 
 
 # Warm-up.
