@@ -1,6 +1,7 @@
 """What a pair owes: each breach is refused by name, in training and in evaluation alike."""
 
 import functools
+import math
 
 import numpy as np
 import pyro
@@ -509,6 +510,24 @@ def test_a_guide_that_observes_or_has_a_factor_is_refused():
             compare_bounds(good_model, wrong, X, num_samples=5)
     with pytest.raises(ValueError, match="the guide observes 'x'"):
         compare_bounds(good_model, good_model, X, num_samples=5)
+
+
+def test_a_factor_of_the_model_is_a_term_of_log_px():
+    """A penalty of half the square: the integral is N(x; 0, 1.5) / sqrt(2). The guide is the exact posterior."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(1)))
+            pyro.factor("penalty", -0.5 * z[..., 0] ** 2)
+            pyro.sample("x", normal(z), obs=x)
+
+    def exact_posterior(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(x / 3, 3**-0.5))
+
+    bounds = compare_bounds(model, exact_posterior, X[:, :1], num_samples=5)
+    exact = dist.Normal(0.0, 1.5**0.5).log_prob(X[:, 0]).double() - math.log(2) / 2
+    torch.testing.assert_close(bounds.log_px, exact, rtol=0, atol=1e-5)
 
 
 def test_autoguides_and_what_is_no_program_are_named():

@@ -158,6 +158,36 @@ def test_programs_that_decide_by_values_run_plainly_and_it_is_said_once(capsys):
     assert capsys.readouterr().err.count("Each step runs the Pyro programs") == 1
 
 
+class Classes(nn.Module):
+    """A class of each row, as a number or as a vector of zeros and a one."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.encoder = kind, nn.Linear(2, 3)
+
+    def model(self, x):
+        with pyro.plate("rows", len(x), dim=-1):
+            k = pyro.sample("k", self.kind(x.new_ones(3)))
+            ones = k if self.kind is dist.OneHotCategorical else (k[..., None] == torch.arange(3)).float()
+            pyro.sample("x", dist.Normal(ones[..., :2], 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("rows", len(x), dim=-1):
+            pyro.sample("k", self.kind(logits=self.encoder(x)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        (dist.OneHotCategorical, "plain: it reads values of tensors, to decide what to do for example"),
+        (dist.Categorical, "recorded"),
+    ],
+    ids=["vectors", "numbers"],
+)
+def test_draws_of_vectors_read_values_and_those_of_numbers_do_not(kind, way):
+    assert fit(Classes(kind), torch.randn(64, 2), "recorded", objective="ScoreFunction").stepping == way
+
+
 def test_a_long_fit_records_by_itself_and_gives_what_it_gave():
     x, results = bits(60), {}
     for step in ("plain", "auto"):
