@@ -21,6 +21,7 @@ from pyrovae.programs import (
     check_rows,
     observes,
     sample_sites,
+    unconditioned,
 )
 from pyrovae.progress import Progress
 
@@ -179,7 +180,7 @@ def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
             "rows themselves, at one site: pyro.sample(..., obs=x)"
         )
     with SiteScales():
-        trace = poutine.trace(poutine.uncondition(sampler.model)).get_trace(like)
+        trace = poutine.trace(unconditioned(sampler.model)).get_trace(like)
     trace.compute_log_prob()
     sites = sample_sites(trace)
     rows = sites[names[0]]["value"].reshape(like.shape).to(like.dtype)

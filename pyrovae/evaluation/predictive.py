@@ -16,6 +16,7 @@ from pyrovae.programs import (
     observing_site,
     sample_sites,
     trace_pair,
+    unconditioned,
 )
 
 
@@ -61,7 +62,7 @@ def sample_rows(model: Program, guide: Program, x: Tensor, *, seed: int = 0) -> 
         ValueError: a pair that breaks the contract, no site that observes the rows, or a likelihood without a mean.
     """
     with _evaluating(model, guide, x, seed) as observed:
-        site = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))[observed]
+        site = sample_sites(poutine.trace(unconditioned(model)).get_trace(x))[observed]
         return _mean(site, observed, x), site["value"].reshape(x.shape)
 
 

@@ -35,6 +35,7 @@ from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, Vectori
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, is_masked
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
+from pyrovae.programs.unconditioned import unconditioned
 
 __all__ = [
     "GENERATORS",
@@ -93,6 +94,7 @@ __all__ = [
     "set_generator_states",
     "trace_pair",
     "training_mode",
+    "unconditioned",
     "used_by_programs",
     "warn_of_first_values",
     "which_rows",

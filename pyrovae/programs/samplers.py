@@ -18,6 +18,7 @@ from pyrovae.programs.modules import Program, owned_modules
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site
+from pyrovae.programs.unconditioned import unconditioned
 
 Latents = dict[str, Tensor]
 """Values of the latent sites by name, each with a leading dimension of draws."""
@@ -105,13 +106,13 @@ class Sampler(ABC):
 
     def draw_observed(self, rows: Tensor, latents: Latents, site: str) -> Tensor:
         """Draws of an observed site given the latents, with a leading dimension of draws."""
-        trace, num_draws = self._conditioned(poutine.uncondition(self.model), rows, latents)
+        trace, num_draws = self._conditioned(unconditioned(self.model), rows, latents)
         drawn = sample_sites(trace)[site]
         return self._unfold(drawn["value"], num_draws, drawn["fn"].event_dim)
 
     def dream(self, rows: Tensor, site: str) -> tuple[Latents, Tensor]:
         """A draw of the latents from the prior, and of an observed site given them; no density is taken of either."""
-        trace = self._run(poutine.uncondition(self.model), rows, 1)
+        trace = self._run(unconditioned(self.model), rows, 1)
         self.structure.check_run(trace)
         drawn = sample_sites(trace)[site]
         return self.latents_of(trace, 1), self._unfold(drawn["value"], 1, drawn["fn"].event_dim)
