@@ -1,6 +1,7 @@
 """Bidirectional Monte Carlo: log p(x) between two bounds, on rows that the model itself made."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyro
 import torch
@@ -181,9 +182,12 @@ def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
         )
     with SiteScales():
         trace = poutine.trace(unconditioned(sampler.model)).get_trace(like)
+    # Without some of its entries, a row has the same exact draw from the posterior given the others.
+    drawn: Any = trace.nodes[names[0]]
+    rows = torch.where(like.isnan(), like, drawn["value"].reshape(like.shape).to(like.dtype))
+    drawn["value"] = rows.reshape(drawn["value"].shape)
     trace.compute_log_prob()
     sites = sample_sites(trace)
-    rows = sites[names[0]]["value"].reshape(like.shape).to(like.dtype)
     shapes = {name: value.shape for name, value in sampler.draw(like, 1)[0].items()}
     latents = {name: sites[name]["value"].reshape(shape) for name, shape in shapes.items()}
     made = torch.stack([site["log_prob"].reshape(-1, len(like)).sum(0) for site in sites.values()]).sum(0)
@@ -192,5 +196,4 @@ def _simulate(sampler: Sampler, like: Tensor) -> tuple[Tensor, Latents]:
             "the model gives simulated rows another density than the one they were drawn from, so it uses the rows "
             "for more than to observe them (as autoregressive likelihoods do): such a model cannot be simulated here"
         )
-    # Without some of its entries, a row has the same exact draw from the posterior given the others.
-    return torch.where(like.isnan(), like, rows), latents
+    return rows, latents
