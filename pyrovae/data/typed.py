@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrovae.data.columns import PLAIN_KINDS, num_categories
+from pyrovae.data.words import repair_of_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +174,8 @@ def encode_columns(
         complaint = _complaint(cells[position].iloc[row], full_kinds[position], is_missing, known)
         if kinds[position] == "binary" and not known and _is_check_box(cells[position]):
             repair = _CHECK_BOX
+        elif not is_missing and not known and (of_words := repair_of_words(cells[position], names[position])):
+            repair = of_words
         else:
             repair = f"{_MISSING if is_missing else ''}{repair if is_missing or not known else _UNKNOWN}"
         raise UnusableValuesError(

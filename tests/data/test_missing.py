@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -135,6 +136,34 @@ def test_truth_values_beside_missing_cells(tmp_path):
 def test_tables_that_are_refused(tmp_path, text, options, message):
     with pytest.raises(ValueError, match=message):
         load_data(write(tmp_path, text), **options)
+
+
+DAYS = np.datetime64("2020-01-30") + np.arange(60) * 7
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M"])
+def test_dates_are_sent_to_days_and_the_advice_works(tmp_path, form):
+    words = pd.Series(DAYS).dt.strftime(form)
+    table = pd.DataFrame({"height": np.arange(60.0), "joined": words})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(ValueError, match=r"row 2 .*'joined' holds .* is not a finite number.*; dates become") as error:
+        load_data(tmp_path / "table.csv")
+    convert, _, assign = str(error.value).split("since the first: ")[1].removesuffix(".").partition(", and ")
+    read = {"pandas": pd, "table": pd.read_csv(tmp_path / "table.csv")}
+    exec(f"{convert}\n{assign}", read)
+    assert read["table"]["joined"].tolist() == (7.0 * np.arange(60)).tolist()
+    read["table"].to_csv(tmp_path / "days.csv", index=False)
+    assert load_data(tmp_path / "days.csv").data_shape == (2,)
+
+
+def test_words_that_nearly_all_differ_are_left_out(tmp_path):
+    names = [f"4{number:03d}-{number % 7}" for number in range(100)]
+    text = "".join(f"{name},{number % 5}\n" for number, name in enumerate(names))
+    with pytest.raises(ValueError, match=r"'barcode' holds '4000-0', .*; leave the column out: nearly all"):
+        load_data(write(tmp_path, "barcode,b\n" + text))
+    text = "".join(f"{'xyz'[number % 3]},{number % 5}\n" for number in range(100))
+    with pytest.raises(ValueError, match=r"'a' holds 'x', .*or a word in a column that columns= \(--columns\) says"):
+        load_data(write(tmp_path, "a,b\n" + text))
 
 
 def test_arrays_with_missing_entries(tmp_path):
