@@ -1,6 +1,7 @@
 """What holds for all pictures: colours that stay apart, letters that can be read, figures that show themselves."""
 
 import gc
+import io
 import operator
 import struct
 import weakref
@@ -13,6 +14,7 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 from pyrovae import plots
 from pyrovae.evaluation import BoundComparison
@@ -187,6 +189,22 @@ def test_letters_are_not_cut_off_nor_small_and_no_tick_lies_on_another(make):
     # On a phone of 390 pixels, where wide pictures keep their size and move.
     width = figure.get_size_inches()[0]
     assert width > 6.5 or min(text.get_fontsize() for text in letters(figure)) * 358 / (72 * width) >= 6.5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: plots.image_lines("new rows", {f"label={name}": torch.rand(12, 1, 8, 8) for name in range(10)}),
+        lambda: plots.interpolation(torch.rand(10, 5, 1, 8, 8), names=[f"row {name},\nclass 3" for name in range(5)]),
+    ],
+    ids=["lines", "interpolation"],
+)
+def test_letters_beside_images_are_whole_in_a_file(make):
+    buffer = io.BytesIO()
+    make().savefig(buffer, format="png", dpi=100)
+    grey = np.asarray(Image.open(buffer).convert("L"))
+    for edge in (grey[:, :2], grey[:, -2:], grey[:2], grey[-2:]):
+        assert (edge == 255).all()
 
 
 def test_a_figure_shows_itself_in_a_notebook_without_pyplot():
