@@ -88,10 +88,11 @@ def _add_data_options(parser: CommandParser) -> None:
     )
     add(
         "--columns",
-        type=dict[str, str] | list[str] | None,
+        type=dict[str, str] | list[str] | None | str,
         default=None,
-        help="kinds of the columns of a table, real, count, binary or categorical, by name ({age: count}) or in their "
-        "order, for a likelihood such as Columns; those not named are real. Columns of words have to be named here",
+        help="kinds of the columns of a table, real, count, binary or categorical, by name ({age: count}), in their "
+        "order or one word for all, for a likelihood such as Columns; those not named are real. Columns of words have "
+        "to be named here",
     )
     add(
         "--stream",

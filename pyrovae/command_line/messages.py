@@ -52,8 +52,6 @@ def explained(message: str, parts: Mapping[str, GivenPart], options: Sequence[st
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
-    "dict[str, str]": "{name: word, ...}",
-    "list[str]": "[word, word, ...]",
     "PositiveInt": "a positive whole number",
     "PositiveFloat": "a positive number",
     "NonNegativeInt": "a whole number of at least 0",

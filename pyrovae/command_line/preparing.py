@@ -90,7 +90,7 @@ def _on_raw_columns(run: Run, x: AnyRows) -> str | None:
         return None
     parts = {"likelihood": "--likelihood Columns", "encoder": "--encoder ColumnEncoder"}
     options = " ".join(parts[slot] for slot in raw.slots)
-    kinds = "'{}'" if raw.kind == "real" else "with count for each"
+    kinds = "'{}'" if raw.kind == "real" else "count"
     columns = f" --columns {kinds}" if run.column_kinds is None else ""
     in_memory = ", without --stream" if run.config["stream"] else ""
     return f"{raw.trouble}: {options}{columns}{in_memory} takes them to one scale"

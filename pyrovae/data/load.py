@@ -91,9 +91,9 @@ def load_data(
         missing: What to do with empty, blank and NA cells of a .csv file and NaN in arrays: "refuse" them; or "keep"
             them as NaN, which marks a missing entry for the parts that take them, `likelihoods.PartlyObserved` and
             `posteriors.PartlyObserved`.
-        columns: Kinds of the columns of a table, by name or in their order: "real", "count", "binary" (0 or 1, or
-            two words), "categorical" (any values, also words, which are numbered from 0 in their order) or
-            "categorical(k)" (0 to k - 1). Columns that a mapping does not name are real. Without a header the
+        columns: Kinds of the columns of a table, by name, in their order or one word for all: "real", "count", "binary"
+            (0 or 1, or two words), "categorical" (any values, also words, which are numbered from 0 in their order)
+            or "categorical(k)" (0 to k - 1). Columns that a mapping does not name are real. Without a header the
             names are "1", "2" and so on. They come back as `column_kinds`, with numbers of categories counted
             over all rows, for `likelihoods.Columns`; what the numbers stand for as `categories`. None takes the kinds
             of `known_columns`, if there are any.

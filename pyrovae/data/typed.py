@@ -101,7 +101,7 @@ class Encoded:
 
 
 def asked_kinds(title: str, names: Sequence[str], columns: ColumnsAsked) -> list[str]:
-    """The kind that is asked for each column; those that a mapping does not name are real.
+    """The kind that is asked for each column: one word is that of all; those that a mapping does not name are real.
 
     Raises:
         ValueError: If a name or a kind is unknown, or a sequence has another length than the table has columns.
@@ -111,14 +111,19 @@ def asked_kinds(title: str, names: Sequence[str], columns: ColumnsAsked) -> list
             raise ValueError(f"{title} has no column {unknown[0]!r}, which columns names; it has {', '.join(names)}.")
         kinds = [columns.get(name, "real") for name in names]
     else:
-        kinds = [columns] if isinstance(columns, str) else list(columns)
+        kinds = [columns] * len(names) if isinstance(columns, str) else list(columns)
         if len(kinds) != len(names):
             raise ValueError(
-                f"columns has {len(kinds)} kinds, but {title} has {len(names)} columns; give one kind for each, or a "
-                "mapping from names to kinds."
+                f"columns has {len(kinds)} kinds, but {title} has {len(names)} columns; give one kind for each, one "
+                "word for all, such as columns='count' (--columns count), or a mapping from names to kinds."
             )
     for name, kind in zip(names, kinds, strict=True):
         if kind not in (*PLAIN_KINDS, "categorical") and num_categories(kind) is None:
+            if isinstance(columns, str):
+                raise ValueError(
+                    f"columns is {columns!r}; expected one kind for all columns, {_EXPECTED}; or one for each, or a "
+                    "mapping from names to kinds, such as {age: count} for --columns."
+                )
             raise ValueError(f"columns says {kind!r} for column {name!r}; expected {_EXPECTED}.")
     return kinds
 

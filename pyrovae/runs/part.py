@@ -51,8 +51,8 @@ class Part:
         if kinds is not None and kinds.default is inspect.Parameter.empty and "column_kinds" not in known:
             raise ValueError(
                 f"{self.name} needs to know of what kind each column is: give --columns, by name as in "
-                "--columns '{age: count, smoker: binary}' or in their order; those not named are real, so "
-                "--columns '{}' says that all are"
+                "--columns '{age: count, smoker: binary}' or in their order; those not named are real, and "
+                "one word stands for all columns, as in --columns real or --columns count"
             )
 
     def build(self, known: Mapping[str, Any]) -> nn.Module:

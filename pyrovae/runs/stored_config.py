@@ -22,7 +22,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("validation_fraction", "test_fraction"), (float,)),
     **dict.fromkeys(("corruption_level", "lr_end", "beta", "beta_start", "beta_length"), (float, NoneType)),
     **dict.fromkeys(("free_bits", "capacity", "capacity_length"), (float, NoneType)),
-    "columns": (dict, list, NoneType),
+    "columns": (dict, list, str, NoneType),
     "condition_columns": (list, NoneType),
     **dict.fromkeys((*PARTS, "objective"), (dict,)),
 }

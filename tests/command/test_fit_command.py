@@ -363,7 +363,7 @@ ONE_SCALE = ["--likelihood", "Columns", "--encoder", "ColumnEncoder"]
         (
             MANY,
             ["--likelihood", "NegativeBinomial"],
-            f"counts up to {MANY.max():,}: --encoder ColumnEncoder --columns ",
+            f"counts up to {MANY.max():,}: --encoder ColumnEncoder --columns count takes",
         ),
         (MANY // 10, ["--likelihood", "NegativeBinomial"], None),
         (np.tile(UNITS[:, :, None], 4), ["--likelihood", "Normal"], None),

@@ -18,6 +18,37 @@ KINDS = ["--likelihood", "Columns", "--encoder", "ColumnEncoder", "--columns", "
 LEVELS = ("hi", "lo", "mid")  # in their order, as the command numbers them
 
 
+def test_one_word_is_the_kind_of_all_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    counts = np.random.default_rng(0).poisson(4, (90, 6))
+    np.save("counts.npy", counts)
+    table = pd.DataFrame(counts[:40], columns=list("abcdef"))
+    table.to_csv("counts.csv", index=False)
+    for columns in ("count", ["count"] * 6):
+        assert load_data("counts.csv", columns=columns).column_kinds == ("count",) * 6
+    likelihood = ["--likelihood", "NegativeBinomial", "--encoder", "ColumnEncoder"]
+    runs = {"word": "count", "list": json.dumps(["count"] * 6)}
+    for name, kinds in runs.items():
+        options = ["--data", "counts.npy", *likelihood, "--columns", kinds, *QUICK, "--output-dir", name]
+        assert fit_main(options) == 0
+    assert fit_main(["--config", "word/config.yaml", "--output-dir", "again", "--quiet"]) == 0
+    assert fit_main(["--resume", "word"]) == 0
+    scores = [(tmp_path / name / "evaluation.csv").read_text() for name in ("word", "list", "again")]
+    assert scores[0] == scores[1] == scores[2]
+    assert load("word").config["columns"] == "count"
+    assert load("word").column_kinds == ("count",) * 6
+    np.save("new.npy", counts[:30])
+    assert evaluate_main(["word", "--data", "new.npy", "--num-samples", "5", "--quiet"]) == 0
+    assert fit_main(["--data", "counts.npy", *likelihood, *QUICK, "--output-dir", "none"]) == 2
+    assert "one word stands for all columns, as in --columns real or --columns count" in capsys.readouterr().err
+    for columns, said in (
+        ("counts", "columns is 'counts'; expected one kind for all"),
+        (["count"], "one word for all, such as"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            load_data("counts.npy", columns=columns)
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     """A run on a table, one that is conditioned on a column of it, and one on an array."""

@@ -122,10 +122,6 @@ WRONG = {
         ["--likelihood", "Binomial"],
         "--likelihood Binomial needs --likelihood.total_count, a whole number",
     ),
-    "no mapping": (
-        ["--columns", "count"],
-        "--columns: got count; expected one of {name: word, ...}, [word, word, ...]",
-    ),
     "filled in": (
         ["--likelihood", "Normal", "--likelihood.data_shape", "[4]"],
         "has no argument 'data_shape', the command fills it in: see",
