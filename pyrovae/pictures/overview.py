@@ -12,7 +12,7 @@ from pyrovae import plots
 from pyrovae.evaluation import LatentSummary, latent_summary
 from pyrovae.models import VAE, Autoencoder
 from pyrovae.pictures.codes import Codes, codes_of_autoencoder, codes_of_pair
-from pyrovae.pictures.decoded import draw_interpolation
+from pyrovae.pictures.decoded import Decoded, draw_interpolation
 from pyrovae.pictures.drawing import chosen_rows, held, why_not
 from pyrovae.programs import isolated_rng
 from pyrovae.runs import ModelRows, Run
@@ -98,12 +98,10 @@ class LatentOverview:
         chosen = chosen_rows(data.test_labels, len(data.test))
         # One class alone is no reason to have one row alone.
         chosen = chosen if len(chosen) > 1 else chosen_rows(None, len(data.test))
-        of = "codes" if isinstance(module, Autoencoder) else "posterior means"
-        return self._seeded(
-            lambda: draw_interpolation(
-                module, data, chosen, self.device, f"decoded on the straight line between the {of} of two test rows"
-            )
-        )
+        if isinstance(module, VAE):
+            return self._seeded(Decoded(module, data, chosen, self.device).interpolation)
+        title = "decoded on the straight line between the codes of two test rows"
+        return self._seeded(lambda: draw_interpolation(module, data, chosen, self.device, title))
 
     def _seeded(self, draw: "Callable[[], Figure]") -> "Figure":
         with torch.no_grad(), isolated_rng(self.seed, self.device), held(self.run):

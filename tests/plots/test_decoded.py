@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pyrovae import VAE, likelihoods, load_data, networks, plots, posteriors, priors
+from pyrovae.pictures import LatentOverview
 from pyrovae.pictures.decoded import Decoded
+from pyrovae.runs import ModelRows, Run
 
 
 def tile(figure, line, column, height=6, width=4):
@@ -140,9 +142,12 @@ def test_titles_say_that_the_mean_of_categories_is_the_most_probable_one(columns
         posteriors.DiagonalNormal(networks.MLP(2, 4)),
     )
     decoded = Decoded(vae, data, [0, 1], torch.device("cpu"))
-    figures = [decoded.manifold(), decoded.interpolation(), decoded.variants(1.0)]
+    run = Run(vae.model, vae.guide, {"latent_dim": 2}, data.data_shape)
+    overview = LatentOverview(run, ModelRows(data, data.train, data.validation, data.test, None), torch.device("cpu"))
+    figures = [decoded.manifold(), decoded.interpolation(), overview.interpolation(), decoded.variants(1.0)]
     titles = [" ".join(figure.get_suptitle().split()) for figure in figures]
-    starts = ("mean of p(x|z) on the grid", "mean of p(x|z) on the straight line", "test rows, and the mean of p(x|z)")
+    line = "mean of p(x|z) on the straight line between the posterior means of two test rows"
+    starts = ("mean of p(x|z) on the grid", line, line, "test rows, and the mean of p(x|z)")
     for title, start in zip(titles, starts, strict=True):
         assert title.startswith(start)
         assert title.endswith(said)
