@@ -120,7 +120,10 @@ KINDS = {
     ),
     "conditional": (
         ["--data", "two_classes.npz", *NORMAL, "--system", "conditional-vae"],
-        ["log p(x|c)", "log p(x|c) of the row is then likely too low", "the run is of a conditional VAE"],
+        [
+            *("log p(x|c)", "log p(x|c) of the row is then likely too low", "the run is of a conditional VAE"),
+            *("it estimates KL(q(z|x, c) || p(z|x, c)), how far", "is the mean of p(x|z, c) at it"),
+        ],
     ),
     "two layers, too few draws": (
         ["--data", "two.npy", *NORMAL, "--system", "two-layer-vae", "--num-samples", "10"],
@@ -137,6 +140,8 @@ def test_every_kind_of_run_has_all_sections_and_says_what_cannot_be_drawn(in_tmp
     for sentence in said:
         assert sentence in text
     assert "Error:" not in text
+    if "conditional-vae" in arguments:
+        assert not re.search(r"p\(x\|z\)|q\(z\|x\)|p\(z\|x\)", text)
 
 
 @pytest.mark.parametrize(

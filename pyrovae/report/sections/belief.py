@@ -78,9 +78,9 @@ def _look_of(run: Run, rows: ModelRows, chosen: Tensor, device: torch.device) ->
     x = rows.data.test[chosen]
     numbers = ", ".join(map(str, chosen.tolist()))
     if are_images(x):
-        found = reconstruct(run, rows, chosen, device)
+        found, given = reconstruct(run, rows, chosen, device), run.system.given
         figure = plots.image_blocks(
-            {"data": x, "mean of p(x|z), z from q(z|x)": found.means}, shared=torch.cat([x, found.means])
+            {"data": x, f"mean of p(x|z{given}), z from q(z|x{given})": found.means}, shared=torch.cat([x, found.means])
         )
         return [
             picture(figure, "the test rows with the largest k-hat as images", f"From left to right: rows {numbers}.")

@@ -22,7 +22,7 @@ def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not:
     """
     if bounds is None:
         return Section(TITLE, [Missing("gap histogram, and the bound against the number of draws", why_not)])
-    target = run.system.target
+    target, given = run.system.target, run.system.given
     halves = (
         "what the family of the posterior cannot express, and what the encoder misses, take an optimisation for each "
         "row, which a fit does not do. To have them, as columns of a table of the test rows:"
@@ -32,10 +32,10 @@ def gap_section(folder: Path, run: Run, bounds: BoundComparison | None, why_not:
     return Section(
         TITLE,
         [
-            f"The gap is {target} less the ELBO: it estimates KL(q(z|x) || p(z|x)), how far the encoder's posterior is "
-            "from the exact one. In expectation the bound rises with K, the number of draws, from the ELBO to "
-            f"{target}: where it has flattened more draws bring no more, and where it still rises {target} is above "
-            "it. Bars are two standard errors of the draws.",
+            f"The gap is {target} less the ELBO: it estimates KL(q(z|x{given}) || p(z|x{given})), how far the "
+            "encoder's posterior is from the exact one. In expectation the bound rises with K, the number of draws, "
+            f"from the ELBO to {target}: where it has flattened more draws bring no more, and where it still rises "
+            f"{target} is above it. Bars are two standard errors of the draws.",
             *attempt("gap histogram", lambda: [picture(plots.gap_histogram(bounds.gap), of_gap)]),
             *attempt(of_draws, lambda: [picture(plots.bound_by_draws({"bound": bounds}), of_draws)]),
             Folded("The bound against K in numbers", bound_table(bounds)),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pyrovae.pictures import LatentOverview
 from pyrovae.plots.images import are_images
 from pyrovae.report.page import Block, Missing, Section, attempt, picture
-from pyrovae.report.sections.rows import OF_MEANS
+from pyrovae.report.sections.rows import of_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,10 +29,9 @@ def latent_sections(overview: LatentOverview) -> list[Section]:
     active = attempt("which latent dimensions are active, and the KL of each", lambda: [overview.summary.verdict()])
     # The same reason is not said twice.
     kl = [] if isinstance(active[0], Missing) else drawn("KL of each latent dimension", overview.kl)
-    of_means = overview.run.autoencoder is None and are_images(overview.rows.data.test[:1])
-    decoded = drawn(
-        "rows decoded on the line between two test rows", overview.interpolation, OF_MEANS if of_means else ""
-    )
+    of_density = overview.run.autoencoder is None and are_images(overview.rows.data.test[:1])
+    note = of_means(overview.run) if of_density else ""
+    decoded = drawn("rows decoded on the line between two test rows", overview.interpolation, note)
     return [
         Section(INTERPOLATION, decoded),
         Section(

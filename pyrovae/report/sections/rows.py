@@ -13,12 +13,11 @@ from pyrovae.runs import ModelRows, Run
 
 RECONSTRUCTIONS, SAMPLES = "Reconstructions", "New rows from the prior"
 _ACROSS = 8
-OF_MEANS = "A pixel of a mean is the mean of p(x|z) at it; of data that are 0 or 1 it is the probability of a 1."
-"""What grey, or a colour, stands for where means of p(x|z) are images."""
 
 
 def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
     """Test rows, the mean of p(x|z) and a draw from it."""
+    given = run.system.given
 
     def draw() -> list[Block]:
         chosen = torch.arange(len(rows_to_draw(rows)))
@@ -27,11 +26,11 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
             some = slice(_ACROSS)
             blocks = {
                 "data": found.x[some],
-                "mean of p(x|z), z from q(z|x)": found.means[some],
-                "draw from p(x|z)": found.draws[some],
+                f"mean of p(x|z{given}), z from q(z|x{given})": found.means[some],
+                f"draw from p(x|z{given})": found.draws[some],
             }
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
-            return [picture(figure, "test rows, their reconstructions, and draws from the likelihood", OF_MEANS)]
+            return [picture(figure, "test rows, their reconstructions, and draws from the likelihood", of_means(run))]
         names = rows.data.column_names
         levels = levels_of_means(run.module, rows.data)
         figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names, levels=levels)
@@ -42,22 +41,26 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
 
 def samples(run: Run, rows: ModelRows, device: torch.device) -> Section:
     """New rows, as means of p(x|z) and as draws from it; of a conditional VAE new images of each class."""
+    given = run.system.given
 
     def draw() -> list[Block]:
         x = rows_to_draw(rows)
         module = run.module
         if isinstance(module, ConditionalVAE) and run.config["condition_columns"] is None and are_images(x):
             lines = {name: new[:_ACROSS] for name, new in of_each_class(module, run, x.to(device)).items()}
-            figure = plots.image_lines("mean of p(x|z, c), z from the prior", lines, width=4.0)
-            return [picture(figure, "new images of each class", OF_MEANS)]
+            figure = plots.image_lines(f"mean of p(x|z{given}), z from the prior", lines, width=4.0)
+            return [picture(figure, "new images of each class", of_means(run))]
         means, draws = (
             new.cpu() for new in sample_rows(*pair_of_x(run, rows, torch.arange(len(x)), device), x.to(device))
         )
         if are_images(x):
             count = 2 * _ACROSS
-            blocks = {"mean of p(x|z), z from the prior": means[:count], "draw from p(x|z)": draws[:count]}
+            blocks = {
+                f"mean of p(x|z{given}), z from the prior": means[:count],
+                f"draw from p(x|z{given})": draws[:count],
+            }
             figure = plots.image_blocks(blocks, shared=torch.cat([x, means]))
-            return [picture(figure, "new rows: means of the likelihood, and draws from it", OF_MEANS)]
+            return [picture(figure, "new rows: means of the likelihood, and draws from it", of_means(run))]
         figure = plots.samples(x, means, draws, entry_names=rows.data.column_names, levels=levels_of(rows.data))
         return [picture(figure, "histograms of new rows and of data, by entry", _no_images(x))]
 
@@ -91,6 +94,12 @@ def autoencoder_rows(rows: ModelRows, errors: ReconstructionErrors, why_no_sampl
         Section(RECONSTRUCTIONS, attempt("reconstructions", draw)),
         Section(SAMPLES, [Missing("new rows", why_no_samples)]),
     ]
+
+
+def of_means(run: Run) -> str:
+    """What grey, or a colour, stands for where means of the likelihood are images."""
+    density = f"p(x|z{run.system.given})"
+    return f"A pixel of a mean is the mean of {density} at it; of data that are 0 or 1 it is the probability of a 1."
 
 
 def _no_images(x: torch.Tensor) -> str:

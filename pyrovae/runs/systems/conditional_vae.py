@@ -23,6 +23,7 @@ class Conditional(System):
     title = "conditional VAE"
     options = (*DENSITY_OPTIONS, "condition", "condition_columns")
     target = "log p(x|c)"
+    given = ", c"
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a condition on columns that are not named, or names beside labels.

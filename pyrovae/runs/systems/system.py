@@ -99,6 +99,7 @@ class System(ABC):
         options: options that not every system has, and this one takes.
         default_objective: what it maximises if nothing is said; None where it minimises a loss.
         target: what its reports estimate.
+        given: what its other densities are given besides, as it stands in their names: p(x|z) with it is p(x|z, c).
         no_density: why it has no p(x); None where it has one.
     """
 
@@ -108,6 +109,7 @@ class System(ABC):
     options: ClassVar[tuple[str, ...]] = DENSITY_OPTIONS
     default_objective: ClassVar[str | None] = DEFAULT_OBJECTIVE
     target: ClassVar[str] = "log p(x)"
+    given: ClassVar[str] = ""
     no_density: ClassVar[str | None] = None
 
     @abstractmethod
