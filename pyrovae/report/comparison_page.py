@@ -14,7 +14,7 @@ from pyrovae.checkpoints import write_whole
 from pyrovae.evaluation import BoundComparison
 from pyrovae.evaluation.bounds import column_of
 from pyrovae.report.page import Answer, Block, Command, Missing, Page, Section, Table, attempt, picture
-from pyrovae.runs import RunComparison, read_summary, scored_rows
+from pyrovae.runs import RunComparison, in_options, read_summary, scored_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ def _fits(runs: list[str]) -> Section:
                     "not known" if fitted is None else f"{fitted:.1f}",
                 ]
             )
-            signs += [f"{run}, sign of trouble: {sign}" for sign in training.get("signs_of_trouble") or []]
+            signs += [f"{run}, sign of trouble: {in_options(sign)}" for sign in training.get("signs_of_trouble") or []]
         return [Table(["run", "status", "epochs", "kept epoch", "seconds of the fit"], lines), *signs]
 
     return Section("The fits", attempt("how the fits went", table))

@@ -319,6 +319,16 @@ def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_c
     assert "--html nowhere/both.html: there is no folder nowhere" in capsys.readouterr().err
 
 
+def test_the_page_of_several_runs_advises_in_options(tmp_path):
+    sign = "try a KL warm-up (beta=Linear()), free bits (TraceMeanField_ELBO(free_bits=0.1)) or a weaker decoder."
+    (tmp_path / "summary.json").write_text(json.dumps({"training": {"signs_of_trouble": [sign]}}))
+    _, said = comparison_page._fits([str(tmp_path)]).blocks
+    assert said == (
+        f"{tmp_path}, sign of trouble: try a KL warm-up (--beta-schedule linear), free bits (--free-bits 0.1) or a "
+        "weaker decoder."
+    )
+
+
 def test_curves_of_runs_with_long_names_are_named_below_and_not_cut(in_tmp, monkeypatch):
     names = [f"{'a name of a run that is rather long, ' * 2}number {number} of these" for number in (1, 2)]
     assert fit(["--data", "two.npy", *NORMAL, "--no-report", "--output-dir", names[0]]) == 0
