@@ -1,6 +1,7 @@
 """What all commands do around their own work: statuses, errors in one line, devices, run folders."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ def run_command(
 ) -> int:
     """Parse, act, and turn what goes wrong into one line and an exit status.
 
+    Letters that a terminal or a file cannot take, such as those of a name in another script, are written as escapes.
+
     Args:
         parser: the options of the command.
         arguments: those given; None takes the process's own.
@@ -45,6 +48,10 @@ def run_command(
         interrupted: what to say of an interrupt.
         shared: whether processes that torchrun started share the work; else they are refused.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # Notebooks have streams of their own.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = parser.parse(arguments)
     try:
         if not shared:

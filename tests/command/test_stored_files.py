@@ -1,9 +1,11 @@
 """Files of runs that are damaged, of another kind, version or data set; text that a table may not run."""
 
+import io
 import json
 import pickle
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,18 @@ from pyrovae.look import main as look_main
 
 QUICK = ["--epochs", "1", "--num-samples", "5", "--batch-size", "16", "--latent-dim", "2", "--no-report", "--quiet"]
 SMALL = ["--encoder.hidden_dims", "[4]", "--decoder.hidden_dims", "[4]"]
+
+
+def test_a_name_that_standard_output_cannot_take_is_written_in_escapes(tmp_path, monkeypatch):
+    name = tmp_path / "\u65e5\u672c.npy"
+    np.save(name, np.random.default_rng(0).normal(size=(40, 3)))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    given = ["--data", str(name), "--likelihood", "Normal", *SMALL, "--output-dir", str(tmp_path / "run")]
+    assert fit_main([*QUICK, *given]) == 0
+    stream.flush()
+    assert rb"\u65e5\u672c.npy" in stream.buffer.getvalue()
+    assert load(tmp_path / "run").config["data"] == str(name)
 
 
 @pytest.fixture(scope="module")
