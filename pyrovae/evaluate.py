@@ -44,7 +44,7 @@ def make_parser() -> CommandParser:
     add("--chunk-size", type=PositiveInt | None, default=None, help="draws scored at once; small saves memory")
     add("--gap", action="store_true", help="split the gap into its halves: the family of q, and the encoder")
     add("--ais", action="store_true", help="annealed importance sampling too, a check that does not lean on q")
-    add("--ais-temperatures", type=PositiveInt, default=1000, help="more are slower and closer")
+    add("--ais-temperatures", type=PositiveInt, default=1000, help="steps of annealing; more are slower and closer")
     add("--ais-chains", type=PositiveInt, default=16, help="chains for each row")
     add(
         "--ais-start",

@@ -34,7 +34,7 @@ class FlowLayers(nn.Module):
 
     Args:
         latent_dim: size of the vector, two at least.
-        kind: of the layers.
+        kind: the transformation that each layer is.
         num_layers: how many.
         hidden_dims: widths of the hidden layers of each one's network.
         part: the part that they belong to, for messages.

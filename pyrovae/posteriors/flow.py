@@ -41,7 +41,7 @@ class Flow(nn.Module):
         latent_dim: number of latent dimensions, two at least.
         base: a posterior, or the name of one of this package, which is then built on ``encoder``.
         encoder: the network of a base that is given by name; one that is a module has its own.
-        kind: of the layers.
+        kind: the transformation that each layer is.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each one's network; for ``"inverse_autoregressive"`` latent_dim at
             least.

@@ -21,7 +21,7 @@ class Flow(nn.Module):
 
     Args:
         latent_dim: number of latent dimensions, two at least.
-        kind: of the layers.
+        kind: the transformation that each layer is.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each one's network; for ``"autoregressive"`` latent_dim at least.
 

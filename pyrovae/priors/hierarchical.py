@@ -23,7 +23,7 @@ class Hierarchical(nn.Module):
 
     Args:
         latent_dim: latent dimensions of both levels together, two at least.
-        top_dim: those of :math:`z_2`, the last ones; half of them if None.
+        top_dim: latent dimensions of the upper level :math:`z_2`, the last ones; half of all if None.
         hidden_dims: widths of the hidden layers of the network from :math:`z_2` to the parameters of :math:`z_1`.
 
     Raises:

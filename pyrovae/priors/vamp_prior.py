@@ -23,7 +23,7 @@ class VampPrior(nn.Module):
     Args:
         posterior: the posterior of the same VAE.
         data_shape: shape of one row.
-        num_pseudo_inputs: K.
+        num_pseudo_inputs: number K of pseudo-inputs, each of which gives the mixture one part.
         learned: False keeps the pseudo-inputs where they start.
 
     Raises:

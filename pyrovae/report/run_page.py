@@ -153,4 +153,5 @@ def _about(run: Run, rows: ModelRows) -> str:
     """What was fitted to which data, in a line."""
     if run.config["model"] is not None:
         return f"{run.config['model']}, of {rows.data.name}, {rows.data.variant}"
-    return f"{run.system.title[0].upper()}{run.system.title[1:]} of {rows.data.name}, {rows.data.variant}"
+    called = run.system.called(run.config)
+    return f"{called[0].upper()}{called[1:]} of {rows.data.name}, {rows.data.variant}"

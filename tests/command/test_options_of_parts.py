@@ -92,6 +92,21 @@ def test_the_help_of_a_part_has_its_first_sentence_and_every_argument(slot, name
     assert "torch.nn" not in text
 
 
+@pytest.mark.parametrize(
+    ("slot", "name", "said"),
+    [
+        ("prior", "VampPrior", "number K of pseudo-inputs"),
+        ("prior", "Hierarchical", "latent dimensions of the upper level"),
+        ("prior", "Flow", "the transformation that each layer is"),
+        ("posterior", "Flow", "the transformation that each layer is"),
+    ],
+)
+def test_what_is_said_of_an_argument_is_understood_by_itself(slot, name, said, capsys):
+    with pytest.raises(SystemExit):
+        parsed(f"--{slot}.help", name)
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(("slot", "name"), AROUND)
 def test_parts_around_others_are_refused_with_the_option_that_does_it(slot, name, capsys):
     with pytest.raises(SystemExit):

@@ -155,6 +155,8 @@ def test_an_autoencoder_has_no_density_and_says_so(in_tmp, more):
     assert "No ELBO and no log p(x): an autoencoder has no p(x), as nothing says how probable a code is" in text
     assert "Not shown: gap, k-hat and the bound against K \u2013 an autoencoder has no p(x)" in text
     assert "Not shown: new rows" in text
+    assert ("Run outDenoising stacked autoencoder of" in text) == ("--corruption" in more)
+    assert ("histograms of the latent dimensions by class" in page.pictures()) == ("two.npy" not in more)
     assert "the probability of a 1" not in text
     assert "an autoencoder has no distribution of codes, so there is no KL" in text
     mean = json.loads((in_tmp / "out" / "summary.json").read_text())["reconstruction"]["loss"]["mean"]

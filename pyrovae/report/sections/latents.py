@@ -26,6 +26,7 @@ def latent_sections(overview: LatentOverview) -> list[Section]:
     def drawn(what: str, figure: "Callable[[], Figure]", note: str = "") -> list[Block]:
         return attempt(what, lambda: [picture(figure(), what, note)])
 
+    by_class = "" if labels is None else " by class"
     active = attempt("which latent dimensions are active, and the KL of each", lambda: [overview.summary.verdict()])
     # The same reason is not said twice.
     kl = [] if isinstance(active[0], Missing) else drawn("KL of each latent dimension", overview.kl)
@@ -41,7 +42,7 @@ def latent_sections(overview: LatentOverview) -> list[Section]:
                 *active,
                 *drawn("the codes of the test rows in a plane", overview.space),
                 *kl,
-                *drawn("histograms of the latent dimensions by class", overview.histograms),
+                *drawn(f"histograms of the latent dimensions{by_class}", overview.histograms),
             ],
         ),
     ]

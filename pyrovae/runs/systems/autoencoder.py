@@ -65,10 +65,14 @@ class PlainAutoencoder(System):
         """False: it reconstructs grey values as they are."""
         return False
 
-    def describe(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Its name by what it does, and its loss."""
+    def called(self, config: Mapping[str, Any]) -> str:
+        """Its title by what it does."""
         kinds = [kind for kind, key in (("denoising", "corruption"), ("stacked", "pretrain_epochs")) if config[key]]
-        told = {**super().describe(config), "system": " ".join([*kinds, self.title])}
+        return " ".join([*kinds, self.title])
+
+    def describe(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Its name, and its loss."""
+        told = super().describe(config)
         if config["pretrain_epochs"]:
             told["pretraining"] = f"layer by layer, {config['pretrain_epochs']} epochs each"
         return {**told, "loss": config["reconstruction_loss"].replace("_", " ")}

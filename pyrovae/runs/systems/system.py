@@ -146,10 +146,14 @@ class System(ABC):
         """Whether grey values of the named data sets have to be made bits."""
         return observes_bits(model, guide, rows)
 
+    def called(self, config: Mapping[str, Any]) -> str:
+        """Its title, with what the options make of it."""
+        return self.title
+
     def describe(self, config: Mapping[str, Any]) -> dict[str, str]:
         """What a report says of the system before its parts."""
         corruption = make_corruption(config)
-        return {"system": self.title, **({} if corruption is None else {"corruption": repr(corruption)})}
+        return {"system": self.called(config), **({} if corruption is None else {"corruption": repr(corruption)})}
 
     def in_words(self, text: str) -> str:
         """A report with what it estimates by its right name, its columns as they were."""
