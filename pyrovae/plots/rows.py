@@ -35,7 +35,7 @@ def reconstructions(
         means: their reconstructions, the same shape.
         draws: draws from p(x|z), the same shape, shown too; or None.
         entry_names: of the entries of a row that is no image, such as the columns of a table.
-        levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
+        levels: of categorical and binary entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
         ValueError: shapes that do not fit one another.
@@ -53,7 +53,10 @@ def reconstructions(
         blocks = [("data", x[some]), ("reconstruction", means[some]), *drawn]
         return image_grid(blocks, min(len(x), _ACROSS), shared=torch.cat([x[some], means[some]]))
     shown = [] if draws is None else [Cloud("draw from p(x|z)", draws, ORANGE, "x")]
-    mean = "mean; of categories the most probable one" if levels else "mean"
+    # Of two words the mean is between 0 and 1.
+    named = [means.flatten(1)[:, entry] for entry, name in enumerate(entry_names or ()) if name in (levels or {})]
+    most_probable = any(bool((column == column.round()).all()) for column in named)
+    mean = "mean; of categories the most probable one" if most_probable else "mean"
     return clouds(x, [*shown, Cloud(mean, means, BLUE, "o")], entry_names, "data", "reconstruction", levels)
 
 
@@ -102,7 +105,7 @@ def samples(
         means: means of p(x|z), the same shape.
         draws: draws from p(x|z), the same shape.
         entry_names: of the entries of a row that is no image, such as the columns of a table.
-        levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
+        levels: of categorical and binary entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
         ValueError: shapes that do not fit one another.

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pyrovae import VAE, likelihoods, load_data, networks, plots, posteriors, priors
 from pyrovae.pictures import LatentOverview
 from pyrovae.pictures.decoded import Decoded
+from pyrovae.pictures.levels import levels_of, levels_of_means, levels_of_reconstructions
 from pyrovae.runs import ModelRows, Run
 
 
@@ -126,6 +128,21 @@ def test_every_kind_of_row_is_drawn_with_missing_entries(shape):
 def test_numbers_that_make_no_picture(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+@pytest.mark.parametrize("kind", ["binary", "categorical", "categorical(2)"])
+def test_levels_of_two_words(kind, tmp_path):
+    cell = {"categorical(2)": (0, 1)}.get(kind, ("no", "yes"))
+    lines = [f"{cell[row % 2]},{row % 3},{row}" for row in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join(["smoker,member,height", *lines]))
+    data = load_data(str(tmp_path / "people.csv"), columns={"smoker": kind, "member": "count"})
+    shape = likelihoods.Columns.decoder_shape((3,), data.column_kinds)
+    told = nn.Module()
+    told.likelihood = likelihoods.Columns(networks.MLP(2, shape), data.column_kinds)
+    words = {"smoker": list(map(str, cell))}
+    assert levels_of(data) == levels_of_reconstructions(told, data) == words
+    assert levels_of_means(told, data) == ({} if kind == "binary" else words)
+    assert levels_of_reconstructions(None, data) == (words if kind == "binary" else {})
 
 
 @pytest.mark.parametrize(

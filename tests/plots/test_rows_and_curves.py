@@ -257,6 +257,14 @@ def test_categories_are_named_at_the_ticks_where_they_are_few():
     assert [text.get_text() for text in legend.get_texts()] == ["mean; of categories the most probable one"]
 
 
+def test_two_words_are_named_and_their_means_are_no_categories():
+    x = torch.stack([torch.arange(26.0) % 2, torch.rand(26)], 1)
+    means = torch.cat([0.1 + 0.8 * x[:, :1], x[:, 1:]], 1)
+    figure = plots.reconstructions(x, means, entry_names=["smoker", "height"], levels={"smoker": ["no", "yes"]})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["no", "yes"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mean"]
+
+
 def test_a_map_of_categories_has_a_colour_and_a_name_for_each():
     cells = torch.stack([torch.randint(3, (5, 5)).float(), torch.rand(5, 5)], 2)
     figure = plots.manifold(cells, entry_names=["city", "height"], levels={"city": ["Rome", "Oslo", "Bern"]})

@@ -9,7 +9,7 @@ from pyrovae import plots
 from pyrovae.evaluation import BoundComparison, reconstruct_rows, sample_rows
 from pyrovae.evaluation.kind import kind_of_numbers
 from pyrovae.models import ConditionalVAE
-from pyrovae.pictures.levels import levels_of, levels_of_means
+from pyrovae.pictures.levels import levels_of, levels_of_reconstructions
 from pyrovae.report.decoded_rows import of_each_class, pair_of_x, rows_to_draw
 from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
 from pyrovae.report.run_page import report_of_pair
@@ -85,7 +85,7 @@ def _pictures(folder: Path, run: Run, rows: ModelRows, device: torch.device, abo
         else:
             new_means, draws = sample_rows(*pair, x.to(device))
             samples = plots.samples(x, new_means.cpu(), draws.cpu(), entry_names=names, levels=levels_of(rows.data))
-        levels = levels_of_means(module, rows.data)
+        levels = levels_of_reconstructions(module, rows.data)
         reconstructions = plots.reconstructions(x, means, entry_names=names, levels=levels)
     except Exception as error:  # a user's own part may raise anything, and the run is not to be lost by a picture
         return f"not drawn: {error}"

@@ -5,7 +5,7 @@ import torch
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors, sample_rows
 from pyrovae.models import ConditionalVAE
-from pyrovae.pictures.levels import levels_of, levels_of_means
+from pyrovae.pictures.levels import levels_of, levels_of_reconstructions
 from pyrovae.plots.images import are_images
 from pyrovae.report.decoded_rows import of_each_class, pair_of_x, reconstruct, rows_to_draw
 from pyrovae.report.page import Block, Missing, Section, attempt, picture
@@ -32,7 +32,7 @@ def reconstructions(run: Run, rows: ModelRows, device: torch.device) -> Section:
             figure = plots.image_blocks(blocks, shared=torch.cat([found.x[some], found.means[some]]))
             return [picture(figure, "test rows, their reconstructions, and draws from the likelihood", of_means(run))]
         names = rows.data.column_names
-        levels = levels_of_means(run.module, rows.data)
+        levels = levels_of_reconstructions(run.module, rows.data)
         figure = plots.reconstructions(found.x, found.means, found.draws, entry_names=names, levels=levels)
         return [picture(figure, "values of test rows against those reconstructed", _no_images(found.x))]
 
