@@ -30,7 +30,8 @@ def table_of_rows(
     """Rows of data in lines and columns, all in one scale.
 
     Images make one picture. Of other rows each line is a panel, and each of its columns a strip of cells, one for
-    each entry of the row, coloured from the lowest to the highest value that this entry has in the picture.
+    each entry of the row, coloured from the lowest to the highest value that this entry has in the picture; of forty
+    entries at most these two stand behind its name.
 
     Args:
         cells: ``(lines, columns, *data_shape)``; NaN is left white, and blue in images, as the title says.
@@ -88,29 +89,55 @@ def _strips(
     down = -(-lines // across)
     named = entries <= _MOST_NAMES
     # Names of entries are written upright below the lowest panels.
-    below = 0.08 * max(len(name) for name in entry_names) if named and entry_names is not None else 0.0
+    labels = _with_ends(entry_names or [str(entry) for entry in range(entries)], low, high) if named else []
+    below = 0.08 * max(map(len, labels), default=0)
     figure = new_figure(max(4.0, across * wide + 1.8), down * (0.2 * columns + 0.5) + below + 0.9)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
     for axes, name, strip in zip(grid, line_names, scaled, strict=False):
         picture = axes.imshow(strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_title(name, fontsize=9)
         axes.set_yticks(range(columns), column_names, fontsize=8)
-        if named:
-            axes.set_xticks(range(entries), entry_names or [str(entry) for entry in range(entries)], fontsize=8)
-            axes.tick_params(axis="x", rotation=90)
+        axes.set_xticks(range(len(labels)), labels, fontsize=8, rotation=90)
         _without_frame(axes)
     for axes in grid[lines:]:
         axes.set_axis_off()
+    for axes in grid[lines - across : (down - 1) * across]:
+        _name_columns(axes, labels)
     if entry_names is None:
         for axes in grid[(down - 1) * across : lines]:
             axes.set_xlabel("entry")
     grid[0].set_ylabel(column_label)
     bar = figure.colorbar(picture, ax=list(grid), ticks=[0, 1], fraction=0.05, aspect=30)
-    bar.ax.set_yticklabels(["lowest of\nthe column", "highest of\nthe column"], fontsize=8)
+    bar.ax.set_yticklabels(["lowest in\nthis picture", "highest in\nthis picture"], fontsize=8)
     bar.outline.set_visible(False)
     missing = "; missing entries are white" if bool(cells.isnan().any()) else ""
     figure.suptitle(wrapped(f"{title}{missing}", figure.get_figwidth()), fontsize=10)
     return figure
+
+
+def _with_ends(names: Sequence[str], low: Tensor, high: Tensor) -> list[str]:
+    """The names of entries, with the lowest and the highest value of each."""
+    ends = [
+        "all missing" if lowest > highest else f"{lowest:.3g} to {highest:.3g}"
+        for lowest, highest in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+    return [f"{name}: {end}" for name, end in zip(names, ends, strict=True)]
+
+
+def _name_columns(axes: "Axes", labels: Sequence[str]) -> None:
+    """Names below a panel that no other is below: they take the room that is free there, and none between lines."""
+    for entry, label in enumerate(labels):
+        axes.annotate(
+            label,
+            (entry, 0),
+            (0, -3.5),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="top",
+            fontsize=8,
+        ).set_in_layout(False)
 
 
 def _without_frame(axes: "Axes") -> None:

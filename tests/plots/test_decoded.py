@@ -1,5 +1,7 @@
 """Decoded rows in lines and columns: what stands where, for images and for other rows."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,29 @@ def test_rows_that_are_no_images_have_a_panel_each_with_every_entry_in_its_own_s
     for row, axes in enumerate(panels):
         expected = (images[:, row] - low) / (high - low).clamp(min=1e-12)
         np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected.numpy(), atol=1e-6)
-        assert tick_names(axes)[0] == ["a", "b", "c"]
+        said = [f"{name}: {a:.3g} to {b:.3g}" for name, a, b in zip("abc", low.tolist(), high.tolist(), strict=True)]
+        assert tick_names(axes)[0] == said
+    assert "c: 0 to 0" in said
+    bar = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
+    assert bar == ["lowest in\nthis picture", "highest in\nthis picture"]
+
+
+def test_a_panel_above_an_empty_place_has_the_names_of_its_columns():
+    images = torch.rand(5, 8, 4)
+    images[..., 2] = torch.nan
+    figure = plots.traversals(images, entry_names=list("abcd"))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    above = panels[2]
+    assert [text.get_text() for text in above.texts] == tick_names(panels[4])[0]
+    assert above.texts[2].get_text() == "c: all missing"
+    boxes = [text.get_window_extent() for text in above.texts]
+    assert all(0 < box.y0 < box.y1 < above.bbox.y0 for box in boxes)
+    assert [(box.x0 + box.x1) / 2 for box in boxes] == pytest.approx(
+        [above.transData.transform((entry, 0))[0] for entry in range(4)], abs=2
+    )
+    assert not any(axes.texts for axes in panels[:2] + panels[3:])
 
 
 def test_a_manifold_of_rows_that_are_no_images_is_a_map_of_each_entry():
