@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import level_ticks, new_figure, short, wrapped
+from pyrovae.plots.figures import check_names, level_ticks, new_figure, short, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
@@ -37,7 +37,7 @@ def interpolation(
         entry_names: of the entries of a row that is no image.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
         >>> figure = interpolation(torch.rand(8, 3, 1, 6, 6))
@@ -46,6 +46,7 @@ def interpolation(
     """
     _check(images, 2, "(num_steps, rows, *data_shape)")
     steps, rows = images.shape[:2]
+    check_names("names", names, rows, "lines")
     parts = [images]
     columns = [f"{step / max(steps - 1, 1):.2g}" for step in range(steps)]
     if start is not None:
@@ -84,7 +85,7 @@ def traversals(
         entry_names: of the entries of a row that is no image.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or another number of names.
 
     Example:
         >>> figure = traversals(torch.rand(3, 9, 1, 6, 6))
@@ -93,6 +94,8 @@ def traversals(
     """
     _check(images, 2, "(dims, num_values, *data_shape)")
     dims, count = images.shape[:2]
+    check_names("names", names, dims, "dimensions")
+    check_names("values", values, count, "columns")
     columns = values or [str(number) for number in range(count)]
     return table_of_rows(images, title, names or dimension_names(dims), columns, entry_names, value_label)
 
@@ -122,8 +125,7 @@ def class_samples(
         'new rows of each class'
     """
     _check(images, 2, "(classes, num_samples, *data_shape)")
-    if len(names) != len(images):
-        raise ValueError(f"{len(names)} names are given for {len(images)} classes; expected one for each")
+    check_names("names", names, len(images), "classes")
     columns = [str(number) for number in range(1, images.shape[1] + 1)]
     lines = [f"class {name}" for name in names]
     return table_of_rows(images, title, lines, columns, entry_names, "draw")
@@ -149,7 +151,7 @@ def variants(
         entry_names: of the entries of a row that is no image.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
         >>> figure = variants(torch.rand(3, 1, 6, 6), torch.rand(5, 3, 1, 6, 6))
@@ -158,6 +160,8 @@ def variants(
     """
     _check(images, 2, "(num_variants, rows, *data_shape)")
     _check_like(x, images[0], "x")
+    check_names("names", names, len(x), "rows")
+    check_names("variant_names", variant_names, len(images), "variants")
     columns = ["data", *(variant_names or map(str, range(1, len(images) + 1)))]
     lines = names or [f"row {row}" for row in range(len(x))]
     label = "variant" if variant_names is None else ""
@@ -185,7 +189,7 @@ def manifold(
         levels: of categorical entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or another number of names.
 
     Example:
         >>> figure = manifold(torch.rand(4, 4, 1, 6, 6))
@@ -232,6 +236,7 @@ def _maps_of_entries(
     from matplotlib import colormaps
 
     size, entries = len(cells), cells.shape[-1]
+    check_names("entry_names", entry_names, entries, "entries")
     spread = cells.flatten(0, 1).var(0)
     shown = sorted(spread.argsort(descending=True)[:_MOST_PANELS].tolist())
     across = min(len(shown), 4)

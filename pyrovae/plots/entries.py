@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, counted, legend_below, level_ticks, new_figure, say, short
+from pyrovae.plots.figures import (
+    GREY,
+    ORANGE,
+    PALE_BLUE,
+    check_names,
+    counted,
+    legend_below,
+    level_ticks,
+    new_figure,
+    say,
+    short,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +65,13 @@ def clouds(
         xlabel: what the rows of data are.
         ylabel: what is drawn of them.
         levels: what the numbers 0, 1, ... of an entry stand for, by its name.
+
+    Raises:
+        ValueError: another number of names.
     """
     data = x.flatten(1)
     entries = data.shape[1]
+    check_names("entry_names", names, entries, "entries")
     together = entries > _MOST_PANELS and names is None
     figure, panels, across = _panels(1 if together else entries, 2.3, 2.2)
     for panel, axes in enumerate(panels):
@@ -83,7 +98,8 @@ def clouds(
         if not together:
             _name_ticks(axes, level_ticks(panel, names, levels), both=True)
         axes.set_title("" if together else _name(panel, names), fontsize=9)
-    _title(figure, f"values of {counted(len(data), 'row')}", data, None if together else len(panels))
+    of_model = [cloud.values.flatten(1).where(data.isfinite(), 0) for cloud in shown]
+    _title(figure, f"values of {counted(len(data), 'row')}", data, of_model, None if together else len(panels))
     legend_below(figure, panels[0], len(shown))
     return figure
 
@@ -98,8 +114,12 @@ def histograms(
         draws: new rows, of the same shape.
         names: of the entries.
         levels: what the numbers 0, 1, ... of an entry stand for, by its name.
+
+    Raises:
+        ValueError: another number of names.
     """
     data, new = x.flatten(1).double(), draws.flatten(1).double()
+    check_names("entry_names", names, data.shape[1], "entries")
     figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
     for entry, axes in enumerate(panels):
         observed, drawn = (values[:, entry][values[:, entry].isfinite()].numpy() for values in (data, new))
@@ -113,7 +133,7 @@ def histograms(
         _name_ticks(axes, level_ticks(entry, names, levels), both=False)
         if not len(observed):
             axes.set_title("all data missing", fontsize=9)
-    _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, len(panels))
+    _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, [new], len(panels))
     legend_below(figure, panels[0], 2)
     return figure
 
@@ -153,10 +173,12 @@ def _name_ticks(axes: "Axes", ticks: Sequence[str], *, both: bool) -> None:
         axes.set(xlim=(-0.5, len(ticks) - 0.5), ylim=(-0.5, len(ticks) - 0.5))
 
 
-def _title(figure: "Figure", rows: str, data: Tensor, panels: int | None) -> None:
+def _title(figure: "Figure", rows: str, data: Tensor, of_model: Sequence[Tensor], panels: int | None) -> None:
     some = f", the first {panels} of {data.shape[1]} entries" if panels is not None and panels < data.shape[1] else ""
     missing = int(data[:, :panels].isnan().sum())
     lost = f"\n{counted(missing, 'missing value')} left out" if missing else ""
+    not_finite = int(data[:, :panels].isinf().sum()) + sum(int((~x[:, :panels].isfinite()).sum()) for x in of_model)
+    lost += f"\n{counted(not_finite, 'value')} not finite left out" if not_finite else ""
     figure.suptitle(f"{rows}{some}{lost}", fontsize=10)
 
 

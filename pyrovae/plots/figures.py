@@ -150,6 +150,16 @@ def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any
     figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
 
 
+def check_names(argument: str, names: Sequence[str] | None, count: int, things: str) -> None:
+    """Refuse names that are not one for each thing; None is no names.
+
+    Raises:
+        ValueError: how many there are of both.
+    """
+    if names is not None and len(names) != count:
+        raise ValueError(f"{len(names)} {argument} are given for {count} {things}; expected one for each")
+
+
 def check_labels(labels: Tensor | None, rows: int) -> None:
     """Refuse labels that are no whole numbers, one for each row.
 

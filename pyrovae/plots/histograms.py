@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure, wrapped
+from pyrovae.plots.figures import (
+    BLUE,
+    check_labels,
+    check_names,
+    class_colours,
+    class_legend,
+    counted,
+    new_figure,
+    short,
+    wrapped,
+)
 from pyrovae.plots.projection import check_codes, dimension_names
 
 if TYPE_CHECKING:
@@ -36,7 +46,8 @@ def latent_histograms(
         title: what the codes are; without it how many dimensions of how many are shown.
 
     Raises:
-        ValueError: no such dimension, codes that are no table of numbers, labels of another number of rows.
+        ValueError: no such dimension, codes that are no table of numbers, labels of another number of rows, or
+            another number of names.
 
     Example:
         >>> import torch
@@ -49,6 +60,7 @@ def latent_histograms(
     values, total = codes.detach().cpu().double(), codes.shape[1]
     if dims is not None and not (dims and all(0 <= dim < total for dim in dims)):
         raise ValueError(f"dims is {list(dims)}; expected whole numbers from 0 to {total - 1}")
+    check_names("names", names, total, "dimensions")
     names = names or dimension_names(total)
     some = ""
     if dims is not None:
@@ -78,7 +90,7 @@ def latent_histograms(
             below = above
         axes.locator_params(axis="x", nbins=5)
         axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel=literal(names[dim]), ylabel="rows" if panel % columns == 0 else "")
+        axes.set(xlabel=short(names[dim]), ylabel="rows" if panel % columns == 0 else "")
     # Once all are there, as they share their axis.
     grid[0].set_ylim(bottom=0)
     for axes in grid[len(shown) :]:

@@ -54,7 +54,7 @@ def image_blocks(
         shared: images that span the scale, the lowest value black and the highest white; None takes all that are drawn.
 
     Raises:
-        ValueError: rows that are no images of one or three channels.
+        ValueError: rows that are no images of one or three channels, images that differ in shape, or none at all.
 
     Example:
         >>> figure = image_blocks({"data": torch.rand(4, 1, 6, 6), "mean": torch.rand(8, 1, 6, 6)}, columns=4)
@@ -77,7 +77,7 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
         width: of a line, inches at most.
 
     Raises:
-        ValueError: rows that are no images of one or three channels.
+        ValueError: rows that are no images of one or three channels, images that differ in shape, or none at all.
 
     Example:
         >>> figure = image_lines("new images", {"class 0": torch.rand(4, 1, 6, 6), "class 1": torch.rand(4, 1, 6, 6)})
@@ -146,9 +146,15 @@ def tile(images: Tensor, lines: int, columns: int, low: float, high: float) -> "
 
 
 def _check(named: Mapping[str, Tensor]) -> None:
+    if not named:
+        raise ValueError("there are no images to show: expected some, by their names")
+    shapes = {name: tuple(images.shape[1:]) for name, images in named.items()}
     for images in named.values():
         if not are_images(images):
             raise ValueError(
                 f"rows of shape {tuple(images.shape[1:])} are no images; expected one or three channels, (1, height, "
                 "width) or (3, height, width)"
             )
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"images differ in their shapes: {found}; expected the same for all")

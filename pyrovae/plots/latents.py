@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, literal, new_figure
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, new_figure, short
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.projection import ProjectionMethod, project
 
@@ -68,7 +68,7 @@ def latent_space(
         class_legend(figure, classes, list(colours.values()))
         if len(classes) <= _MOST_NAMED:
             _name_classes(axes, projection.points, labels.cpu(), colours)
-    axes.set(xlabel=literal(projection.axis_names[0]), ylabel=literal(projection.axis_names[1]))
+    axes.set(xlabel=short(projection.axis_names[0], 44), ylabel=short(projection.axis_names[1], 44))
     # What the codes are, and below it how they came into a plane.
     of_rows = title or f"codes of {counted(len(codes), 'row')}"
     how = projection.title.replace(": ", ",\n", 1)

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from pyrovae.plots.figures import check_names
+
 ProjectionMethod = Literal["pca", "tsne", "umap"]
 """How latents of more than two dimensions come into a plane."""
 
@@ -49,7 +51,7 @@ def project(
 
     Raises:
         ValueError: an unknown method, UMAP without its package, too few rows or dimensions, NaN, codes that are all
-            equal.
+            equal, another number of names.
 
     Example:
         >>> project(torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0], [6.0, 0.0, 8.0], [9.0, 0.0, 12.0]])).axis_names
@@ -63,6 +65,7 @@ def project(
         )
     values = codes.detach().cpu().double()
     if codes.shape[1] == 2:
+        check_names("names", names, 2, "dimensions")
         first, second = names or dimension_names(2)
         return Projection(values, (first, second), "", has_units=True)
     if bool((values == values[0]).all()):

@@ -28,7 +28,7 @@ def reconstructions(
 
     Images are shown, twelve at most. Of other rows there is a panel for each entry, twelve at most, with a point for
     each row: its value in the data against the reconstructed one. Rows of more entries that have no names share a
-    panel. Missing values are left out, and counted in the title.
+    panel. Values that are missing or infinite are left out, and counted in the title.
 
     Args:
         x: rows ``(rows, *data_shape)``, on the CPU as all tensors here.
@@ -38,7 +38,7 @@ def reconstructions(
         levels: of categorical and binary entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
         >>> x = torch.randn(50, 2)
@@ -72,7 +72,7 @@ def denoising(
         entry_names: of the entries of a row that is no image.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
         >>> x = torch.rand(5, 1, 6, 6)
@@ -108,7 +108,7 @@ def samples(
         levels: of categorical and binary entries, by their names: what 0, 1, ... stand for; twelve at most are written.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
         >>> figure = samples(torch.randn(50, 2), torch.zeros(50, 2), torch.randn(50, 2))

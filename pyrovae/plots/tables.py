@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure, short, wrapped
+from pyrovae.plots.figures import check_names, literal, new_figure, short, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def table_of_rows(
         column_names: of the columns.
         entry_names: of the entries of a row that is no image; without them they are numbered.
         column_label: what the columns are.
+
+    Raises:
+        ValueError: another number of names of entries.
     """
     line_names = ["\n".join(short(part, 40, 1) for part in name.split("\n")) for name in line_names]
     column_names = list(map(literal, column_names))
@@ -79,6 +82,7 @@ def _strips(
     column_label: str,
 ) -> "Figure":
     lines, columns, entries = cells.shape
+    check_names("entry_names", entry_names, entries, "entries")
     flat = cells.reshape(-1, entries)
     # Of an entry that is missing everywhere nothing is shown.
     low = flat.nan_to_num(nan=torch.inf).amin(0)

@@ -146,6 +146,18 @@ def test_every_kind_of_row_is_drawn_with_missing_entries(shape):
         (lambda: plots.traversals(torch.rand(0, 3, 4)), r"expected \(dims, num_values, \*data_shape\)"),
         (lambda: plots.manifold(torch.rand(5, 3, 4)), r"\(5, 3, 4\); expected \(size, size, \*data_shape\)"),
         (lambda: plots.class_samples(torch.rand(5, 3, 4), ["a"]), "1 names are given for 5 classes"),
+        (lambda: plots.interpolation(torch.rand(8, 3, 4), names=["a"]), "1 names are given for 3 lines; expected one"),
+        (lambda: plots.traversals(torch.rand(3, 5, 4), names=["a"]), "1 names are given for 3 dimensions"),
+        (lambda: plots.traversals(torch.rand(3, 5, 4), values=["1", "2"]), "2 values are given for 5 columns"),
+        (lambda: plots.traversals(torch.rand(3, 5, 4), entry_names=["a"]), "1 entry_names are given for 4 entries"),
+        (lambda: plots.manifold(torch.rand(3, 3, 4), entry_names=["a"]), "1 entry_names are given for 4 entries"),
+        (lambda: plots.variants(torch.rand(3, 4), torch.rand(5, 3, 4), names=["a"]), "1 names are given for 3 rows"),
+        (
+            lambda: plots.variants(torch.rand(3, 4), torch.rand(5, 3, 4), variant_names=["a"]),
+            "1 variant_names are given for 5 variants",
+        ),
+        (lambda: plots.latent_space(torch.rand(9, 2), names=["a"]), "1 names are given for 2 dimensions"),
+        (lambda: plots.latent_histograms(torch.rand(9, 3), names=["a"]), "1 names are given for 3 dimensions"),
         (lambda: plots.variants(torch.rand(2, 4), torch.rand(5, 3, 4)), r"x has shape \(2, 4\), the images"),
     ],
 )

@@ -173,6 +173,19 @@ def test_codes_that_cannot_be_shown(codes, options, message):
         plots.latent_space(codes, **options)
 
 
+def test_long_names_of_dimensions_are_cut_short():
+    names = ["a name of a dimension that is rather long and says all of it " * 2] * 2
+    (axes,) = plots.latent_space(torch.rand(9, 2), names=names).axes
+    for label in (
+        axes.get_xlabel(),
+        axes.get_ylabel(),
+        plots.latent_histograms(torch.rand(9, 2), names=names).axes[0].get_xlabel(),
+    ):
+        assert label.startswith("a name of a")
+        assert label.endswith("...")
+        assert max(map(len, label.split("\n"))) <= 44
+
+
 def test_dimensions_that_are_not_there():
     with pytest.raises(ValueError, match=r"dims is \[3\]; expected whole numbers from 0 to 2"):
         plots.latent_histograms(torch.randn(9, 3), dims=[3])

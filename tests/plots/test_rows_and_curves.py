@@ -1,5 +1,7 @@
 """Pictures of rows and of training hold the numbers that they are given, and say what they leave out."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +145,27 @@ def test_rows_that_do_not_fit_one_another_are_refused():
         plots.samples(*[torch.rand(0, 5)] * 3)
     with pytest.raises(ValueError, match=r"rows of shape \(5,\) are no images"):
         plots.image_lines("rows", {"data": torch.rand(3, 5)})
+    x = torch.rand(3, 4)
+    for draw in (plots.reconstructions, partial(plots.samples, x), partial(plots.denoising, x)):
+        with pytest.raises(ValueError, match="1 entry_names are given for 4 entries; expected one for each"):
+            draw(x, x, entry_names=["a"])
+    for draw in (plots.image_blocks, partial(plots.image_lines, "rows")):
+        with pytest.raises(ValueError, match="there are no images to show"):
+            draw({})
+        with pytest.raises(ValueError, match=r"images differ in their shapes: 'a' \(1, 4, 4\), 'b' \(1, 4, 5\)"):
+            draw({"a": torch.rand(3, 1, 4, 4), "b": torch.rand(3, 1, 4, 5)})
+
+
+def test_infinite_values_are_counted_where_they_are_left_out():
+    x, means, draws = (torch.rand(10, 2) for _ in range(3))
+    x[0, 0], x[1, 1], x[2, 0] = torch.inf, -torch.inf, torch.nan
+    # Not drawn, as the value of the data is not: the first three; left out by themselves: the last two.
+    means[0, 0] = means[1, 1] = draws[2, 0] = torch.inf
+    means[5, 0], draws[6, 1] = torch.inf, torch.nan
+    said = plots.reconstructions(x, means, draws).get_suptitle()
+    assert said == "values of 10 rows\n1 missing value left out\n4 values not finite left out"
+    said = plots.samples(x, means, draws).get_suptitle()
+    assert said == "10 rows of data, 10 new rows\n1 missing value left out\n4 values not finite left out"
 
 
 def test_learning_curves_show_the_history():
