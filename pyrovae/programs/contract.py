@@ -19,8 +19,8 @@ from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
-# Few rows are enough to see the structure; two numbers of them tell the rows from any other dimension.
 PROBE_ROWS = (3, 5)
+"""Numbers of rows that a pair is tried on: few show its structure, and two tell the rows from any other dimension."""
 
 _OF_SHAPES = re.compile("shape|size|channels|dimension")
 
