@@ -14,7 +14,7 @@ PLAIN_KINDS = ("real", "count", "binary")
 # than in another.
 _LARGE, _APART = 1000.0, 100.0
 # Of fewer rows a spread says little.
-_FEW_ROWS = 20
+_FEW_ROWS, _ROWS_LOOKED_AT = 20, 10_000
 
 _CATEGORICAL = re.compile(r"categorical\(([1-9]\d*)\)")
 
@@ -69,12 +69,13 @@ def trouble_of_scale(values: Tensor) -> str | None:
     """What is said of columns that are too large, or too far apart in scale, to be taken as they are; None of others.
 
     Spreads are compared of columns with fewer than half of their entries at one end: where most are, as at the border
-    of an image and for rare categories, a spread is smaller than the scale.
+    of an image and for rare categories, a spread is smaller than the scale. The first ten thousand rows are looked at.
 
     Example:
         >>> trouble_of_scale(torch.tensor([[3000.0], [1000.0], [2000.0]]))
         'columns have values of about 2e+03'
     """
+    values = values[:_ROWS_LOOKED_AT]
     mean, spread = column_moments(values)
     observed = (~values.isnan()).sum(0)
     ends = (values.nan_to_num(nan=torch.inf).amin(0), values.nan_to_num(nan=-torch.inf).amax(0))

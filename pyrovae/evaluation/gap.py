@@ -201,6 +201,7 @@ def inference_gap(
         open_sampler(model, guide, x, seed=seed) as sampler,
         Progress("splitting gaps", num_blocks * steps, "step", shown=progress) as bar,
     ):
+        sampler.structure.check_reach()
         if sampler.structure.not_reparameterized:
             raise ValueError(
                 f"the guide draws {', '.join(map(repr, sampler.structure.not_reparameterized))} without "

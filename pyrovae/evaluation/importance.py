@@ -91,6 +91,7 @@ def importance_blocks(
     if not 0 < memory_gib < math.inf:
         raise ValueError(f"memory_gib is {memory_gib!r}; expected a positive number of GiB, such as 2")
     with open_sampler(model, guide, x, seed=seed) as sampler:
+        sampler.structure.check_reach()
         numbers = range(number_of_blocks(x)) if some is None else some
         log_joint = LogJoint(sampler, num_samples * len(numbers), chunk_size, memory_gib)
         yield (_block(log_joint, x, number * ROWS_PER_BLOCK, num_samples, seed) for number in numbers)

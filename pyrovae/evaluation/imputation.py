@@ -88,6 +88,7 @@ def impute(
         open_sampler(model, guide, x, seed=seed) as sampler,
         Progress("imputing", len(x), "row", shown=progress) as bar,
     ):
+        sampler.structure.check_reach()
         site = _observing_site(sampler, x)
         log_joint = LogJoint(sampler, num_proposals * number_of_blocks(x), chunk_size)
         for start in range(0, len(x), ROWS_PER_BLOCK):

@@ -45,6 +45,7 @@ class LatentSpace:
         probe = rows[torch.arange(3) % len(rows)]
         supports = _supports("model", sampler.model, probe, sampler.structure.latents)
         if guide_too:
+            sampler.structure.check_reach()
             _check_same(supports, _supports("guide", sampler.guide, probe, sampler.structure.latents))
             check_any_density(
                 sampler, probe, "no path can start from it: use start='prior', or a guide with a density everywhere"

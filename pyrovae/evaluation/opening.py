@@ -31,7 +31,6 @@ def open_sampler(model: Program, guide: Program, x: AnyRows, *, seed: int) -> It
     with borrowed(model, guide, x.device, seed) as outside:
         rows = probe_rows(x, max(PROBE_ROWS))
         structure = inspect_pair(model, guide, rows, len(x))
-        structure.check_reach()
         check_support(model, guide, x)
         warn_of_first_values(model, guide, structure, outside)
         yield make_sampler(model, guide, rows, structure)

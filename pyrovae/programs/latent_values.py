@@ -9,6 +9,12 @@ from torch.distributions import constraints
 
 from pyrovae.distributions.layers import entry_support, innermost, without_reshaping
 
+# Of the width between bounds.
+_ROUNDING = 1e-5
+# A posterior has such values only where a row is as improbable under all others.
+_NEXT_TO_NONE = 1e-9
+_COUNTS_BEYOND = 1000
+
 
 def check_values(name: str, model: Any, guide: Any) -> None:
     """Refuse a latent with probabilities in one program and densities in the other, or beyond the guide's draws.
@@ -40,7 +46,7 @@ def check_values(name: str, model: Any, guide: Any) -> None:
     if not _is_discrete(model):
         # Bounds that parameters move may lie inside those of the model, and what is said to be real may be an angle.
         short &= (bounds[0].isinf() & bounds[1].isfinite()).any(0)
-    if bool(short.any()):
+    if bool(short.any()) and not (_is_discrete(model) and _is_hardly_ever_beyond(model, *bounds)):
         raise ValueError(_of_bounds(name, *bounds, short))
 
 
@@ -50,8 +56,8 @@ def values_left_out(name: str, model: Any, guide: Any) -> str:
     Draws then say nothing of the values between: an ELBO is right, and any estimate of log p(x) from them too low.
     """
     bounds = _bounds_of_both(model, guide)
-    short = _short_of(*bounds)
-    return f"{_of_bounds(name, *bounds, short)}; fit_svi alone takes such a guide" if bool(short.any()) else ""
+    short = torch.tensor(False) if _is_discrete(model) else _short_of(*bounds)
+    return f"{_of_bounds(name, *bounds, short)}; a fit and an ELBO take such a guide" if bool(short.any()) else ""
 
 
 def _of_bounds(name: str, model: Tensor, guide: Tensor, short: Tensor) -> str:
@@ -75,9 +81,29 @@ def _bounds_of_both(model: Any, guide: Any) -> tuple[Tensor, Tensor]:
 def _short_of(model: Tensor, guide: Tensor) -> Tensor:
     """Where bounds of the guide lie inside those of the model by more than rounding."""
     width = model[1] - model[0]
-    # Between a number and infinity the number is what is rounded.
-    rounding = 1e-5 * torch.where(width.isfinite(), width, model.nan_to_num(posinf=0.0, neginf=0.0).abs().amax(0))
+    # Between a number and infinity the number is what is rounded; beside 0 a guide may keep off by a little.
+    numbers = model.nan_to_num(posinf=0.0, neginf=0.0).abs().amax(0).clamp(min=1.0)
+    rounding = _ROUNDING * torch.where(width.isfinite(), width, numbers)
     return (guide[0] > model[0] + rounding) | (guide[1] < model[1] - rounding)
+
+
+def _is_hardly_ever_beyond(fn: Any, model: Tensor, guide: Tensor) -> bool:
+    """Whether counts of the model beyond the guide's, a last class for example, have next to no probability."""
+    while isinstance(fn, torch.distributions.Independent | dist.MaskedDistribution):
+        fn = fn.base_dist
+    ends = guide.reshape(2, -1)
+    first, last = ends[:, 0]
+    if fn.event_shape or not bool((ends == ends[:, :1]).all()) or not last.isfinite():
+        return False
+    below, above = torch.arange(model[0].min().item(), first.item()), torch.arange(1, _COUNTS_BEYOND) + last.item()
+    counts = torch.cat([below, above]).reshape(-1, *[1] * len(fn.batch_shape))
+    lowest, highest = model
+    present = (counts >= lowest) & (counts <= highest)
+    # Counts that are none of the model's are passed over by their place, and their probability is not asked for.
+    of_fn = next((value for value in vars(fn).values() if isinstance(value, Tensor)), torch.zeros(()))
+    probability = fn.log_prob(torch.where(present, counts, lowest).to(of_fn)).detach().exp()
+    beyond = torch.where(present, probability.cpu().double(), 0.0)
+    return bool((beyond.sum(0) < _NEXT_TO_NONE).all() and (beyond[-1] < _NEXT_TO_NONE / _COUNTS_BEYOND).all())
 
 
 def _is_discrete(fn: Any) -> bool:

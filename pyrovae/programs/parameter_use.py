@@ -60,7 +60,8 @@ def check_leaves(outputs: Iterable[Tensor], known: Iterable[Tensor], or_else: st
             raise ValueError(
                 f"the programs use a parameter of shape {tuple(leaf.shape)} that is in none of their modules, and "
                 "would not be trained: make it an attribute of the nn.Module whose methods they are, a list or dict "
-                f"as nn.ModuleList, nn.ModuleDict or nn.ParameterList; {or_else}or detach it, to leave it as it is"
+                f"as nn.ModuleList, nn.ModuleDict or nn.ParameterList; {or_else}or detach it, to leave it as it is; a "
+                "network of train_transform belongs under torch.no_grad()"
             )
 
 

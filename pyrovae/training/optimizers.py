@@ -1,6 +1,6 @@
 """The optimiser, and its learning rate."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +77,9 @@ def flush_vanished(optimizer: torch.optim.Optimizer, step: int) -> None:
     if step % _STEPS_BETWEEN_FLUSHES:
         return
     for kept in optimizer.state.values():
-        for tensor in kept.values():
-            if isinstance(tensor, Tensor) and tensor.dtype == torch.float32:
+        # Optimisers of one's own may keep something else beside what they keep of each parameter.
+        for tensor in kept.values() if isinstance(kept, Mapping) else ():
+            if isinstance(tensor, Tensor) and tensor.dtype == torch.float32 and tensor.layout == torch.strided:
                 tensor.copy_(torch.hardshrink(tensor, _VANISHED))
 
 

@@ -13,8 +13,7 @@ def transformed(rows: Tensor, transform: Callable[[Tensor], Tensor] | None) -> T
         transform: None leaves them as they are.
 
     Raises:
-        ValueError: it gave no tensor, another number of rows, by which the terms of an epoch would be wrong, or rows
-            with a gradient.
+        ValueError: it gave no tensor, or another number of rows, by which the terms of an epoch would be wrong.
     """
     if transform is None:
         return rows
@@ -24,10 +23,5 @@ def transformed(rows: Tensor, transform: Callable[[Tensor], Tensor] | None) -> T
         raise ValueError(
             f"train_transform gave {what} for a batch of shape {tuple(rows.shape)}; it has to return a tensor of as "
             "many rows"
-        )
-    if given.requires_grad and not rows.requires_grad:
-        raise ValueError(
-            "train_transform gave rows that depend on weights with a gradient, which no step would move: call its "
-            "network under torch.no_grad(), or make it a part of the guide to train it"
         )
     return given

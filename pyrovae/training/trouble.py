@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrovae.models import ConditionalVAE
 from pyrovae.models.raw_columns import raw_columns
 from pyrovae.objectives import Objective, Schedule
 from pyrovae.programs import Sampler, buffers_put_back, evaluation_mode, isolated_rng
@@ -196,7 +197,8 @@ class SignsOfTrouble:
                 "a likelihood of discrete values, or raise scale_floor to the precision of the data.",
             )
         repair = "Raise the scale of the likelihood, or its floor."
-        if raw_columns(self.modules, rows) is not None:
+        conditional = [module for module in self.modules if isinstance(module, ConditionalVAE)]
+        if raw_columns(self.modules, conditional[0].split(rows)[0] if conditional else rows) is not None:
             repair = "Take Columns with ColumnEncoder: the columns are too large, or too far apart in scale."
         for on_floor in posteriors_on_floor(q_z):
             self._say(

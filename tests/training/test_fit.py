@@ -423,11 +423,8 @@ def test_a_transform_that_changes_the_number_of_rows_is_refused(transform, said)
 
 def test_a_transform_with_weights_that_nothing_would_train_is_refused():
     network = nn.Linear(8, 8)
-    for rows in (bits(60), bits(60).requires_grad_()):
-        fit(small_vae(likelihood="Normal"), rows, train_transform=torch.no_grad()(network), epochs=1)
-    with pytest.raises(
-        ValueError, match=r"train_transform gave rows that depend on weights .* under torch.no_grad\(\)"
-    ):
+    fit(small_vae(likelihood="Normal"), bits(60), train_transform=torch.no_grad()(network), epochs=1)
+    with pytest.raises(ValueError, match=r"in none of their modules.*train_transform belongs under torch.no_grad\(\)"):
         fit(small_vae(likelihood="Normal"), bits(60), train_transform=network)
 
 

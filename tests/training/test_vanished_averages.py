@@ -67,3 +67,13 @@ def test_they_are_zero_and_the_weights_those_of_torch(fit, module, monkeypatch):
     assert subnormal(averages) == 0
     for name, weight in weights_of_torch.items():
         assert torch.equal(weights[name], weight), name
+
+
+def test_an_optimiser_may_keep_more_than_what_belongs_to_parameters():
+    class Counting(torch.optim.Adam):
+        def step(self, closure=None):
+            self.state["calls"] = self.state.get("calls", 0) + 1
+            return super().step(closure)
+
+    vae = small_vae()
+    fit_svi(vae.model, vae.guide, bits(70), epochs=1, batch_size=1, optimizer=Counting, patience=None, progress=False)
