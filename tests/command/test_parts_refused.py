@@ -230,7 +230,7 @@ REFUSED = {
     ),
     "a network for kinds of columns, unasked": (
         lambda f: reals(f, *NORMAL, "--encoder", "ColumnEncoder"),
-        r"give --columns, .*those not named are real, so --columns '\{\}' says that all are",
+        "give --columns, .*those not named are real, and one word stands for all columns, as in --columns real or",
     ),
     # Missing entries.
     "a row without entries": (with_empty_row, "x.npy has no value in row 7, .*; leave out rows without any value"),
