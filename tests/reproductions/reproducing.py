@@ -38,7 +38,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches, bits and draws")
     parser.add_argument("--work-dir", type=Path, default=Path("runs/reproductions"), help="where fits keep checkpoints")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON file goes")
-    parser.add_argument("--test-rows", type=int, default=10_000, help="that are scored, from the first")
+    parser.add_argument("--test-rows", type=int, default=10_000, help="rows that are scored, from the first")
     return parser
 
 
@@ -55,7 +55,7 @@ class Rows:
         """The 60,000 training rows of a set of images, none left out for validation, and its 10,000 test rows."""
         grey = load_data(name, root=root, binarize="none", seed=seed)
         bits = load_data(name, root=root, binarize=how, seed=seed)
-        source = bits if how == "static" else grey
+        source = grey if how == "dynamic" else bits
         return Rows(torch.cat([source.train, source.validation]), bits.train_transform, bits.test)
 
 
