@@ -9,12 +9,19 @@ import pytest
 from test_docs import OF_COMMANDS
 
 import pyrovae
-from pyrovae import command_line, compare, evaluate, fit, label_efficiency, load_data, look
+from pyrovae import command_line, compare, encode, evaluate, fit, label_efficiency, load_data, look
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 TEXT = "\n".join([README, *((ROOT / "docs" / page).read_text() for page in OF_COMMANDS)])
-COMMANDS = {"fit": fit, "evaluate": evaluate, "compare": compare, "label_efficiency": label_efficiency, "look": look}
+COMMANDS = {
+    "fit": fit,
+    "evaluate": evaluate,
+    "encode": encode,
+    "compare": compare,
+    "label_efficiency": label_efficiency,
+    "look": look,
+}
 
 
 def test_thirty_lines_of_python_run(capsys):

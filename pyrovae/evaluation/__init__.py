@@ -11,6 +11,7 @@ from pyrovae.evaluation.importance import log_weights
 from pyrovae.evaluation.imputation import impute
 from pyrovae.evaluation.imputation_result import Imputation
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
+from pyrovae.evaluation.moments import PosteriorMoments, SiteMoments, posterior_moments
 from pyrovae.evaluation.out_of_distribution import Auroc, OutOfDistributionScores, auroc, ood_scores
 from pyrovae.evaluation.posterior import posterior_samples
 from pyrovae.evaluation.predictive import reconstruct_rows, sample_rows
@@ -28,8 +29,10 @@ __all__ = [
     "InferenceGap",
     "LatentSummary",
     "OutOfDistributionScores",
+    "PosteriorMoments",
     "PriorEstimate",
     "ReconstructionErrors",
+    "SiteMoments",
     "SiteSummary",
     "ais",
     "auroc",
@@ -42,6 +45,7 @@ __all__ = [
     "latent_summary",
     "log_weights",
     "ood_scores",
+    "posterior_moments",
     "posterior_samples",
     "prior_log_px",
     "reconstruct_rows",

@@ -1,5 +1,6 @@
 """Runs on disk: pairs of programs built from a configuration, stored, loaded, scored and compared."""
 
+from pyrovae.runs.codes import CODES_FILE, codes_of_rows
 from pyrovae.runs.comparison import FEW_UNRELIABLE, RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
 from pyrovae.runs.imports import described_error, find_class, users_errors
@@ -22,6 +23,7 @@ from pyrovae.runs.stored_files import (
     CONFIG_FILE,
     SUMMARY_FILE,
     WEIGHTS_FILE,
+    data_columns,
     read_mapping,
     read_summary,
     weights_checksum,
@@ -39,6 +41,7 @@ from pyrovae.runs.systems import (
 )
 
 __all__ = [
+    "CODES_FILE",
     "CONDITIONS",
     "CONFIG_FILE",
     "CORRUPTIONS",
@@ -63,7 +66,9 @@ __all__ = [
     "check_categories",
     "check_system",
     "class_name",
+    "codes_of_rows",
     "compare_runs",
+    "data_columns",
     "describe_objective",
     "describe_parts",
     "described_error",

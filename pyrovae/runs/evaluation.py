@@ -21,7 +21,7 @@ from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
 from pyrovae.progress import Progress
 from pyrovae.runs.run import Run
-from pyrovae.runs.stored_files import read_mapping, read_table, write_table
+from pyrovae.runs.stored_files import data_columns, read_mapping, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,6 @@ _ROWS_PER_PART = 256
 _BLOCKS_ON_CPU = 32
 # What log p(x) of the split is estimated from; tables of other versions are not gone on with.
 _GAP_FROM = "draws of the guide and of its best member"
-_SAID_OF_DATA = ("name", "variant", "seed", "checksum")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def score_rows(
     left = range(done, len(x), rows_per_write)
     with Progress("scoring", len(x), "row", shown=progress and processes.is_first, done=done) as bar:
         for block in _in_turns(processes, left, _blocks(run, x, options, left[processes.rank :: processes.world_size])):
-            block = block.assign(**{f"data_{key}": provenance[key] for key in _SAID_OF_DATA})
+            block = block.assign(**data_columns(provenance))
             if processes.is_first:
                 if not block.index[0]:
                     _beside(table).write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")

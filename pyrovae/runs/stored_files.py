@@ -186,6 +186,11 @@ def write_table(
     table.assign(**words).rename(columns=names).to_csv(path, mode=mode, header=header, index=index)
 
 
+def data_columns(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What each table says of its data, given ``ModelRows.provenance()``."""
+    return {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
+
+
 def unreadable(path: Path, expected: str, error: Exception, repair: str = _REPAIR) -> ValueError:
     """The error about a file that cannot be read.
 

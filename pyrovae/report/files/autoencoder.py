@@ -5,9 +5,9 @@ from typing import Any
 
 from pyrovae import plots
 from pyrovae.evaluation import ReconstructionErrors
-from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
+from pyrovae.report.files.folder import clear_folder, versions, write_curves
 from pyrovae.report.run_page import report_of_autoencoder
-from pyrovae.runs import ModelRows, Run, describe_parts, store, write_table
+from pyrovae.runs import ModelRows, Run, data_columns, describe_parts, store, write_table
 from pyrovae.training import LossResult
 
 
@@ -45,7 +45,7 @@ def write_autoencoder(
     if result is None or errors is None:
         report_of_autoencoder(folder, run, rows, pretraining, result, errors, status=status, seconds=seconds)
         return
-    columns, about = data_columns(rows), plots.picture_metadata(rows.provenance())
+    columns, about = data_columns(rows.provenance()), plots.picture_metadata(rows.provenance())
     write_curves(folder, rows, result.history, plots.loss_curves(result.history, result.best_epoch, errors.unit))
     per_row = {"loss": errors.loss, "corrupted": errors.corrupted, "restored": errors.restored}
     per_row["label"] = rows.data.test_labels

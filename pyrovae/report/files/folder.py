@@ -3,14 +3,14 @@
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
 
 from pyrovae import plots
 from pyrovae.pictures import PICTURE_FILES
-from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, write_table
+from pyrovae.runs import CODES_FILE, CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, data_columns, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +21,7 @@ _TABLES_AND_PICTURES = (
     "metrics.csv",
     "evaluation.csv",
     "losses.csv",
+    CODES_FILE,
     "learning_curves.png",
     "reconstructions.png",
     "samples.png",
@@ -53,15 +54,9 @@ def write_curves(folder: Path, rows: ModelRows, history: Sequence[Mapping[str, f
     """
     import pandas as pd
 
-    write_table(pd.DataFrame(history).assign(**data_columns(rows)), folder / "metrics.csv", index=False)
+    write_table(pd.DataFrame(history).assign(**data_columns(rows.provenance())), folder / "metrics.csv", index=False)
     about = plots.picture_metadata(rows.provenance())
     curves.savefig(folder / "learning_curves.png", dpi=plots.FILE_DPI, metadata=about)
-
-
-def data_columns(rows: ModelRows) -> dict[str, Any]:
-    """What each table says of its data."""
-    provenance = rows.provenance()
-    return {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
 
 
 def versions() -> dict[str, str]:

@@ -11,12 +11,13 @@ from pyrovae.evaluation.kind import kind_of_numbers
 from pyrovae.models import ConditionalVAE
 from pyrovae.pictures.levels import levels_of, levels_of_reconstructions
 from pyrovae.report.decoded_rows import of_each_class, pair_of_x, rows_to_draw
-from pyrovae.report.files.folder import clear_folder, data_columns, versions, write_curves
+from pyrovae.report.files.folder import clear_folder, versions, write_curves
 from pyrovae.report.run_page import report_of_pair
 from pyrovae.runs import (
     ModelRows,
     Run,
     build_objective,
+    data_columns,
     describe_objective,
     describe_parts,
     store,
@@ -59,7 +60,7 @@ def write_run(
     # The weights first: whatever fails after them, they are there.
     store(run, folder, _summary(run, rows, result, bounds, None, status, seconds, "not drawn yet"))
     kind = None if bounds is None else kind_of_numbers(run.model, run.guide, rows.test[:3].to(device))
-    columns, labels = data_columns(rows), rows.data.test_labels
+    columns, labels = data_columns(rows.provenance()), rows.data.test_labels
     about = plots.picture_metadata(rows.provenance())
     write_curves(folder, rows, result.history, plots.learning_curves(result.history, result.best_epoch))
     if bounds is not None:
