@@ -15,6 +15,10 @@ Source = Literal["shared", "per_dimension", "predicted"]
 """A parameter that is learned: one for all entries, one for each, or given by the decoder."""
 
 
+# Of a number that is learned without end, as the total count of Poisson counts is.
+_LARGEST_LOG = 20.0
+
+
 class Choice(ABC):
     """One parameter of a likelihood: what the user chose for it, and the way from an unbounded number to its value.
 
@@ -73,6 +77,11 @@ class Choice(ABC):
     def number_or(self, value: Tensor) -> Tensor:
         """The number that the user chose where there is one, else a value found in data."""
         return value if self.number is None else torch.full_like(value, self.number)
+
+    @property
+    def parameter(self) -> str:
+        """What the unbounded number is called in the likelihood."""
+        return f"raw_{self.name}"
 
     @abstractmethod
     def bounded(self, raw: Tensor) -> Tensor:
@@ -138,6 +147,26 @@ class Positive(Choice):
     def describe(self) -> str:
         """What a printed part says of it."""
         return super().describe() + ("" if self.number is not None else f", {self.name}_floor={self.floor:g}")
+
+
+class PositiveByLogarithm(Positive):
+    """A positive parameter, ``floor + exp(log)`` where it is learned: steps change it by a factor.
+
+    Predicted ones are those of ``Positive``, as the exponential of a decoder's output overflows.
+    """
+
+    @property
+    def parameter(self) -> str:
+        """A name of its own, so that numbers of the other kind are not taken for it."""
+        return super().parameter if self.predicted else f"log_{self.name}"
+
+    def bounded(self, raw: Tensor) -> Tensor:
+        """Floor plus exponential, or softplus of what is predicted."""
+        return super().bounded(raw) if self.predicted else self.floor + raw.clamp(max=_LARGEST_LOG).exp()
+
+    def unbounded(self, value: Tensor) -> Tensor:
+        """The inverse, of a value above the floor."""
+        return super().unbounded(value) if self.predicted else (value - self.floor).log()
 
 
 class LogOdds(Choice):

@@ -128,7 +128,7 @@ class Columns(nn.Module):
                 self.unit[self.num_real :] = torch.where(log_scale > 0, log_scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
                 least = mean.clamp(min=1e-3)
-                dispersion = ((scale / least).square() - mean / least / least).clamp(0.01, 10.0)
+                dispersion = ((scale / least).square() - mean / least / least).clamp(0.01, 1.0)
                 self.raw_dispersion.copy_(dispersion.expm1().log())
             elif kind == "binary":
                 ones = values.nansum(0)

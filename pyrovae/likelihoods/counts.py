@@ -45,8 +45,21 @@ def excess_of_zeros(rows: Tensor, expected: Tensor) -> Tensor:
 
 
 def total_count_of_moments(mean: Tensor, variance: Tensor, *, pooled: bool) -> Tensor:
-    r"""The ``total_count`` r of a negative binomial, whose variance is :math:`m + m^2 / r`; from 0.01 to 1000."""
-    square, excess = mean.square(), variance - mean
-    if pooled:
-        square, excess = square.mean(), excess.mean()
-    return (square / excess.clamp(min=1e-12)).clamp(0.01, 1000.0)
+    r"""The ``total_count`` r of a negative binomial, whose variance is :math:`m + m^2 / r`; from 0.01 to 1000.
+
+    Args:
+        mean: of each entry.
+        variance: of each entry.
+        pooled: the median over entries.
+    """
+    each = (mean.square() / (variance - mean).clamp(min=1e-12)).clamp(0.01, 1000.0)
+    return each.median() if pooled else each
+
+
+def start_of_total_count(mean: Tensor, variance: Tensor, *, pooled: bool) -> Tensor:
+    """Where a total count starts: at that of the moments, and at 1 at least.
+
+    z is to explain a part of the variance, so that the total count that is left is larger. Below 1 the density says so
+    little of the means that the decoder hardly learns them.
+    """
+    return total_count_of_moments(mean, variance, pooled=pooled).clamp(min=1.0)

@@ -27,7 +27,7 @@ class Elementwise(nn.Module):
         self.data_shape = None if data_shape is None else as_data_shape(data_shape)
         self.choices = {choice.name: choice for choice in choices}
         for choice in choices:
-            self.register_parameter(f"raw_{choice.name}", choice.new_parameter())
+            self.register_parameter(choice.parameter, choice.new_parameter())
 
     def entries(self, z: Tensor) -> tuple[Tensor, ...]:
         """The decoder's first number for each entry, then the parameters in their order, to broadcast with it."""
@@ -60,7 +60,7 @@ class Elementwise(nn.Module):
             raise ValueError(
                 f"{name} is predicted from z, so {type(self).__name__} has no single one: read it off likelihood(z)"
             )
-        return choice.bounded(getattr(self, f"raw_{name}"))
+        return choice.bounded(getattr(self, choice.parameter))
 
     def pooled(self, name: str) -> bool:
         """Whether a parameter is one for all entries."""
@@ -86,7 +86,7 @@ class Elementwise(nn.Module):
             raw = choice.unbounded(choice.inside(values[name])) if name in values else first.new_tensor(choice.start)
             if choice.predicted:
                 outputs.append((raw - choice.start).expand_as(first))
-            elif (parameter := getattr(self, f"raw_{name}")) is not None:
+            elif (parameter := getattr(self, choice.parameter)) is not None:
                 parameter.copy_(raw)
         start_decoder(self, first if len(outputs) == 1 else torch.stack(outputs))
 

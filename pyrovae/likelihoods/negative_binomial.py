@@ -6,8 +6,8 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import NegativeBinomial as NegativeBinomialDistribution
-from pyrovae.likelihoods.choices import Positive, Source
-from pyrovae.likelihoods.counts import bounded_log_rate, log_rate, total_count_of_moments
+from pyrovae.likelihoods.choices import PositiveByLogarithm, Source
+from pyrovae.likelihoods.counts import bounded_log_rate, log_rate, start_of_total_count
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
@@ -50,7 +50,7 @@ class NegativeBinomial(Elementwise):
         initial_total_count: float = 10.0,
         total_count_floor: float = 1e-3,
     ) -> None:
-        choice = Positive(
+        choice = PositiveByLogarithm(
             self,
             "total_count",
             total_count,
@@ -78,7 +78,7 @@ class NegativeBinomial(Elementwise):
         return NegativeBinomialDistribution(total_count, logits=logits).to_event(data_dims(logits, z, self))
 
     def initialize(self, rows: Tensor) -> None:
-        """Start at the mean of each entry, and at the total count that has the variance around it."""
+        """Start at the mean of each entry, and at the total count that has the variance around it, 1 at least."""
         mean, variance = entry_mean(rows), entry_variance(rows)
-        total_count = total_count_of_moments(mean, variance, pooled=self.pooled("total_count"))
+        total_count = start_of_total_count(mean, variance, pooled=self.pooled("total_count"))
         self.start_at(log_rate(mean), total_count=total_count)

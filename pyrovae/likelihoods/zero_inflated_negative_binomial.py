@@ -7,8 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import NegativeBinomial, ZeroInflated
-from pyrovae.likelihoods.choices import LogOdds, Positive, Source
-from pyrovae.likelihoods.counts import bounded_log_rate, excess_of_zeros, log_rate, total_count_of_moments
+from pyrovae.likelihoods.choices import LogOdds, PositiveByLogarithm, Source
+from pyrovae.likelihoods.counts import (
+    bounded_log_rate,
+    excess_of_zeros,
+    log_rate,
+    start_of_total_count,
+    total_count_of_moments,
+)
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
@@ -58,7 +64,7 @@ class ZeroInflatedNegativeBinomial(Elementwise):
         super().__init__(
             decoder,
             data_shape,
-            Positive(
+            PositiveByLogarithm(
                 self,
                 "total_count",
                 total_count,
@@ -104,6 +110,6 @@ class ZeroInflatedNegativeBinomial(Elementwise):
             gate = gate.mean()
         self.start_at(
             log_rate(mean / (1 - self.choices["gate"].number_or(gate))),
-            total_count=total_count_of_moments(mean, variance, pooled=self.pooled("total_count")),
+            total_count=start_of_total_count(mean, variance, pooled=self.pooled("total_count")),
             gate=gate,
         )
