@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import Beta as BetaDistribution
-from pyrovae.likelihoods.choices import Positive, Source
+from pyrovae.likelihoods.choices import PositiveByLogarithm, Source
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean, probability
@@ -52,7 +52,7 @@ class Beta(Elementwise):
         initial_concentration: float = 10.0,
         concentration_floor: float = 1e-3,
     ) -> None:
-        choice = Positive(
+        choice = PositiveByLogarithm(
             self,
             "concentration",
             concentration,
