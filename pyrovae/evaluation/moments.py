@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributions import VonMises
 
 from pyrovae.data import AnyRows
-from pyrovae.distributions.layers import without_reshaping
+from pyrovae.distributions.layers import innermost, without_reshaping
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_sites import RunningMoments
 from pyrovae.evaluation.opening import open_sampler
@@ -164,6 +165,9 @@ def _add(sampler: Sampler, rows: Tensor, num_draws: int, found: dict[str, _Draws
         if not value.is_floating_point():
             found[name].missing = "its values are labels, without a mean"
             continue
+        if isinstance(innermost(q), VonMises):
+            found[name].missing = "its values are angles, whose mean depends on where they are cut"
+            continue
         moments = _moments(q)
         if moments is None:
             found[name].add(sampler.by_row(value, num_draws, event_dim), None)
@@ -174,10 +178,12 @@ def _add(sampler: Sampler, rows: Tensor, num_draws: int, found: dict[str, _Draws
 
 
 def _moments(q: Any) -> tuple[Tensor, Tensor] | None:
+    """In closed form; None where there is none, or rounding leaves nothing of the variance."""
     try:
-        return q.mean.detach(), q.variance.detach()
+        mean, variance = q.mean.detach(), q.variance.detach()
     except NotImplementedError:
         return None
+    return None if bool((variance < 0).any()) else (mean, variance)
 
 
 def _joined(blocks: list[_Draws]) -> SiteMoments:

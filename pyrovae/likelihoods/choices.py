@@ -17,6 +17,8 @@ Source = Literal["shared", "per_dimension", "predicted"]
 
 # Of a number that is learned without end, as the total count of Poisson counts is.
 _LARGEST_LOG = 20.0
+# With a learning rate of 0.001 Adam changes such a number by up to a percent a step.
+_LOG_PER_RAW = 10.0
 
 
 class Choice(ABC):
@@ -150,23 +152,26 @@ class Positive(Choice):
 
 
 class PositiveByLogarithm(Positive):
-    """A positive parameter, ``floor + exp(log)`` where it is learned: steps change it by a factor.
+    """A positive parameter, ``floor + exp(10 raw)`` where it is learned: steps change it by a factor.
 
+    For parameters that may be orders of magnitude from their start, and of which a percent more or less hardly matters.
     Predicted ones are those of ``Positive``, as the exponential of a decoder's output overflows.
     """
 
     @property
     def parameter(self) -> str:
         """A name of its own, so that numbers of the other kind are not taken for it."""
-        return super().parameter if self.predicted else f"log_{self.name}"
+        return super().parameter if self.predicted else f"scaled_log_{self.name}"
 
     def bounded(self, raw: Tensor) -> Tensor:
         """Floor plus exponential, or softplus of what is predicted."""
-        return super().bounded(raw) if self.predicted else self.floor + raw.clamp(max=_LARGEST_LOG).exp()
+        return (
+            super().bounded(raw) if self.predicted else self.floor + (_LOG_PER_RAW * raw).clamp(max=_LARGEST_LOG).exp()
+        )
 
     def unbounded(self, value: Tensor) -> Tensor:
         """The inverse, of a value above the floor."""
-        return super().unbounded(value) if self.predicted else (value - self.floor).log()
+        return super().unbounded(value) if self.predicted else (value - self.floor).log() / _LOG_PER_RAW
 
 
 class LogOdds(Choice):

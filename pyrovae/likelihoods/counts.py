@@ -50,10 +50,12 @@ def total_count_of_moments(mean: Tensor, variance: Tensor, *, pooled: bool) -> T
     Args:
         mean: of each entry.
         variance: of each entry.
-        pooled: the median over entries.
+        pooled: one for all entries, by their means over entries.
     """
-    each = (mean.square() / (variance - mean).clamp(min=1e-12)).clamp(0.01, 1000.0)
-    return each.median() if pooled else each
+    square, excess = mean.square(), variance - mean
+    if pooled:
+        square, excess = square.mean(), excess.mean()
+    return (square / excess.clamp(min=1e-12)).clamp(0.01, 1000.0)
 
 
 def start_of_total_count(mean: Tensor, variance: Tensor, *, pooled: bool) -> Tensor:

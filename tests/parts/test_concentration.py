@@ -24,9 +24,9 @@ def test_a_short_fit_comes_near_what_the_proportions_were_drawn_from():
         posteriors.DiagonalNormal(networks.MLP(COLUMNS, 6)),
     )
     vae.initialize(x[:TRAIN])
-    fit_svi(vae.model, vae.guide, x[:TRAIN], epochs=100, batch_size=80, lr=5e-3, patience=None, seed=0, progress=False)
+    fit_svi(vae.model, vae.guide, x[:TRAIN], epochs=100, batch_size=80, lr=2e-3, patience=None, seed=0, progress=False)
     log_px = compare_bounds(vae.model, vae.guide, x[TRAIN:], num_samples=100).log_px.mean()
-    # 6.5 nats below, a part of which says which z it was; 25.5 where it moves by steps of the learning rate.
+    # 6 nats below, a part of which says which z it was; 33 where it moved by steps of the learning rate.
     assert log_px > true - 10
 
 
@@ -35,4 +35,4 @@ def test_a_step_changes_a_large_one_by_a_factor():
     optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.01)
     likelihood.concentration.backward()
     optimizer.step()
-    np.testing.assert_allclose(likelihood.concentration.item(), 500 * np.exp(-0.01), rtol=1e-4)
+    np.testing.assert_allclose(likelihood.concentration.item(), 500 * np.exp(-0.1), rtol=1e-4)

@@ -64,18 +64,26 @@ def test_it_starts_at_one_where_the_means_differ_more(source):
     torch.testing.assert_close(likelihood.total_count.detach(), torch.ones(likelihood.total_count.shape))
 
 
+def test_columns_of_bits_do_not_decide_where_a_shared_one_starts():
+    random = np.random.default_rng(0)
+    counts, bits = random.negative_binomial(1, 1 / 11, size=(800, 20)), random.binomial(1, 0.1, size=(800, 30))
+    likelihood = likelihoods.NegativeBinomial(networks.MLP(2, 50))
+    likelihood.initialize(torch.tensor(np.concatenate([counts, bits], axis=1), dtype=torch.float32))
+    assert 1 <= likelihood.total_count.item() < 1.5
+
+
 def test_a_step_changes_a_large_one_by_a_factor():
     likelihood = likelihoods.NegativeBinomial(networks.MLP(2, 3), initial_total_count=1000.0)
     optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.01)
     likelihood.total_count.backward()
     optimizer.step()
-    assert likelihood.total_count.item() == pytest.approx(1000 * np.exp(-0.01), rel=1e-4)
+    assert likelihood.total_count.item() == pytest.approx(1000 * np.exp(-0.1), rel=1e-4)
 
 
 def test_it_stays_finite_where_counts_are_poisson():
     likelihood = likelihoods.NegativeBinomial(networks.MLP(2, 3))
     with torch.no_grad():
-        likelihood.log_total_count.fill_(1000.0)
+        likelihood.scaled_log_total_count.fill_(1000.0)
     log_prob = likelihood(torch.zeros(1, 2)).log_prob(torch.tensor([[0.0, 3.0, 8.0]]))
     rates = likelihood.decoder(torch.zeros(2)).exp().detach().numpy()
     assert log_prob.item() == pytest.approx(stats.poisson.logpmf([0, 3, 8], rates).sum(), rel=1e-5)
