@@ -15,10 +15,11 @@ Source = Literal["shared", "per_dimension", "predicted"]
 """A parameter that is learned: one for all entries, one for each, or given by the decoder."""
 
 
-# Of a number that is learned without end, as the total count of Poisson counts is.
-_LARGEST_LOG = 20.0
-# With a learning rate of 0.001 Adam changes such a number by up to a percent a step.
-_LOG_PER_RAW = 10.0
+LARGEST_LOG = 20.0
+"""Of a number that is learned without end, as the total count of Poisson counts is."""
+
+LOG_PER_RAW = 10.0
+"""Of a number learned by its logarithm: Adam at a learning rate of 0.001 changes it by up to a percent a step."""
 
 
 class Choice(ABC):
@@ -165,13 +166,11 @@ class PositiveByLogarithm(Positive):
 
     def bounded(self, raw: Tensor) -> Tensor:
         """Floor plus exponential, or softplus of what is predicted."""
-        return (
-            super().bounded(raw) if self.predicted else self.floor + (_LOG_PER_RAW * raw).clamp(max=_LARGEST_LOG).exp()
-        )
+        return super().bounded(raw) if self.predicted else self.floor + (LOG_PER_RAW * raw).clamp(max=LARGEST_LOG).exp()
 
     def unbounded(self, value: Tensor) -> Tensor:
         """The inverse, of a value above the floor."""
-        return super().unbounded(value) if self.predicted else (value - self.floor).log() / _LOG_PER_RAW
+        return super().unbounded(value) if self.predicted else (value - self.floor).log() / LOG_PER_RAW
 
 
 class LogOdds(Choice):

@@ -13,6 +13,7 @@ from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, nu
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial, NormalInUnits
 from pyrovae.distributions.arguments import check_called
+from pyrovae.likelihoods.choices import LARGEST_LOG, LOG_PER_RAW
 from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
@@ -88,7 +89,7 @@ class Columns(nn.Module):
         if num_real and scale == "per_column":
             self.raw_scale = nn.Parameter(torch.full((num_real,), _inverse_softplus(1.0 - scale_floor)))
         if num_counts:
-            self.raw_dispersion = nn.Parameter(torch.full((num_counts,), _inverse_softplus(0.1)))
+            self.scaled_log_dispersion = nn.Parameter(torch.full((num_counts,), log(0.1) / LOG_PER_RAW))
 
     @classmethod
     def decoder_shape(
@@ -129,7 +130,7 @@ class Columns(nn.Module):
                 start[kind] = torch.zeros_like(mean)
                 least = mean.clamp(min=1e-3)
                 dispersion = ((scale / least).square() - mean / least / least).clamp(0.01, 1.0)
-                self.raw_dispersion.copy_(dispersion.expm1().log())
+                self.scaled_log_dispersion.copy_(dispersion.log() / LOG_PER_RAW)
             elif kind == "binary":
                 ones = values.nansum(0)
                 start[kind] = ((ones + 0.5) / (count - ones + 0.5)).log()
@@ -170,7 +171,8 @@ class Columns(nn.Module):
                 raw_scale = self.raw_scale if self.scale_kind == "per_column" else parts["scale"]
                 groups[kind] = NormalInUnits(center[0], unit[0], part, self.scale_floor + F.softplus(raw_scale))
             elif kind == "count":
-                total_count = 1 / (_DISPERSION_FLOOR + F.softplus(self.raw_dispersion))
+                dispersion = (LOG_PER_RAW * self.scaled_log_dispersion).clamp(max=LARGEST_LOG).exp()
+                total_count = 1 / (_DISPERSION_FLOOR + dispersion)
                 groups[kind] = NegativeBinomial(
                     total_count, logits=bounded_log_rate(center[1] + unit[1] * part) - total_count.log()
                 )

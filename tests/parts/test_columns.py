@@ -179,7 +179,7 @@ def test_counts_up_to_the_largest_floats_start_with_their_dispersion():
     part = columns(["count"])
     part.initialize(x)
     # Variance over squared mean: the mean itself is nothing beside its square.
-    assert nn.functional.softplus(part.raw_dispersion).item() == pytest.approx(3.5 / 9, rel=1e-4)
+    assert (10 * part.scaled_log_dispersion).exp().item() == pytest.approx(3.5 / 9, rel=1e-4)
 
 
 def test_the_wrapper_has_the_shape_and_the_start_of_what_it_wraps():
