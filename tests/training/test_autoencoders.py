@@ -145,7 +145,10 @@ def test_pretraining_sees_the_rows_as_a_transform_gives_them():
     losses, weights = pretrained(x)
     transformed_losses, transformed_weights = pretrained(64 * x + 1024, train_transform=lambda rows: (rows - 1024) / 64)
     assert transformed_losses == pytest.approx(losses, rel=1e-5)
-    for name, weight in weights.items():
+    # The code's bias is taken off by the batch normalisation after the decoder's first layer: its gradient is rounding,
+    # which Adam makes steps of, and the running mean follows it.
+    for name in weights.keys() - {"encoder.layers.6.bias", "decoder.layers.1.running_mean"}:
+        weight = weights[name]
         torch.testing.assert_close(transformed_weights[name], weight, rtol=1e-5, atol=1e-6)
 
 
