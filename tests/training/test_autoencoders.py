@@ -140,13 +140,18 @@ def test_pretraining_sees_the_rows_as_a_transform_gives_them():
         encoder = networks.MLP(6, 2, (5, 4), normalization="batch")
         autoencoder = Autoencoder(encoder, networks.MLP(2, 6, (4, 5), normalization="batch"))
         results = pretrain_layers(autoencoder, rows, epochs=3, batch_size=50, progress=False, **options)
-        return [result.history[-1]["train_loss"] for result in results], autoencoder.state_dict()
+        weights = {name: weight.clone() for name, weight in autoencoder.state_dict().items()}
+        return [result.history[-1]["train_loss"] for result in results], weights, autoencoder.train().losses(x)
 
-    losses, weights = pretrained(x)
-    transformed_losses, transformed_weights = pretrained(64 * x + 1024, train_transform=lambda rows: (rows - 1024) / 64)
+    losses, weights, of_rows = pretrained(x)
+    transformed_losses, transformed_weights, transformed_of_rows = pretrained(
+        64 * x + 1024, train_transform=lambda rows: (rows - 1024) / 64
+    )
     assert transformed_losses == pytest.approx(losses, rel=1e-5)
     # The code's bias is taken off by the batch normalisation after the decoder's first layer: its gradient is rounding,
-    # which Adam makes steps of, and the running mean follows it.
+    # which Adam makes steps of, and the running mean follows it. By the statistics of a batch both
+    # are without effect.
+    torch.testing.assert_close(transformed_of_rows, of_rows, rtol=1e-5, atol=1e-5)
     for name in weights.keys() - {"encoder.layers.6.bias", "decoder.layers.1.running_mean"}:
         weight = weights[name]
         torch.testing.assert_close(transformed_weights[name], weight, rtol=1e-5, atol=1e-6)
