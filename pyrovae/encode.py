@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
-from pyrovae.runs import CODES_FILE, ModelRows, codes_of_rows, data_columns, load, write_table
+from pyrovae.runs import CODES_FILE, ModelRows, check_place_of_table, codes_of_rows, data_columns, load, write_table
 
 
 def make_parser() -> CommandParser:
@@ -50,7 +50,9 @@ def _encode(options: dict[str, Any]) -> int:
     table = Path(options["output"] or Path(options["run"]) / CODES_FILE)
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
-    _check_place(table, options["overwrite"])
+    check_place_of_table(table)
+    if table.exists() and not options["overwrite"]:
+        raise ValueError(f"{table} is there already: give another --output, or --overwrite")
     rows = rows_of_run(
         run, options["run"], data=options["data"], root=options["data_root"], all_rows=options["all_rows"]
     )
@@ -70,14 +72,6 @@ def _encode(options: dict[str, Any]) -> int:
         print(f"left out: latent {name!r}: {reason}")
     print(f"table: {table}")
     return 0
-
-
-def _check_place(table: Path, overwrite: bool) -> None:
-    if table.is_dir() or not table.parent.is_dir():
-        wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
-        raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
-    if table.exists() and not overwrite:
-        raise ValueError(f"{table} is there already: give another --output, or --overwrite")
 
 
 def _labels(rows: ModelRows) -> list[int] | list[str] | None:

@@ -21,7 +21,7 @@ from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
 from pyrovae.progress import Progress
 from pyrovae.runs.run import Run
-from pyrovae.runs.stored_files import data_columns, read_mapping, read_table, write_table
+from pyrovae.runs.stored_files import check_place_of_table, data_columns, read_mapping, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,9 +122,7 @@ def score_rows(
 def _begun(table: Path, asked: Mapping[str, Any], rows: int, rows_per_write: int) -> int:
     """How many rows an interrupted table has."""
     beside = _beside(table)
-    if not table.parent.is_dir() or table.is_dir():
-        wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
-        raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
+    check_place_of_table(table)
     if table.exists():
         if not beside.is_file() or read_mapping(beside) != json.loads(json.dumps(asked)):
             raise ValueError(

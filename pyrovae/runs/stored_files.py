@@ -186,6 +186,17 @@ def write_table(
     table.assign(**words).rename(columns=names).to_csv(path, mode=mode, header=header, index=index)
 
 
+def check_place_of_table(table: Path) -> None:
+    """Refuse a place where no CSV file can be.
+
+    Raises:
+        ValueError: a folder, or in one that is not there.
+    """
+    if table.is_dir() or not table.parent.is_dir():
+        wrong = "it is a folder" if table.is_dir() else f"there is no folder {table.parent}; make it first"
+        raise ValueError(f"{table}: {wrong}; expected a place for a CSV file")
+
+
 def data_columns(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What each table says of its data, given ``ModelRows.provenance()``."""
     return {f"data_{key}": provenance[key] for key in ("name", "variant", "seed", "checksum")}
