@@ -1,5 +1,6 @@
 """Where a parameter of a likelihood comes from: a fixed number, learned, or predicted from z."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, get_args
@@ -13,13 +14,6 @@ from pyrovae.likelihoods.shapes import as_data_shape
 
 Source = Literal["shared", "per_dimension", "predicted"]
 """A parameter that is learned: one for all entries, one for each, or given by the decoder."""
-
-
-LARGEST_LOG = 20.0
-"""Of a number that is learned without end, as the total count of Poisson counts is."""
-
-LOG_PER_RAW = 10.0
-"""Of a number learned by its logarithm: Adam at a learning rate of 0.001 changes it by up to a percent a step."""
 
 
 class Choice(ABC):
@@ -155,9 +149,14 @@ class Positive(Choice):
 class PositiveByLogarithm(Positive):
     """A positive parameter, ``floor + exp(10 raw)`` where it is learned: steps change it by a factor.
 
-    For parameters that may be orders of magnitude from their start, and of which a percent more or less hardly matters.
-    Predicted ones are those of ``Positive``, as the exponential of a decoder's output overflows.
+    For parameters that may be orders of magnitude from their start, and of which a percent more or less hardly matters,
+    as Adam at a learning rate of 0.001 changes them by up to a percent a step. Predicted ones are those of
+    ``Positive``, as the exponential of a decoder's output overflows.
     """
+
+    log_per_raw: ClassVar[float] = 10.0
+    # Such a number is learned without end, as the total count of Poisson counts is.
+    largest_log: ClassVar[float] = 20.0
 
     @property
     def parameter(self) -> str:
@@ -166,11 +165,24 @@ class PositiveByLogarithm(Positive):
 
     def bounded(self, raw: Tensor) -> Tensor:
         """Floor plus exponential, or softplus of what is predicted."""
-        return super().bounded(raw) if self.predicted else self.floor + (LOG_PER_RAW * raw).clamp(max=LARGEST_LOG).exp()
+        if self.predicted:
+            return super().bounded(raw)
+        return self.floor + (self.log_per_raw * raw).clamp(max=self.largest_log).exp()
 
     def unbounded(self, value: Tensor) -> Tensor:
         """The inverse, of a value above the floor."""
-        return super().unbounded(value) if self.predicted else (value - self.floor).log() / LOG_PER_RAW
+        return super().unbounded(value) if self.predicted else (value - self.floor).log() / self.log_per_raw
+
+
+class LearnedScale(PositiveByLogarithm):
+    """A scale, ``floor + exp(3 raw)`` where it is learned: data in any unit learn it in as many steps.
+
+    Of a scale a percent matters: one for 784 pixels that is a percent off costs 0.1 nats a row, three times less
+    0.01.
+    """
+
+    log_per_raw = 3.0
+    largest_log = math.inf
 
 
 class LogOdds(Choice):

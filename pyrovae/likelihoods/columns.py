@@ -1,19 +1,17 @@
 """The likelihood of tables with columns of different kinds."""
 
 from collections.abc import Sequence
-from math import expm1, log
 from typing import Literal
 
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial, NormalInUnits
 from pyrovae.distributions.arguments import check_called
-from pyrovae.likelihoods.choices import LARGEST_LOG, LOG_PER_RAW
+from pyrovae.likelihoods.choices import LearnedScale, PositiveByLogarithm
 from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
@@ -86,10 +84,15 @@ class Columns(nn.Module):
         self.register_buffer("unit", torch.ones(num_real + num_counts))
         # How many of these are of real columns; those of counts follow.
         self.num_real = num_real
-        if num_real and scale == "per_column":
-            self.raw_scale = nn.Parameter(torch.full((num_real,), _inverse_softplus(1.0 - scale_floor)))
+        source = "predicted" if scale == "predicted" else "per_dimension"
+        self.scales = LearnedScale(self, "scale", source, 1.0, scale_floor, (num_real,))
+        self.dispersions = PositiveByLogarithm(
+            self, "dispersion", "per_dimension", 0.1, _DISPERSION_FLOOR, (num_counts,), meaning="a dispersion"
+        )
+        if num_real:
+            self.register_parameter(self.scales.parameter, self.scales.new_parameter())
         if num_counts:
-            self.scaled_log_dispersion = nn.Parameter(torch.full((num_counts,), log(0.1) / LOG_PER_RAW))
+            self.register_parameter(self.dispersions.parameter, self.dispersions.new_parameter())
 
     @classmethod
     def decoder_shape(
@@ -120,8 +123,8 @@ class Columns(nn.Module):
                 self.center[: self.num_real] = mean
                 self.unit[: self.num_real] = torch.where(scale > 0, scale, 1.0)
                 start[kind] = torch.zeros_like(mean)
-                if self.scale_kind == "per_column":
-                    self.raw_scale.fill_(_inverse_softplus(1.0 - self.scale_floor))
+                if not self.scales.predicted:
+                    getattr(self, self.scales.parameter).fill_(self.scales.start)
             elif kind == "count":
                 mean, scale = column_moments(values)
                 log_scale = column_moments(values.log1p())[1]
@@ -130,7 +133,7 @@ class Columns(nn.Module):
                 start[kind] = torch.zeros_like(mean)
                 least = mean.clamp(min=1e-3)
                 dispersion = ((scale / least).square() - mean / least / least).clamp(0.01, 1.0)
-                self.scaled_log_dispersion.copy_(dispersion.log() / LOG_PER_RAW)
+                getattr(self, self.dispersions.parameter).copy_(self.dispersions.unbounded(dispersion))
             elif kind == "binary":
                 ones = values.nansum(0)
                 start[kind] = ((ones + 0.5) / (count - ones + 0.5)).log()
@@ -138,7 +141,7 @@ class Columns(nn.Module):
                 found = values[..., None] == torch.arange(num_categories(kind) or 0).to(values)
                 start[kind] = ((found.sum(0) + 0.5) / (found.sum((0, 2))[:, None] + 1)).log().flatten()
         if "scale" in self.sizes:
-            start["scale"] = torch.full_like(start["real"], _inverse_softplus(1.0 - self.scale_floor))
+            start["scale"] = torch.full_like(start["real"], self.scales.start)
         start_decoder(self, torch.cat([start[name] for name in self.sizes]).to(rows))
 
     def _check_units(self, positions: list[int], units: Tensor) -> None:
@@ -168,11 +171,10 @@ class Columns(nn.Module):
         for kind, positions in self.positions.items():
             part = parts[kind]
             if kind == "real":
-                raw_scale = self.raw_scale if self.scale_kind == "per_column" else parts["scale"]
-                groups[kind] = NormalInUnits(center[0], unit[0], part, self.scale_floor + F.softplus(raw_scale))
+                raw = parts["scale"] if self.scales.predicted else getattr(self, self.scales.parameter)
+                groups[kind] = NormalInUnits(center[0], unit[0], part, self.scales.bounded(raw))
             elif kind == "count":
-                dispersion = (LOG_PER_RAW * self.scaled_log_dispersion).clamp(max=LARGEST_LOG).exp()
-                total_count = 1 / (_DISPERSION_FLOOR + dispersion)
+                total_count = 1 / self.dispersions.bounded(getattr(self, self.dispersions.parameter))
                 groups[kind] = NegativeBinomial(
                     total_count, logits=bounded_log_rate(center[1] + unit[1] * part) - total_count.log()
                 )
@@ -197,7 +199,3 @@ def _sizes(column_kinds: Sequence[str], scale: Scale) -> dict[str, int]:
     positions = columns_by_kind(column_kinds)
     sizes = {kind: len(columns) * (num_categories(kind) or 1) for kind, columns in positions.items()}
     return {**sizes, "scale": sizes["real"]} if scale == "predicted" and "real" in sizes else sizes
-
-
-def _inverse_softplus(value: float) -> float:
-    return value + log(-expm1(-value))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions import Reshaped
 from pyrovae.distributions.arguments import check_called
-from pyrovae.likelihoods.choices import Positive
+from pyrovae.likelihoods.choices import LearnedScale
 from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
 
@@ -21,10 +21,10 @@ Covariance = Literal["shared", "predicted"]
 class CovarianceNormal(nn.Module):
     """Means from the decoder, and for each entry of a row a vector of raw numbers that make the covariance.
 
-    They are learned, in the parameter ``raw`` of shape ``(numbers, D)``, or predicted.
+    They are learned, in the parameter ``raw_covariance`` of shape ``(numbers, D)``, or predicted.
     """
 
-    raw: nn.Parameter | None
+    raw_covariance: nn.Parameter | None
 
     def __init__(
         self,
@@ -41,9 +41,10 @@ class CovarianceNormal(nn.Module):
             raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
         self.decoder, self.data_shape = decoder, as_data_shape(data_shape)
         self.covariance, self.numbers = covariance, numbers
-        self.scales = Positive(self, "scale", "shared", initial_scale, scale_floor, None)
+        self.scales = LearnedScale(self, "scale", covariance, initial_scale, scale_floor, None)
         shared = covariance == "shared"
-        self.register_parameter("raw", nn.Parameter(torch.zeros(numbers, prod(self.data_shape))) if shared else None)
+        raw = nn.Parameter(torch.zeros(numbers, prod(self.data_shape))) if shared else None
+        self.register_parameter("raw_covariance", raw)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""
@@ -57,7 +58,7 @@ class CovarianceNormal(nn.Module):
                 f"is {self.data_shape}: build the decoder with output shape {part}.decoder_shape(data_shape, ...)"
             )
         loc, *planes = (param.flatten(z.dim() - 1) for param in params)
-        raw = self.raw if self.raw is not None else torch.stack(planes, dim=-2)
+        raw = self.raw_covariance if self.raw_covariance is not None else torch.stack(planes, dim=-2)
         return Reshaped(self.vector(loc, raw), self.data_shape)
 
     @abstractmethod
@@ -74,8 +75,8 @@ class CovarianceNormal(nn.Module):
         mean = entry_mean(rows)
         scale = self.scales.inside(entry_variance(rows).sqrt().flatten())
         raw = self.raw_start(self.scales.unbounded(scale) - self.scales.start)
-        if self.raw is not None:
-            self.raw.copy_(raw)
+        if self.raw_covariance is not None:
+            self.raw_covariance.copy_(raw)
             start_decoder(self, mean)
         else:
             start_decoder(self, torch.cat([mean[None], raw.to(mean).reshape(-1, *self.data_shape)]))

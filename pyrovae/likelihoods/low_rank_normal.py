@@ -54,9 +54,9 @@ class LowRankNormal(CovarianceNormal):
             raise ValueError(f"{type(self).__name__}: rank is {rank!r}; expected a positive whole number")
         rank = int(rank)
         super().__init__(decoder, data_shape, covariance, 1 + rank, initial_scale, scale_floor)
-        if self.raw is not None:
+        if self.raw_covariance is not None:
             # At F = 0 its gradient is 0 too.
-            nn.init.normal_(self.raw[1:], std=0.1 * rank**-0.5)
+            nn.init.normal_(self.raw_covariance[1:], std=0.1 * rank**-0.5)
 
     @classmethod
     def decoder_shape(
@@ -74,7 +74,9 @@ class LowRankNormal(CovarianceNormal):
 
     def raw_start(self, raw_scale: Tensor) -> Tensor:
         """The scales, and the directions that are there."""
-        directions = torch.zeros(self.numbers - 1, len(raw_scale)) if self.raw is None else self.raw[1:]
+        directions = (
+            torch.zeros(self.numbers - 1, len(raw_scale)) if self.raw_covariance is None else self.raw_covariance[1:]
+        )
         return torch.cat([raw_scale[None], directions.to(raw_scale)])
 
     def extra_repr(self) -> str:

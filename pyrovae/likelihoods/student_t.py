@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import StudentT as StudentTDistribution
-from pyrovae.likelihoods.choices import Positive, Source
+from pyrovae.likelihoods.choices import LearnedScale, PositiveByLogarithm, Source
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean
@@ -59,7 +59,7 @@ class StudentT(Elementwise):
         super().__init__(
             decoder,
             data_shape,
-            Positive(
+            PositiveByLogarithm(
                 self,
                 "df",
                 df,
@@ -68,7 +68,7 @@ class StudentT(Elementwise):
                 data_shape,
                 meaning="a number of degrees of freedom",
             ),
-            Positive(self, "scale", scale, initial_scale, scale_floor, data_shape),
+            LearnedScale(self, "scale", scale, initial_scale, scale_floor, data_shape),
         )
 
     @classmethod

@@ -170,8 +170,8 @@ DAMAGE = {
     "weights that run code": (lambda f: with_weights(f, Harmful()), "no readable file of weights: .* Python objects"),
     "weights in a list": (lambda f: with_weights(f, [torch.ones(2)]), "holds a list; expected a dictionary of tensors"),
     "weights of another model": (
-        lambda f: with_weights(f, {**torch.load(f / "weights.pt"), "likelihood.raw_scale": torch.ones(7)}),
-        "does not fit config.yaml beside it: 'likelihood.raw_scale' has shape .7,., and the model needs",
+        lambda f: with_weights(f, {**torch.load(f / "weights.pt"), "likelihood.scaled_log_scale": torch.ones(7)}),
+        "does not fit config.yaml beside it: 'likelihood.scaled_log_scale' has shape .7,., and the model needs",
     ),
     "weights of a larger model": (
         lambda f: with_weights(f, {**torch.load(f / "weights.pt"), "more": torch.ones(7)}),

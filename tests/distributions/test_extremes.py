@@ -110,9 +110,9 @@ def test_likelihoods_at_the_floor_of_their_scale(name):
     part, inner = large_likelihood(name, 1.0)
     with torch.no_grad():
         for parameter_name, parameter in inner.named_parameters():
-            if parameter_name in ("raw_scale", "scaled_log_concentration"):
+            if parameter_name in ("scaled_log_scale", "scaled_log_concentration"):
                 parameter.fill_(AT_FLOOR)
-            elif parameter_name == "raw":
+            elif parameter_name == "raw_covariance":
                 parameter.copy_(AT_FLOOR * torch.eye(LATENT) if "Full" in name else parameter)
                 if "LowRank" in name:
                     parameter[0] = AT_FLOOR

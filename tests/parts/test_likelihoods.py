@@ -20,6 +20,11 @@ def softplus(raw):
     return np.log1p(np.exp(raw))
 
 
+def learned_scale(raw, initial=1.0, floor=1e-3):
+    """Scale of a raw number that is learned, which is the initial one at 0."""
+    return floor + (initial - floor) * np.exp(3 * raw)
+
+
 def predicted_scale(raw, initial=1.0, floor=1e-3):
     """Scale of a raw number from the decoder, which is the initial one at 0."""
     return floor + softplus(raw + np.log(np.expm1(initial - floor)))
@@ -255,14 +260,15 @@ def test_gaussian_covariances_by_scipy(kind, covariance):
     ).double()
     if covariance == "shared":
         with torch.no_grad():
-            part.raw.copy_(raw)
+            part.raw_covariance.copy_(raw)
     numbers = raw.numpy()
+    scale_of = learned_scale if covariance == "shared" else predicted_scale
     if kind == "full":
-        scale = predicted_scale(np.diag(numbers), 0.5)
+        scale = scale_of(np.diag(numbers), 0.5)
         factor = scale[:, None] * (np.tril(numbers, -1) + np.eye(4))
         exact = factor @ factor.T
     else:
-        scale = predicted_scale(numbers[0], 0.5)
+        scale = scale_of(numbers[0], 0.5)
         factor = scale[:, None] * numbers[1:].T
         exact = factor @ factor.T + np.diag(scale**2)
     p_x = part(torch.zeros(5, 2, dtype=F64))
@@ -318,7 +324,7 @@ def test_a_learned_scale_starts_where_it_is_told_and_stays_above_its_floor(kind)
     assert part.scale.shape == (() if kind == "shared" else DATA)
     torch.testing.assert_close(part.scale, torch.full_like(part.scale, 0.2))
     with torch.no_grad():
-        part.raw_scale.fill_(-1000.0)
+        part.scaled_log_scale.fill_(-1000.0)
     torch.testing.assert_close(part.scale, torch.full_like(part.scale, 0.05))
     assert torch.isfinite(part(torch.zeros(2, LATENT)).log_prob(torch.zeros(2, *DATA))).all()
 
@@ -327,4 +333,4 @@ def test_a_fixed_scale_keeps_its_digits_in_float64():
     part = likelihoods.Normal(decoder(DATA), scale=0.1).double()
     p_x = part(torch.zeros(LATENT, dtype=torch.float64))
     assert (p_x.base_dist.scale == 0.1).all()
-    assert "raw_scale" not in part.state_dict()
+    assert not [name for name in part.state_dict() if "scale" in name]

@@ -172,7 +172,7 @@ def test_the_rule_is_one_and_a_half_floors(kind, ratio):
     likelihood = kind(Steady((2, 3)), scale="per_dimension", data_shape=(2, 3), scale_floor=0.01)
     choice = likelihood.choices["scale"]
     with torch.no_grad():
-        likelihood.raw_scale[1, 2] = choice.unbounded(torch.tensor(ratio * 0.01))
+        likelihood.scaled_log_scale[1, 2] = choice.unbounded(torch.tensor(ratio * 0.01))
     found = on_floor_of(likelihood, torch.zeros(5, 2))
     if ratio < 1.5:
         assert [(floor.part, floor.floor, floor.total, floor.where()) for floor in found] == [
@@ -201,7 +201,7 @@ def test_covariances_columns_and_the_optimal_scale_have_floors_too():
     ):
         assert on_floor_of(likelihood, z) == []
         with torch.no_grad():
-            low = likelihood.raw[1, 1:2] if likelihood.numbers == 3 else likelihood.raw[0, 1:2]
+            low = likelihood.raw_covariance[1 if likelihood.numbers == 3 else 0, 1:2]
             low.fill_(-30.0)
         (found,) = on_floor_of(likelihood, z)
         assert (found.floor, found.where()) == (0.001, "1 of 3 entries (1)")
@@ -210,7 +210,7 @@ def test_covariances_columns_and_the_optimal_scale_have_floors_too():
     columns.initialize(torch.randn(50, 4).abs().round() * 100)
     assert on_floor_of(columns, z) == []
     with torch.no_grad():
-        columns.raw_scale[1] = -30.0
+        columns.scaled_log_scale[1] = -30.0
     (found,) = on_floor_of(columns, z)
     assert (found.floor, found.where()) == (0.01, "1 of 2 entries (3)")
     assert on_floor_of(likelihoods.Columns(Steady((1,)), ["count"]), z) == []
@@ -227,7 +227,7 @@ def test_fixed_scales_and_levels_have_no_floor_to_speak_of():
     assert on_floor_of(likelihoods.Normal(Steady((3,)), scale=1e-9), z) == []
     levels = likelihoods.DiscretizedLogistic(Steady((3,)))
     with torch.no_grad():
-        levels.raw_scale.fill_(-30.0)
+        levels.scaled_log_scale.fill_(-30.0)
     assert on_floor_of(levels, z) == []
     assert on_floor_of(likelihoods.Poisson(Steady((3,))), z) == []
 
