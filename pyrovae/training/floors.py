@@ -16,8 +16,8 @@ from pyrovae.likelihoods.covariance import CovarianceNormal
 from pyrovae.likelihoods.elementwise import Elementwise
 from pyrovae.posteriors import DiagonalNormal, FullCovarianceNormal, MixtureOfNormals
 
-# The floor is then two thirds of the scale or more. Softplus comes ever slower to zero: on a constant column the scale
-# hangs between 1.02 and 1.2 floors after thousands of steps, and the scales of data that vary are above 20.
+# The floor is then two thirds of the scale or more. Floor and softplus or exponential: on a constant column the scale
+# hangs between 1.0 and 1.2 floors after thousands of steps, and the scales of data that vary are above 20.
 _NEAR = 1.5
 
 # Of the rows, where the scale is one for each.
