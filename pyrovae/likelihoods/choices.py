@@ -174,7 +174,7 @@ class PositiveByLogarithm(Positive):
         return super().unbounded(value) if self.predicted else (value - self.floor).log() / self.log_per_raw
 
 
-class LearnedScale(PositiveByLogarithm):
+class ScaleByLogarithm(PositiveByLogarithm):
     """A scale, ``floor + exp(3 raw)`` where it is learned: data in any unit learn it in as many steps.
 
     Of a scale a percent matters: one for 784 pixels that is a percent off costs 0.1 nats a row, three times less

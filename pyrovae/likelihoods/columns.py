@@ -11,7 +11,7 @@ from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, nu
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial, NormalInUnits
 from pyrovae.distributions.arguments import check_called
-from pyrovae.likelihoods.choices import LearnedScale, PositiveByLogarithm
+from pyrovae.likelihoods.choices import PositiveByLogarithm, ScaleByLogarithm
 from pyrovae.likelihoods.counts import bounded_log_rate
 from pyrovae.likelihoods.shapes import data_dims, start_decoder
 
@@ -85,7 +85,7 @@ class Columns(nn.Module):
         # How many of these are of real columns; those of counts follow.
         self.num_real = num_real
         source = "predicted" if scale == "predicted" else "per_dimension"
-        self.scales = LearnedScale(self, "scale", source, 1.0, scale_floor, (num_real,))
+        self.scales = ScaleByLogarithm(self, "scale", source, 1.0, scale_floor, (num_real,))
         self.dispersions = PositiveByLogarithm(
             self, "dispersion", "per_dimension", 0.1, _DISPERSION_FLOOR, (num_counts,), meaning="a dispersion"
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions import Reshaped
 from pyrovae.distributions.arguments import check_called
-from pyrovae.likelihoods.choices import LearnedScale
+from pyrovae.likelihoods.choices import ScaleByLogarithm
 from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
 
@@ -41,7 +41,7 @@ class CovarianceNormal(nn.Module):
             raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
         self.decoder, self.data_shape = decoder, as_data_shape(data_shape)
         self.covariance, self.numbers = covariance, numbers
-        self.scales = LearnedScale(self, "scale", covariance, initial_scale, scale_floor, None)
+        self.scales = ScaleByLogarithm(self, "scale", covariance, initial_scale, scale_floor, None)
         shared = covariance == "shared"
         raw = nn.Parameter(torch.zeros(numbers, prod(self.data_shape))) if shared else None
         self.register_parameter("raw_covariance", raw)

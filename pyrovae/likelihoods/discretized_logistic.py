@@ -7,7 +7,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyrovae.distributions import DiscretizedLogistic as DiscretizedLogisticDistribution
-from pyrovae.likelihoods.choices import LearnedScale, Source
+from pyrovae.likelihoods.choices import ScaleByLogarithm, Source
 from pyrovae.likelihoods.elementwise import LocScale
 from pyrovae.likelihoods.levels import check_num_levels, check_range
 from pyrovae.likelihoods.shapes import data_dims
@@ -60,7 +60,7 @@ class DiscretizedLogistic(LocScale):
         scale_floor: float = 1e-3,
     ) -> None:
         check_range(low, high, self)
-        choice = LearnedScale(self, "scale", scale, initial_scale, scale_floor, data_shape, unit=high - low)
+        choice = ScaleByLogarithm(self, "scale", scale, initial_scale, scale_floor, data_shape, unit=high - low)
         super().__init__(decoder, data_shape, choice)
         self.low, self.high, self.num_levels = low, high, check_num_levels(num_levels, self)
 

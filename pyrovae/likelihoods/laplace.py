@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyrovae.likelihoods.choices import LearnedScale, Source
+from pyrovae.likelihoods.choices import ScaleByLogarithm, Source
 from pyrovae.likelihoods.elementwise import LocScale
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean
@@ -46,7 +46,7 @@ class Laplace(LocScale):
         scale_floor: float = 1e-3,
     ) -> None:
         super().__init__(
-            decoder, data_shape, LearnedScale(self, "scale", scale, initial_scale, scale_floor, data_shape)
+            decoder, data_shape, ScaleByLogarithm(self, "scale", scale, initial_scale, scale_floor, data_shape)
         )
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

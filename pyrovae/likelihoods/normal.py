@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import OptimalNormal
-from pyrovae.likelihoods.choices import LearnedScale
+from pyrovae.likelihoods.choices import ScaleByLogarithm
 from pyrovae.likelihoods.elementwise import LocScale, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
@@ -68,7 +68,7 @@ class Normal(LocScale):
         scale_floor: float = 1e-3,
     ) -> None:
         sources = ("shared", "per_dimension", "optimal", "predicted")
-        choice = LearnedScale(self, "scale", scale, initial_scale, scale_floor, data_shape, sources)
+        choice = ScaleByLogarithm(self, "scale", scale, initial_scale, scale_floor, data_shape, sources)
         super().__init__(decoder, data_shape, choice)
         self.optimal = choice.source == "optimal"
         self.scale_floor = scale_floor

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.distributions import StudentT as StudentTDistribution
-from pyrovae.likelihoods.choices import LearnedScale, PositiveByLogarithm, Source
+from pyrovae.likelihoods.choices import PositiveByLogarithm, ScaleByLogarithm, Source
 from pyrovae.likelihoods.elementwise import Elementwise, params_shape
 from pyrovae.likelihoods.shapes import data_dims
 from pyrovae.likelihoods.starts import entry_mean
@@ -68,7 +68,7 @@ class StudentT(Elementwise):
                 data_shape,
                 meaning="a number of degrees of freedom",
             ),
-            LearnedScale(self, "scale", scale, initial_scale, scale_floor, data_shape),
+            ScaleByLogarithm(self, "scale", scale, initial_scale, scale_floor, data_shape),
         )
 
     @classmethod
