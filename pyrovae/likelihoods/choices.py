@@ -177,7 +177,7 @@ class PositiveByLogarithm(Positive):
 class ScaleByLogarithm(PositiveByLogarithm):
     """A scale, ``floor + exp(3 raw)`` where it is learned: data in any unit learn it in as many steps.
 
-    Of a scale a percent matters: one for 784 pixels that is a percent off costs 0.1 nats a row, three times less
+    Of a scale a percent matters: one for 784 pixels that is a percent off costs 0.1 nats a row, a third of a percent
     0.01.
     """
 
