@@ -51,7 +51,7 @@ def test_params_of_programs_are_held_too():
 
 def test_alternating_reaches_the_maximum_that_em_reaches():
     """E steps leave log p(x) alone and close the gap; M steps raise the bound. The draws of all steps are the same, so
-    steps are compared to what the last steps of Adam leave, 0.02 nats."""
+    steps are compared to what the last steps of Adam leave, 0.02 nats: with five seeds none was off by half of it."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(1, 4, generator=generator, dtype=torch.float64)
     x = torch.randn(300, 1, generator=generator, dtype=torch.float64) @ weight
@@ -62,7 +62,7 @@ def test_alternating_reaches_the_maximum_that_em_reaches():
         posteriors.DiagonalNormal(networks.MLP(4, 2, ())),
     ).double()
     options = {"batch_size": 150, "num_particles": 4, "num_rows": 300, "num_samples": 200}
-    steps = fit_alternating(vae.model, vae.guide, x, rounds=7, epochs_per_step=15, lr=0.05, **options)
+    steps = fit_alternating(vae.model, vae.guide, x, rounds=25, epochs_per_step=15, lr=0.02, **options)
     steps += fit_alternating(vae.model, vae.guide, x, rounds=1, epochs_per_step=20, lr=0.005, **options)
     previous = steps[0]
     assert previous.log_px - previous.bound < 0.1

@@ -131,7 +131,7 @@ CASES = [
 @pytest.mark.parametrize(("beta", "scale", "objective"), CASES)
 def test_a_fit_reaches_it(beta, scale, objective):
     x, vae = rows(), linear_vae(scale)
-    for lr, epochs in ((0.1, 60), (0.03, 60), (0.005, 50), (0.001, 40)):
+    for lr, epochs in ((0.1, 60), (0.03, 60), (0.005, 150), (0.001, 60)):
         options = {"epochs": epochs, "batch_size": ROWS, "lr": lr, "num_particles": 8, "progress": False}
         fit_svi(vae.model, vae.guide, x, objective=objective, beta=beta, **options)
     fixed = None if scale == "shared" else scale**2
