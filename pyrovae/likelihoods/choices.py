@@ -138,7 +138,7 @@ class Positive(Choice):
         return above + torch.log(-torch.expm1(-above))
 
     def inside(self, value: Tensor) -> Tensor:
-        """At least twice the floor: softplus moves slowly near it."""
+        """At least twice the floor, near which it moves slowly."""
         return value.clamp(min=2 * self.floor)
 
     def describe(self) -> str:
