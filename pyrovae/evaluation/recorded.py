@@ -12,7 +12,7 @@ from pyrovae.recording import Replay, TensorFunction
 _ROUNDING = 1e-5
 
 # Without an optimiser's part, compiling gains a third.
-_OPERATIONS_WORTH_COMPILING = 3e12
+_ARITHMETIC_WORTH_COMPILING = 3e12
 
 
 def recorded(sampler: Sampler, function: TensorFunction, calls: int) -> Replay:
@@ -30,7 +30,7 @@ def recorded(sampler: Sampler, function: TensorFunction, calls: int) -> Replay:
         calls,
         rounding=_ROUNDING,
         owners=(sampler.model, sampler.guide),
-        worth_compiling=_OPERATIONS_WORTH_COMPILING,
+        worth_compiling=_ARITHMETIC_WORTH_COMPILING,
     )
 
 

@@ -25,8 +25,10 @@ Stepping = Literal["auto", "plain", "recorded", "compiled"]
 _CALLS_BEFORE_RECORDING = 100
 # What recording costs is gained in so many calls.
 _CALLS_WORTH_RECORDING = 200
-# Compiling takes some ten seconds and gains a sixth of a step; so many operations take a small machine two minutes.
-_OPERATIONS_WORTH_COMPILING = 1e13
+# Compiling takes some ten seconds. Of arithmetic it gains a sixth, and so much takes a small machine two minutes; of
+# calling operations on tensors it gains some five microseconds each.
+_ARITHMETIC_WORTH_COMPILING = 1e13
+_OPERATIONS_WORTH_COMPILING = 3e6
 _CHECKS = 2
 _CALLS_BETWEEN_CHECKS = 500
 
@@ -48,7 +50,8 @@ class Replay:
         rounding: how far recorded values may be off, as a part of themselves.
         owners: programs, modules and other objects by which the function may reach numbers, texts and tensors: where
             one changes its operations are not all that it does.
-        worth_compiling: ``"auto"`` compiles where so many operations on numbers are to come.
+        worth_compiling: ``"auto"`` compiles where so many additions and multiplications in matrix products are to come,
+            or so many operations on tensors that what they cost beside their arithmetic is worth it.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -63,7 +66,7 @@ class Replay:
         recordable: TensorFunction | None = None,
         rounding: float = SINGLE,
         owners: Sequence[Any] = (),
-        worth_compiling: float = _OPERATIONS_WORTH_COMPILING,
+        worth_compiling: float = _ARITHMETIC_WORTH_COMPILING,
     ) -> None:
         self.function, self.recordable, self.rounding = function, recordable or function, rounding
         self.weights, self.stepping, self.calls_left, self.owners = weights, stepping, calls, owners
@@ -218,7 +221,9 @@ class Replay:
         assert self._recorded is not None
         with FlopCounterMode(display=False) as counter:
             self._recorded(*inputs)
-        return self.calls_left * counter.get_total_flops() >= self.worth_compiling
+        operations = sum(node.op == "call_function" for node in self._recorded.graph.graph.nodes)
+        much_arithmetic = self.calls_left * counter.get_total_flops() >= self.worth_compiling
+        return much_arithmetic or self.calls_left * operations >= _OPERATIONS_WORTH_COMPILING
 
     def _compile(self, inputs: tuple[Tensor, ...]) -> None:
         assert self._recorded is not None

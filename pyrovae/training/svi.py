@@ -97,7 +97,7 @@ def fit_svi(
         step: how the programs run in a step. ``"plain"`` runs them; ``"recorded"`` keeps the tensor operations that
             they did in one and repeats these, which leaves out Pyro's and Python's time and changes no draw and no
             result; ``"compiled"`` has TorchInductor join them to fewer, with a C++ compiler, and rounds otherwise.
-            ``"auto"`` records after a hundred steps, and compiles where the rest of the run is some minutes. A
+            ``"auto"`` records after a hundred steps, and compiles where a minute or more is left to run. A
             recording is checked against the programs, at first and at each five-hundredth step. Programs that decide by
             values of tensors run plainly, and so do those that change what is none and what they name, in attributes,
             closures, classes and globals: numbers and texts are looked at before each step, lengths of lists and

@@ -7,7 +7,7 @@ from torch import nn
 from torch._inductor import config
 
 from pyrovae.recording import Replay
-from pyrovae.recording.record import record
+from pyrovae.recording.record import Recording, record
 
 WEIGHT = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
 
@@ -337,6 +337,21 @@ def test_draws_that_lead_nowhere_are_kept_for_those_after_them():
     plain, _ = run(draws, batches(4))
     assert step.way == "recorded"
     assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(recorded, plain, strict=True))
+
+
+@pytest.mark.parametrize(("calls", "compiles"), [(10_000, 0), (10_000_000, 1)])
+def test_auto_compiles_small_steps_where_many_are_to_come(calls, compiles, monkeypatch):
+    asked = []
+
+    def no_compiler(recording, inputs):
+        asked.append(inputs)
+        raise RuntimeError
+
+    monkeypatch.setattr(Recording, "compiled", no_compiler)
+    step = replay(noisy, stepping="auto", calls=calls)
+    run(step, batches(101))
+    assert step.way == "recorded"
+    assert len(asked) == compiles
 
 
 def test_without_a_compiler_the_recorded_operations_run():
