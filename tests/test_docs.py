@@ -80,7 +80,14 @@ def run_python(code: str, page: Path, names: dict) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+# The fits of the answers take more than a minute.
+SLOW = ("exercises.md",)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.stem) for page in PAGES],
+)
 def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

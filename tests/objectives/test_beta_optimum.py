@@ -28,7 +28,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
-from pyrovae.objectives import Cosine
+from pyrovae.objectives import Cosine, Stages
 
 ROWS, DATA, LATENT = 200, 6, 2
 GAP = 4e-4
@@ -131,9 +131,9 @@ CASES = [
 @pytest.mark.parametrize(("beta", "scale", "objective"), CASES)
 def test_a_fit_reaches_it(beta, scale, objective):
     x, vae = rows(), linear_vae(scale)
-    for lr, epochs in ((0.1, 60), (0.03, 60), (0.005, 150), (0.001, 60)):
-        options = {"epochs": epochs, "batch_size": ROWS, "lr": lr, "num_particles": 8, "progress": False}
-        fit_svi(vae.model, vae.guide, x, objective=objective, beta=beta, **options)
+    options = {"batch_size": ROWS, "num_particles": 8, "step": "recorded", "progress": False}
+    rates = Stages([0.1, 0.03, 0.01, 0.002], [3, 3, 3, 2])
+    fit_svi(vae.model, vae.guide, x, objective=objective, beta=beta, epochs=330, lr=rates, **options)
     fixed = None if scale == "shared" else scale**2
     optimum, weights, variance = closed_form(torch.cov(x.T, correction=0), beta, fixed)
     fitted, elbo = objective_in_closed_form(vae, x, beta)

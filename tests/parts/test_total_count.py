@@ -36,7 +36,7 @@ def test_a_short_fit_comes_near_what_the_counts_were_drawn_from(kind, counts):
     vae = VAE(priors.StandardNormal(3), LIKELIHOODS[kind](), posteriors.DiagonalNormal(encoder))
     vae.initialize(values[:TRAIN])
     fit_svi(
-        vae.model, vae.guide, values[:TRAIN], epochs=100, batch_size=80, lr=2e-3, patience=None, seed=0, progress=False
+        vae.model, vae.guide, values[:TRAIN], epochs=50, batch_size=80, lr=4e-3, patience=None, seed=0, progress=False
     )
     log_px = compare_bounds(vae.model, vae.guide, values[TRAIN:], num_samples=100).log_px.mean()
     # 4 nats below in each, a part of which says which z it was. Starts at the moments of all rows, with a total count
@@ -56,7 +56,7 @@ def test_a_short_fit_finds_a_total_count_far_below_its_start(kind):
     encoder = networks.ColumnEncoder(["count"] * COLUMNS, 6)
     vae = VAE(priors.StandardNormal(3), LIKELIHOODS[kind](), posteriors.DiagonalNormal(encoder))
     vae.initialize(x[:TRAIN])
-    fit_svi(vae.model, vae.guide, x[:TRAIN], epochs=60, batch_size=80, lr=1e-3, patience=None, seed=0, progress=False)
+    fit_svi(vae.model, vae.guide, x[:TRAIN], epochs=30, batch_size=80, lr=2e-3, patience=None, seed=0, progress=False)
     log_px = compare_bounds(vae.model, vae.guide, x[TRAIN:], num_samples=100).log_px.mean()
     # 0.1 to 0.2 nats below.
     assert log_px > true - 1

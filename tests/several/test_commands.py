@@ -101,6 +101,7 @@ def test_scores_by_two_are_those_of_one(tmp_path, by_one):
     np.testing.assert_allclose(two["ais_log_px"], one["ais_log_px"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_once(tmp_path):
     """The options are read by all, the folder by the first alone."""
     (tmp_path / "file").touch()
