@@ -21,7 +21,7 @@ from typing import Any
 from turns import Side, aside, circumstances, first_steps, installed, ratios, spread, take_turns, write
 
 BY_HAND = "by hand"
-# As many as fill batches of 128 and of 256.
+# As many as fill batches of 32, of 128 and of 256.
 NUM_ROWS = 59_904
 PEERS = {
     "Pyro": ("pyro-ppl", "pyro_idiom"),
@@ -29,13 +29,15 @@ PEERS = {
     "pythae": ("pythae", "pythae_idiom"),
 }
 KINDS = {
+    "mlp-32": ("mlp", 32),
     "mlp-128": ("mlp", 128),
     "mlp-256": ("mlp", 256),
     "convolutional": ("convolutional", 128),
     "iwae": ("iwae", 128),
 }
 CASES = {
-    "mlp-128": "a step of the VAE 784-400-50-400-784, softplus, 128 rows",
+    "mlp-32": "a step of the VAE 784-400-50-400-784, softplus, 32 rows",
+    "mlp-128": "the same, 128 rows",
     "mlp-256": "the same, 256 rows",
     "convolutional": "a step of the VAE of two convolutions each way, 128 rows",
     "iwae": "a step of the MLP by the bound of 50 draws, 128 rows",
