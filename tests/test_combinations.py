@@ -92,7 +92,7 @@ def standard_error(log_weights):
 
 
 def combinations():
-    """The posteriors in turn, so that each is once in each row and each column of priors and likelihoods."""
+    """The posteriors in turn, so that each meets each prior and each likelihood in a default test."""
     for (i, p), (j, l), (k, q) in product(*map(enumerate, (PRIORS, LIKELIHOODS, POSTERIORS))):  # noqa: E741
         in_turn = (i + j) % len(POSTERIORS) == k
         yield pytest.param(p, l, q, marks=() if in_turn else pytest.mark.slow)

@@ -38,11 +38,13 @@ class Recording:
         graph: the operations, its arguments those of the function and then ``captured``.
         captured: the tensors that were met.
         written: those of them that the operations write into.
+        num_operations: how many there are.
         read: other tensors, whose values were read as Python numbers, which are part of the operations.
     """
 
     def __init__(self, graph: fx.GraphModule, captured: list[Tensor], read: Sequence[Tensor] = ()) -> None:
         self.graph, self.captured, self.read = graph, captured, read
+        self.num_operations = sum(node.op == "call_function" for node in graph.graph.nodes)
         written, placeholders = written_nodes(graph), graph.graph.find_nodes(op="placeholder")
         of_captured = placeholders[len(placeholders) - len(captured) :]
         self.written = [tensor for node, tensor in zip(of_captured, captured, strict=True) if node in written]

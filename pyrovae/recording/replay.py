@@ -11,6 +11,7 @@ from torch import Tensor
 from pyrovae.programs import RandomState, generator_states, set_generator_states
 from pyrovae.recording.agreement import SINGLE, agree
 from pyrovae.recording.attributes import Attributes
+from pyrovae.recording.compiling import ARITHMETIC_WORTH_COMPILING, has_much_arithmetic, has_shown_to_be_long
 from pyrovae.recording.function import CannotRecordError, TensorFunction
 
 if TYPE_CHECKING:
@@ -19,16 +20,13 @@ if TYPE_CHECKING:
 Stepping = Literal["auto", "plain", "recorded", "compiled"]
 """How a function is called again and again: by itself; by its recorded operations; by these, compiled.
 
-``"auto"`` records after a hundred calls, and compiles where the calls to come are many.
+``"auto"`` records after a hundred calls, and compiles where much arithmetic is to come; calls that have little, once
+there were many, if as many are to come.
 """
 
 _CALLS_BEFORE_RECORDING = 100
 # What recording costs is gained in so many calls.
 _CALLS_WORTH_RECORDING = 200
-# Compiling takes some ten seconds. Of arithmetic it gains a sixth, and so much takes a small machine two minutes; of
-# calling operations on tensors it gains some five microseconds each.
-_ARITHMETIC_WORTH_COMPILING = 1e13
-_OPERATIONS_WORTH_COMPILING = 3e6
 _CHECKS = 2
 _CALLS_BETWEEN_CHECKS = 500
 
@@ -50,8 +48,8 @@ class Replay:
         rounding: how far recorded values may be off, as a part of themselves.
         owners: programs, modules and other objects by which the function may reach numbers, texts and tensors: where
             one changes its operations are not all that it does.
-        worth_compiling: ``"auto"`` compiles where so many additions and multiplications in matrix products are to come,
-            or so many operations on tensors that what they cost beside their arithmetic is worth it.
+        worth_compiling: ``"auto"`` compiles at once where so many additions and multiplications in matrix products are
+            to come.
 
     Attributes:
         reason: why the function cannot be recorded; empty while nothing speaks against it.
@@ -66,14 +64,16 @@ class Replay:
         recordable: TensorFunction | None = None,
         rounding: float = SINGLE,
         owners: Sequence[Any] = (),
-        worth_compiling: float = _ARITHMETIC_WORTH_COMPILING,
+        worth_compiling: float = ARITHMETIC_WORTH_COMPILING,
     ) -> None:
         self.function, self.recordable, self.rounding = function, recordable or function, rounding
-        self.weights, self.stepping, self.calls_left, self.owners = weights, stepping, calls, owners
+        self.weights, self.stepping, self.owners = weights, stepping, owners
+        self.calls = self.calls_left = calls
         self.worth_compiling = worth_compiling
         self.reason = ""
         self._recorded: Recording | None = None
         self._compiled: Recording | None = None
+        self._may_compile = stepping == "auto"
         self._attributes = Attributes([])
         # How a run that was cut off called it, for arguments of which shapes.
         self._before: tuple[str, str] | None = None
@@ -104,6 +104,9 @@ class Replay:
             return self.function(*inputs)
         self._calls_since_check += 1
         if self._is_time_to_check():
+            done = self.calls - self.calls_left
+            if self._may_compile and has_shown_to_be_long(self._recorded, done, self.calls_left):
+                self._compile_late(inputs)
             return self._checked(inputs)
         if self._attributes.changed():
             # By a call for other rows perhaps, whose number it is.
@@ -188,7 +191,10 @@ class Replay:
             self._checks = _CHECKS
             copies = tuple(_copies(inputs))
             if compiles is None:
-                compiles = self.stepping == "compiled" or (self.stepping == "auto" and self._is_worth_compiling(copies))
+                compiles = self.stepping == "compiled" or (
+                    self._may_compile
+                    and has_much_arithmetic(self._recorded, copies, self.calls_left, self.worth_compiling)
+                )
             if compiles:
                 self._compile(copies)
         except CannotRecordError as error:
@@ -215,22 +221,22 @@ class Replay:
             self._give_up(changed)
         self._attributes = attributes
 
-    def _is_worth_compiling(self, inputs: tuple[Tensor, ...]) -> bool:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        assert self._recorded is not None
-        with FlopCounterMode(display=False) as counter:
-            self._recorded(*inputs)
-        operations = sum(node.op == "call_function" for node in self._recorded.graph.graph.nodes)
-        much_arithmetic = self.calls_left * counter.get_total_flops() >= self.worth_compiling
-        return much_arithmetic or self.calls_left * operations >= _OPERATIONS_WORTH_COMPILING
-
     def _compile(self, inputs: tuple[Tensor, ...]) -> None:
         assert self._recorded is not None
+        self._may_compile = False
         try:
             self._compiled = self._recorded.compiled(inputs)
         except Exception:  # no compiler, or one that fails: the recorded operations are as right
             self._compiled = None
+
+    def _compile_late(self, inputs: tuple[Tensor, ...]) -> None:
+        """Compile what has run as recorded until now, and trust it after the checks that a recording has."""
+        state, weights = RandomState.now(inputs[0].device), list(self.weights())
+        before = _copies(weights)
+        self._compile(tuple(_copies(inputs)))
+        _restore(weights, before)
+        state.put_back()
+        self._checks = _CHECKS
 
     def _checked(self, inputs: tuple[Tensor, ...], *, unasked: bool = False) -> tuple[Tensor | None, ...]:
         """What the function gives, or, where it was not the time for a check, what its operations do."""

@@ -97,13 +97,13 @@ def fit_svi(
         step: how the programs run in a step. ``"plain"`` runs them; ``"recorded"`` keeps the tensor operations that
             they did in one and repeats these, which leaves out Pyro's and Python's time and changes no draw and no
             result; ``"compiled"`` has TorchInductor join them to fewer, with a C++ compiler, and rounds otherwise.
-            ``"auto"`` records after a hundred steps, and compiles where a minute or more is left to run. A
-            recording is checked against the programs, at first and at each five-hundredth step. Programs that decide by
-            values of tensors run plainly, and so do those that change what is none and what they name, in attributes,
-            closures, classes and globals: numbers and texts are looked at before each step, lengths of lists and
-            generators of random numbers where a recording is made and checked. ``stepping`` of the result says how they
-            ran. What else a program does, printing for example, it does in plain steps only, and so does Pyro's
-            validation.
+            ``"auto"`` records after a hundred steps, and compiles where some minutes are to come, small steps once
+            there were so many that it pays. A recording is checked against the programs, at first and at each
+            five-hundredth step. Programs that decide by values of tensors run plainly, and so do those that change what
+            is none and what they name, in attributes, closures, classes and globals: numbers and texts are looked at
+            before each step, lengths of lists and generators of random numbers where a recording is made and checked.
+            ``stepping`` of the result says how they ran. What else a program does, printing for example, it does in
+            plain steps only, and so does Pyro's validation.
         clip_norm: the gradient over all parameters is shortened to this norm where it is longer; None leaves it.
         max_skipped_steps: a step whose loss is not finite is left out, and with ``clip_norm`` one whose gradient is
             not, and buffers, running means for example, are what they were before it; more than so many in a row, or

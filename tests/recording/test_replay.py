@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from compilers import has_compiler
 from torch import nn
 from torch._inductor import config
 
-from pyrovae.recording import Replay
+from pyrovae.recording import Replay, compiling
 from pyrovae.recording.record import Recording, record
 
 WEIGHT = nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
@@ -339,19 +340,50 @@ def test_draws_that_lead_nowhere_are_kept_for_those_after_them():
     assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(recorded, plain, strict=True))
 
 
-@pytest.mark.parametrize(("calls", "compiles"), [(10_000, 0), (10_000_000, 1)])
-def test_auto_compiles_small_steps_where_many_are_to_come(calls, compiles, monkeypatch):
-    asked = []
+def test_auto_compiles_small_steps_once_there_were_many(monkeypatch):
+    """At a check in the first half of the calls, once for all, where no less than as much again is to come."""
+    asked, enough = [], 1200
 
     def no_compiler(recording, inputs):
-        asked.append(inputs)
+        asked.append(step.calls - step.calls_left)
         raise RuntimeError
 
     monkeypatch.setattr(Recording, "compiled", no_compiler)
-    step = replay(noisy, stepping="auto", calls=calls)
-    run(step, batches(101))
-    assert step.way == "recorded"
-    assert len(asked) == compiles
+    for calls in (2 * enough, 4 * enough):
+        step = replay(noisy, stepping="auto", calls=calls)
+        run(step, batches(110))
+        monkeypatch.setattr(compiling, "_OPERATIONS_WORTH_COMPILING", enough * step._recorded.num_operations)
+        run(step, batches(calls - 110))
+        assert step.way == "recorded"
+    # Checks are at calls 101, 102, 602, 1,102, too early for either, and 1,602, too late for the shorter run.
+    assert asked == [1602]
+
+
+def test_compiled_late_it_gives_what_the_function_gives(monkeypatch):
+    """Weights, draws and values, from the call on at which the compiled operations take over."""
+
+    def moving(function):
+        def call(x):
+            outputs = function(x)
+            with torch.no_grad():
+                WEIGHT.sub_(0.01 * outputs[1])
+            return outputs
+
+        return call
+
+    before = WEIGHT.detach().clone()
+    monkeypatch.setattr(compiling, "_OPERATIONS_WORTH_COMPILING", 500)
+    step, inputs = replay(noisy, stepping="auto", calls=5000), batches(700)
+    compiled, state = run(moving(step), inputs)
+    with torch.no_grad():
+        WEIGHT.copy_(before)
+    plain, plain_state = run(moving(noisy), inputs)
+    with torch.no_grad():
+        WEIGHT.copy_(before)
+    assert step.way == ("compiled" if has_compiler() else "recorded")
+    assert torch.equal(state, plain_state)
+    for ours, theirs in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_compiler_the_recorded_operations_run():

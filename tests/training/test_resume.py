@@ -1,12 +1,12 @@
 """A fit that was cut off and went on, against the same fit without a break: bit for bit."""
 
-import os
 import shutil
 import signal
 import threading
 
 import pytest
 import torch
+from compilers import has_compiler
 from kinds_of_pairs import PAIRS
 from problems import bits
 from torch import nn
@@ -25,6 +25,7 @@ from pyrovae import (
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.data import StreamedRows
 from pyrovae.objectives import Linear
+from pyrovae.recording import compiling
 
 ROWS = bits(100)
 
@@ -151,7 +152,7 @@ def test_recorded_by_itself(tmp_path, batches):
 @pytest.mark.slow
 def test_compiled_steps(tmp_path):
     """Compiled once more they round as before; where there is a C++ compiler."""
-    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+    if not has_compiler():
         pytest.skip("no C++ compiler")
     whole = batch_norm_vae()
     expected = fit(whole, step="compiled")
@@ -159,6 +160,22 @@ def test_compiled_steps(tmp_path):
     cut_off(batch_norm_vae, 17, tmp_path, step="compiled")
     ours = batch_norm_vae(seed=7)
     assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, step="compiled"), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [90, 150, 250])
+def test_compiled_by_itself(tmp_path, monkeypatch, batches):
+    """Before the steps are compiled, as soon as they are recorded here, and after it."""
+    if not has_compiler():
+        pytest.skip("no C++ compiler")
+    monkeypatch.setattr(compiling, "_OPERATIONS_WORTH_COMPILING", 1)
+    whole = batch_norm_vae()
+    options = {"step": "auto", "epochs": 46, "patience": None, "validation": None}
+    expected = fit(whole, **options)
+    assert expected.stepping == "compiled"
+    cut_off(batch_norm_vae, batches, tmp_path, **options)
+    ours = batch_norm_vae(seed=7)
+    assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, **options), expected)
 
 
 @pytest.mark.parametrize("name", sorted(PAIRS))

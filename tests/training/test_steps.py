@@ -1,14 +1,13 @@
 """Steps by recorded operations against steps that run the programs: the same losses, weights and draws."""
 
 import gc
-import os
-import shutil
 import weakref
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from compilers import has_compiler
 from kinds_of_pairs import PAIRS
 from problems import bits, small_vae
 from torch import nn
@@ -67,7 +66,7 @@ def test_objectives_with_a_beta_that_moves(name):
 
 def test_compiled_steps():
     """Where there is a C++ compiler; without one the recorded steps run, which a test of recording shows."""
-    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+    if not has_compiler():
         pytest.skip("no C++ compiler")
     assert_same_fit(small_vae, bits(60), way="compiled", rtol=1e-5)
 
