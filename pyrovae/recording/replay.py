@@ -141,6 +141,7 @@ class Replay:
             "shapes": shapes,
             "reason": self.reason,
             "calls_left": self.calls_left,
+            "may_compile": self._may_compile,
             "calls_of": dict(self._calls_of),
             "checks": self._checks,
             "calls_since_check": self._calls_since_check,
@@ -149,6 +150,7 @@ class Replay:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave: what was recorded then is recorded again when it is needed."""
         self.reason, self.calls_left, self._calls_of = state["reason"], state["calls_left"], Counter(state["calls_of"])
+        self._may_compile = state["may_compile"]
         self._checks, self._calls_since_check = state["checks"], state["calls_since_check"]
         if state["way"] in ("recorded", "compiled"):
             self._before = state["way"], state["shapes"]

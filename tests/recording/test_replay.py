@@ -355,6 +355,8 @@ def test_auto_compiles_small_steps_once_there_were_many(monkeypatch):
         monkeypatch.setattr(compiling, "_OPERATIONS_WORTH_COMPILING", enough * step._recorded.num_operations)
         run(step, batches(calls - 110))
         assert step.way == "recorded"
+    # A run that goes on from here does not ask again.
+    assert [step.state()["may_compile"], replay(noisy, stepping="auto").state()["may_compile"]] == [False, True]
     # Checks are at calls 101, 102, 602, 1,102, too early for either, and 1,602, too late for the shorter run.
     assert asked == [1602]
 
