@@ -102,6 +102,11 @@ def check_training_numbers(rows: int, epochs: int, batch_size: int, lr: float, *
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} training rows: give at most {rows}")
 
 
+def arguments_of_fit(model: SemiSupervisedClassifier) -> dict[str, Any]:
+    """The arguments of a model that change its fit, by name."""
+    return {k: v for k, v in model.get_params(deep=False).items() if k not in ("progress", "device")}
+
+
 def device_of(device: str | torch.device | None, x: Tensor) -> torch.device:
     """Where the networks are to be: where was asked for, else where the rows are."""
     return x.device if device is None else torch.device(device)

@@ -10,8 +10,9 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from pyrovae.programs import isolated_rng
+from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
-from pyrovae.semi_supervised.loop import Batch, LabelledLoop
+from pyrovae.semi_supervised.loop import LabelledLoop, TrainingPlan
 from pyrovae.semi_supervised.m1 import M1, fit_classifier
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.training import EpochTerms
@@ -25,6 +26,7 @@ def joint_loop(
     weight: float,
     closed_form_kl: bool,
     judge: Callable[[], EpochTerms] | None,
+    plan: TrainingPlan,
 ) -> LabelledLoop:
     """The fit of all parts together; the weights before it are the first to be judged.
 
@@ -35,9 +37,10 @@ def joint_loop(
         weight: of the cross-entropy of q(y|z1), in nats per labelled row.
         closed_form_kl: take the KL of z2 in closed form, where there is one.
         judge: terms of the weights as they are, which ``judge_by`` gives; None keeps the last weights.
+        plan: how long, and in which steps.
     """
     step = joint_step(programs, weight, closed_form_kl)
-    loop = LabelledLoop(programs, x, y, step, partial(joint_non_finite_site, programs), judge)
+    loop = LabelledLoop(programs, x, y, step, partial(joint_non_finite_site, programs), judge, plan)
     if judge is not None:
         before = judge()
         loop.best = (before["validation_accuracy"], -before["validation_cross_entropy"])

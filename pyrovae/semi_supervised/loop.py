@@ -3,42 +3,25 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checkpoints import Keeper, State
+from pyrovae.programs import RandomState
 from pyrovae.progress import Progress
 from pyrovae.recording import Stepping
+from pyrovae.semi_supervised.batches import Batch, LabelledBatches
 from pyrovae.training import EpochTerms, FitResult, NonFiniteLossError
 from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.module_weights import restore_weights
 from pyrovae.training.optimizers import adam, flush_vanished, moved_parameters
 from pyrovae.training.progress_terms import loss_in_words
-from pyrovae.training.transform import transformed
 
-
-@dataclass(frozen=True)
-class Batch:
-    """The rows of one step.
-
-    Attributes:
-        labelled: rows with labels ``(labelled, *data_shape)``.
-        y: their labels.
-        unlabelled: rows without ``(unlabelled, *data_shape)``; none if all rows have labels.
-        labelled_share: the part of all rows, not of the batch, that have labels.
-    """
-
-    labelled: Tensor
-    y: Tensor
-    unlabelled: Tensor
-    labelled_share: float
-
-    def mean(self, of_labelled: Tensor, of_unlabelled: Tensor | None) -> Tensor:
-        """The mean over all rows, of the means over labelled rows and over unlabelled ones; None if there are none."""
-        if of_unlabelled is None:
-            return of_labelled
-        return self.labelled_share * of_labelled + (1 - self.labelled_share) * of_unlabelled
+_NUMBERS = ("epoch", "step_of_epoch", "steps_done", "rows", "seconds", "best", "best_epoch")
 
 
 @dataclass(frozen=True)
@@ -55,7 +38,7 @@ class TrainingPlan:
 
 
 class LabelledLoop:
-    """The state of one fit.
+    """One fit, and all that its epochs to come depend on.
 
     Args:
         programs: module of all parameters, with ``model`` and ``guide``.
@@ -65,6 +48,9 @@ class LabelledLoop:
         diagnose: name of the first site that is not finite for a batch; None if all are.
         validate: terms of the weights as they are; the higher ``"validation_accuracy"``, the better, and at equal
             accuracy the lower ``"validation_cross_entropy"``. None keeps the last weights.
+        plan: how long, and in which steps.
+        owner: has numbers that the steps change.
+        numbers: their names.
     """
 
     def __init__(
@@ -75,134 +61,148 @@ class LabelledLoop:
         step: Callable[[Batch], dict[str, Tensor]],
         diagnose: Callable[[Batch], str | None],
         validate: Callable[[], EpochTerms] | None,
+        plan: TrainingPlan,
+        owner: object = None,
+        numbers: Sequence[str] = (),
     ) -> None:
-        self.programs, self.x, self.y = programs, x, y
-        self.step, self.diagnose, self.validate = step, diagnose, validate
-        self.labelled = (y >= 0).nonzero().flatten()
-        self.unlabelled = (y < 0).nonzero().flatten()
-        self.labelled_share = len(self.labelled) / len(x)
-        self.history: list[EpochTerms] = []
-        self.best_epoch = 0
-        self.best = (-1.0, 0.0)
-        self.best_weights = self._weights()
-
-    def run(self, plan: TrainingPlan) -> None:
-        """Train, epoch after epoch, and put the best weights back."""
-        parameters = moved_parameters(self.programs)
-        optimizer = adam(parameters, plan.lr)
-        batches = _Batches(self, plan)
-        # Not an attribute: it knows the loop, and together they would stay until the garbage collector comes.
-        gradient_step = GradientStep(
-            self._terms_of,
-            parameters,
-            self._tensors,
+        self.programs, self.diagnose, self.validate, self.plan = programs, diagnose, validate, plan
+        self.owner, self.numbers = owner, numbers
+        self.device = x.device
+        self.batches = LabelledBatches(x, y, int(plan.batch_size), plan.transform, int(plan.seed))
+        self.steps = plan.epochs * len(self.batches)
+        moved = moved_parameters(programs)
+        self.optimizer = adam(moved, plan.lr)
+        self.gradient_step = GradientStep(
+            partial(_terms_of, step, self.batches.labelled_share),
+            moved,
+            lambda: list(programs.state_dict(keep_vars=True).values()),
             plan.step,
-            plan.epochs * len(batches),
-            owners=[self.programs],
+            self.steps,
+            owners=[programs],
         )
+        self.history: list[EpochTerms] = []
+        # The epoch under way, counted from 1, and the steps of it that are done; its terms, summed over so many rows.
+        self.epoch, self.step_of_epoch, self.steps_done = 1, 0, 0
+        self.totals, self.rows, self.seconds = torch.zeros((), dtype=torch.float64, device=x.device), 0, 0.0
+        self.best, self.best_epoch, self.best_weights = (-1.0, 0.0), 0, self._weights()
+
+    def run(self, keeper: Keeper) -> None:
+        """Train, epoch after epoch, and put the best weights back.
+
+        Args:
+            keeper: keeps the state from time to time.
+        """
         with (
             warnings.catch_warnings(),
-            Progress("fitting", plan.epochs * len(batches), "step", shown=plan.progress) as bar,
+            Progress("fitting", self.steps, "step", shown=self.plan.progress, done=self.steps_done) as bar,
         ):
             # NonFiniteLossError says it.
             warnings.filterwarnings("ignore", message="Encountered NaN", category=UserWarning)
             try:
-                for epoch in range(1, plan.epochs + 1):
-                    self._epoch(epoch, batches, gradient_step, optimizer, bar)
-                    bar.tell(loss_in_words(self.history[-1], epoch, plan.epochs))
+                with keeper:
+                    while self.epoch <= self.plan.epochs:
+                        self._run_epoch(keeper, bar)
+                    keeper.keep(self.state, self.steps_done)
             finally:
                 self.programs.load_state_dict(self.best_weights)
                 self.programs.eval()
 
-    def _epoch(
-        self,
-        epoch: int,
-        batches: "_Batches",
-        gradient_step: GradientStep,
-        optimizer: torch.optim.Optimizer,
-        bar: Progress,
-    ) -> None:
-        start = time.perf_counter()
-        totals = torch.zeros((), dtype=torch.float64, device=self.x.device)
-        rows = 0
-        self.programs.train()
-        for number, batch in enumerate(batches, start=1):
-            values = self._values(epoch, number, batch, gradient_step)
-            optimizer.step()
-            flush_vanished(optimizer, (epoch - 1) * len(batches) + number)
-            seen = len(batch.unlabelled) or len(batch.labelled)
-            totals, rows = totals + seen * values, rows + seen
-            bar.advance()
-        self.programs.eval()
-        # The last step's weights have been through no loss yet.
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters()):
-            raise self._non_finite(epoch, number, batch)
-        terms_of_epoch: EpochTerms = {"epoch": epoch}
-        means = zip(gradient_step.names, (totals / rows).tolist(), strict=True)
-        terms_of_epoch |= {f"train_{name}": mean for name, mean in means}
+    def _run_epoch(self, keeper: Keeper, bar: Progress) -> None:
+        start = time.perf_counter() - self.seconds
+        terms = {"epoch": self.epoch, **self._train(keeper, bar, start)}
         if self.validate is not None:
-            terms_of_epoch |= self.validate()
-        self.history.append({**terms_of_epoch, "seconds": time.perf_counter() - start})
-        judged = (terms_of_epoch.get("validation_accuracy", 0.0), -terms_of_epoch.get("validation_cross_entropy", 0.0))
+            terms |= self.validate()
+        self.history.append({**terms, "seconds": time.perf_counter() - start})
+        judged = (terms.get("validation_accuracy", 0.0), -terms.get("validation_cross_entropy", 0.0))
         if self.validate is None or judged > self.best:
-            self.best, self.best_epoch, self.best_weights = judged, epoch, self._weights()
+            self.best, self.best_epoch, self.best_weights = judged, self.epoch, self._weights()
+        bar.tell(loss_in_words(self.history[-1], self.epoch, self.plan.epochs))
+        self.epoch, self.step_of_epoch, self.rows, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.totals = torch.zeros_like(self.totals)
+        self.batches.shuffler.next_epoch()
+        keeper.after_step(self.state, self.steps_done)
 
-    def _terms_of(self, labelled: Tensor, y: Tensor, unlabelled: Tensor) -> dict[str, Tensor]:
-        return self.step(Batch(labelled, y, unlabelled, self.labelled_share))
+    def _train(self, keeper: Keeper, bar: Progress, start: float) -> EpochTerms:
+        """The steps of the epoch that are left; the terms of all of them."""
+        self.programs.train()
+        for batch in self.batches.of_epoch(self.step_of_epoch):
+            values = self._values(batch)
+            self.optimizer.step()
+            self.step_of_epoch += 1
+            self.steps_done += 1
+            flush_vanished(self.optimizer, self.steps_done)
+            seen = len(batch.unlabelled) or len(batch.labelled)
+            self.totals, self.rows = self.totals + seen * values, self.rows + seen
+            bar.advance()
+            # The last step's weights have been through no loss yet.
+            if self.step_of_epoch == len(self.batches) and not self._finite():
+                self.programs.eval()
+                raise self._non_finite(self.step_of_epoch, batch)
+            self.seconds = time.perf_counter() - start
+            keeper.after_step(self.state, self.steps_done)
+        self.programs.eval()
+        means = zip(self.gradient_step.names, (self.totals / self.rows).tolist(), strict=True)
+        return {f"train_{name}": mean for name, mean in means}
 
-    def _tensors(self) -> list[Tensor]:
-        return list(self.programs.state_dict(keep_vars=True).values())
-
-    def _values(self, epoch: int, number: int, batch: Batch, gradient_step: GradientStep) -> Tensor:
+    def _values(self, batch: Batch) -> Tensor:
         try:
-            values = gradient_step(batch.labelled, batch.y, batch.unlabelled)
+            values = self.gradient_step(batch.labelled, batch.y, batch.unlabelled)
         except ValueError:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
             if self.diagnose(batch) is None:
                 raise
-            raise self._non_finite(epoch, number, batch) from None
+            raise self._non_finite(self.step_of_epoch + 1, batch) from None
         if not math.isfinite(values[0]):
-            raise self._non_finite(epoch, number, batch)
+            raise self._non_finite(self.step_of_epoch + 1, batch)
         return values
 
-    def _non_finite(self, epoch: int, number: int, batch: Batch) -> NonFiniteLossError:
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.programs.parameters())
+
+    def _non_finite(self, step: int, batch: Batch) -> NonFiniteLossError:
         site = self.diagnose(batch) or "x"
-        return NonFiniteLossError(epoch, number, site, FitResult(self.history, self.best_epoch, False, {}, {}))
+        return NonFiniteLossError(self.epoch, step, site, FitResult(self.history, self.best_epoch, False, {}, {}))
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.programs.state_dict().items()}
 
+    def state(self) -> State:
+        """What ``restore`` needs, between two steps."""
+        return {
+            **{name: getattr(self, name) for name in _NUMBERS},
+            "history": [dict(terms) for terms in self.history],
+            "totals": self.totals,
+            "names": list(self.gradient_step.names),
+            "weights": self.programs.state_dict(),
+            "best_weights": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches.state(),
+            "random": RandomState.now(self.device).as_plain(),
+            "step": self.gradient_step.replay.state(),
+            "numbers": {name: getattr(self.owner, name) for name in self.numbers},
+        }
 
-class _Batches:
-    """The batches of an epoch: all unlabelled rows once, beside them labelled ones from a permutation without end."""
+    def restore(self, state: State) -> None:
+        """Go on from what ``state`` gave.
 
-    def __init__(self, loop: LabelledLoop, plan: TrainingPlan) -> None:
-        self.loop, self.size, self.transform = loop, int(plan.batch_size), plan.transform
-        # Generators of their own: the order of rows is the same whatever the programs draw.
-        seed = int(plan.seed)
-        self.shuffler = torch.Generator().manual_seed(seed)
-        self.labelled_rows = self._without_end(loop.labelled, torch.Generator().manual_seed(seed + 1))
+        Raises:
+            ValueError: it is of other programs.
+        """
+        restore_weights(self.programs, state["weights"])
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
+        self.history[:], self.gradient_step.names[:] = state["history"], state["names"]
+        self.totals, self.best_weights = state["totals"].to(self.device), state["best_weights"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.restore(state["batches"])
+        self.gradient_step.replay.restore(state["step"])
+        for name, value in state["numbers"].items():
+            setattr(self.owner, name, value)
+        RandomState.from_plain(state["random"], self.device).put_back()
 
-    def __len__(self) -> int:
-        rows = self.loop.unlabelled if len(self.loop.unlabelled) else self.loop.labelled
-        return -(-len(rows) // self.size)
 
-    def __iter__(self) -> Iterator[Batch]:
-        loop = self.loop
-        order = torch.randperm(len(loop.unlabelled), generator=self.shuffler).to(loop.x.device)
-        for number in range(len(self)):
-            unlabelled = loop.unlabelled[order[number * self.size : (number + 1) * self.size]]
-            labelled = next(self.labelled_rows)
-            yield Batch(self._rows(labelled), loop.y[labelled], self._rows(unlabelled), loop.labelled_share)
-
-    def _rows(self, index: Tensor) -> Tensor:
-        rows = self.loop.x[index]
-        return transformed(rows, self.transform) if len(rows) else rows
-
-    def _without_end(self, index: Tensor, shuffler: torch.Generator) -> Iterator[Tensor]:
-        size, waiting = min(self.size, len(index)), index[:0]
-        while True:
-            while len(waiting) < size:
-                waiting = torch.cat([waiting, index[torch.randperm(len(index), generator=shuffler).to(index.device)]])
-            yield waiting[:size]
-            waiting = waiting[size:]
+# Not a method: a step that knew the fit would stay, with all that it knows, until the garbage collector comes.
+def _terms_of(
+    step: Callable[[Batch], dict[str, Tensor]], labelled_share: float, labelled: Tensor, y: Tensor, unlabelled: Tensor
+) -> dict[str, Tensor]:
+    return step(Batch(labelled, y, unlabelled, labelled_share))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from pyrovae import priors
+from pyrovae.checkpoints import Checkpoints
 from pyrovae.models import VAE
 from pyrovae.models.looking import mean_of
 from pyrovae.programs import check_positive, isolated_rng
@@ -108,13 +110,23 @@ class M1(SemiSupervisedClassifier):
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        checkpoints: Checkpoints | str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
         """Fit the VAE to all rows, and the classifier to those with labels.
 
         Args:
             x: rows ``(rows, *data_shape)``, a tensor or an array.
             y: integer labels from 0, ``(rows,)``; -1 for rows without one.
             validation: rows and labels; the rows judge each epoch of the VAE, by their ELBO.
+            checkpoints: a folder in which the state of the fit of the VAE is kept, as in ``fit_svi``.
+            resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
 
         Returns:
             The fitted model itself.
@@ -142,7 +154,8 @@ class M1(SemiSupervisedClassifier):
             like = next(vae.parameters())
             # Latents that cannot be had are refused before the minutes that the fit takes.
             posterior_latents(vae, rows[:2].nan_to_num(), self.embedding, 1, self.seed)
-            history, best_epoch = self._fit_vae(vae, rows.to(like), None if judge is None else judge.to(like))
+            judge = None if judge is None else judge.to(like)
+            history, best_epoch = self._fit_vae(vae, rows.to(like), judge, checkpoints, resume)
             known = labels >= 0
             fit_classifier(self, classifier, vae, rows[known.to(rows.device)], labels[known])
         self.vae_, self.classifier_, self.history_, self.best_epoch_ = vae, classifier, history, best_epoch
@@ -206,7 +219,14 @@ class M1(SemiSupervisedClassifier):
             )
         )
 
-    def _fit_vae(self, vae: VAE, rows: Tensor, validation: Tensor | None) -> tuple[list[EpochTerms], int]:
+    def _fit_vae(
+        self,
+        vae: VAE,
+        rows: Tensor,
+        validation: Tensor | None,
+        checkpoints: Checkpoints | str | Path | None,
+        resume: bool,
+    ) -> tuple[list[EpochTerms], int]:
         if self.epochs == 0:
             return [], 0
         vae.initialize(rows)
@@ -221,6 +241,8 @@ class M1(SemiSupervisedClassifier):
             lr=self.lr,
             step=self.step,
             patience=None,
+            checkpoints=checkpoints,
+            resume=resume,
             seed=self.seed,
             progress=self.progress,
         )

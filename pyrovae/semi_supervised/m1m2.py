@@ -1,8 +1,10 @@
 """M1 and M2, one on the other."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from numbers import Integral
+from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -10,9 +12,10 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from pyrovae.checkpoints import Checkpoints, Keeper, State, begin_or_resume
 from pyrovae.networks import MLP
 from pyrovae.programs import check_not_negative, check_positive, for_gradients, isolated_rng, private_param_store
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_learning_rate
+from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, arguments_of_fit, check_learning_rate
 from pyrovae.semi_supervised.fine_tuning import joint_loop, refit_classifier
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
@@ -24,6 +27,7 @@ from pyrovae.semi_supervised.parts import predicted_normal_likelihood
 from pyrovae.semi_supervised.rows import as_rows, check_shape, pair_of
 from pyrovae.semi_supervised.trained_together import check_trained
 from pyrovae.training import EpochTerms
+from pyrovae.training.settings import settings_of
 from pyrovae.training.transform import transformed
 
 
@@ -108,7 +112,15 @@ class M1M2(SemiSupervisedClassifier):
 
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        checkpoints: Checkpoints | str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
         """Fit the first layer to all rows, then the second to its latents, then, where asked for, both together.
 
         Args:
@@ -116,13 +128,16 @@ class M1M2(SemiSupervisedClassifier):
             y: integer labels from 0, ``(rows,)``; -1 for rows without one.
             validation: rows and labels to judge each epoch of all stages by. In the third the weights with the highest
                 accuracy are kept, those before its first epoch among them; without validation the last.
+            checkpoints: a folder in which the state of each stage is kept as in ``fit_svi``, in folders ``m1``, ``m2``
+                and ``fine-tuning``.
+            resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
 
         Returns:
             The fitted model itself.
 
         Raises:
-            ValueError: what ``M1`` and ``M2`` refuse, numbers out of range; in the third stage weights that would not
-                be trained.
+            ValueError: what ``M1`` and ``M2`` refuse, numbers out of range, a checkpoint of another fit; in the third
+                stage weights that would not be trained.
             NonFiniteLossError: the loss became NaN or infinite; in the third stage the best weights so far were kept.
         """
         rows = for_gradients(as_rows(x, "x", missing=True))
@@ -145,13 +160,17 @@ class M1M2(SemiSupervisedClassifier):
             its_rows = as_rows(pair_of(validation)[0], "validation x", missing=True)
             check_shape(its_rows, tuple(rows.shape[1:]))
             held_out = its_rows, as_labels(validation[1], len(its_rows), num_classes, "validation y")
-        m1.fit(rows, y, validation)
+        kept_in = partial(_folder_of, checkpoints)
+        m1.fit(rows, y, validation, checkpoints=kept_in("m1"), resume=resume)
+        # Latents may be rounded otherwise elsewhere: the fits on them are known by the rows that they are of.
+        settings = partial(self._settings, m1, m2, (rows, labels), held_out)
         if self.embedding == "draws":
             m2.train_transform = one_of_its_draws
         judge = None if held_out is None else (self._latents(m1, held_out[0])[0], held_out[1])
         # What the second layer learns from is what the first one learned from.
         latents = self._latents(m1, rows, m1.train_transform)
-        m2.fit(latents[0] if self.embedding == "mean" else latents.transpose(0, 1), y, judge)
+        latents = latents[0] if self.embedding == "mean" else latents.transpose(0, 1)
+        m2.fit_as(latents, y, judge, kept_in("m2"), resume, settings)
         m2.train_transform = None
         programs = M1M2Programs(m1.vae_.likelihood, m1.vae_.posterior, m2.programs_)
         if self.fine_tune_epochs:
@@ -160,12 +179,14 @@ class M1M2(SemiSupervisedClassifier):
             programs.to(like)
             with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
                 check_trained(programs, transformed(rows[:5].to(like), m1.train_transform))
+            own = "fine_tune_epochs", "fine_tune_weight", "fine_tune_lr"
+            third = begin_or_resume(kept_in("fine-tuning"), resume, partial(settings, *own))
         # What is refused leaves an earlier fit as it was.
         self.m1_, self.m2_, self.programs_ = m1, m2, programs
         self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
         self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
         if self.fine_tune_epochs:
-            self._fine_tune(rows, labels, held_out)
+            self._fine_tune(rows, labels, held_out, *third)
         return self
 
     def predict_proba(self, x: Any) -> Array:
@@ -203,29 +224,54 @@ class M1M2(SemiSupervisedClassifier):
         check_not_negative(fine_tune_weight=self.fine_tune_weight)
         check_learning_rate(fine_tune_lr=self.fine_tune_lr)
 
-    def _fine_tune(self, rows: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor] | None) -> None:
+    def _settings(
+        self, m1: M1, m2: M2, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor] | None, *own: str
+    ) -> dict[str, str]:
+        """What a stage goes by: the arguments of both layers, and those of the model's own that are named."""
+        arguments = {name: getattr(self, name) for name in ("embedding", "num_draws", *own)}
+        for layer, model in (("m1", m1), ("m2", m2)):
+            arguments |= {f"{layer}__{name}": value for name, value in arguments_of_fit(model).items()}
+        return settings_of(train, validation, **arguments)
+
+    def _fine_tune(
+        self,
+        rows: Tensor,
+        labels: Tensor,
+        held_out: tuple[Tensor, Tensor] | None,
+        keeper: Keeper,
+        kept: State | None,
+    ) -> None:
         m1, m2, programs = self.m1_, self.m2_, self.programs_
         like = next(m1.vae_.parameters())
         judge = None
         if held_out is not None:
             judge = judge_by(lambda x: torch.from_numpy(self.predict_proba(x)), *held_out)
-        loop = joint_loop(
-            programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, m2.closed_form_kl, judge
-        )
         plan = TrainingPlan(
             self.fine_tune_epochs, m2.batch_size, self.fine_tune_lr, m2.seed, m2.progress, m2.step, m1.train_transform
+        )
+        loop = joint_loop(
+            programs, rows.to(like), labels.to(like.device), self.fine_tune_weight, m2.closed_form_kl, judge, plan
         )
         # Whatever ends a fit, what was reached is there.
         self.history_ = loop.history
         try:
             with isolated_rng(m2.seed, like.device), private_param_store(programs.model, programs.guide):
-                loop.run(plan)
+                if kept is not None:
+                    loop.restore(kept)
+                loop.run(keeper)
         finally:
             self.best_epoch_ = loop.best_epoch
             refit_classifier(m1, rows, labels)
 
     def _latents(self, m1: M1, rows: Tensor, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         return posterior_latents(m1.vae_, rows, self.embedding, self.num_draws, m1.seed, transform)
+
+
+def _folder_of(checkpoints: Checkpoints | str | Path | None, stage: str) -> Checkpoints | None:
+    if checkpoints is None:
+        return None
+    given = checkpoints if isinstance(checkpoints, Checkpoints) else Checkpoints(checkpoints)
+    return replace(given, folder=Path(given.folder) / stage)
 
 
 def default_second_layer() -> M2:

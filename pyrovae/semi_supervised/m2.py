@@ -16,9 +16,9 @@ from pyrovae import priors
 from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.programs import Program, check_not_negative, check_positive, isolated_rng
 from pyrovae.recording import Stepping
+from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.labels import as_labels
-from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.parts import (
     DropoutMLP,

@@ -14,8 +14,8 @@ from pyrovae.models import VAE
 from pyrovae.networks import MLP
 from pyrovae.programs import check_not_negative, check_positive
 from pyrovae.recording import Stepping
+from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.estimator import Array
-from pyrovae.semi_supervised.loop import Batch
 from pyrovae.semi_supervised.m1 import posterior_latents
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, masking_posterior
 from pyrovae.semi_supervised.trained_together import TrainedTogether
@@ -143,6 +143,8 @@ class PCVAE(TrainedTogether):
 
     programs_: PCVAEPrograms
     multiplier_: float
+
+    _numbers = ("multiplier_",)
 
     def embed(self, x: Any) -> Array:
         """The posterior means.

@@ -1,14 +1,17 @@
 """What M2 and the prediction-constrained VAE share: labelled and unlabelled rows in every step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyrovae.checkpoints import Checkpoints, begin_or_resume
+from pyrovae.checkpoints.keeper import Settings
 from pyrovae.programs import (
     check_leaves,
     check_support,
@@ -19,12 +22,20 @@ from pyrovae.programs import (
     trace_pair,
 )
 from pyrovae.recording import Stepping
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
+from pyrovae.semi_supervised.batches import Batch
+from pyrovae.semi_supervised.estimator import (
+    Array,
+    SemiSupervisedClassifier,
+    arguments_of_fit,
+    check_training_numbers,
+    device_of,
+)
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
-from pyrovae.semi_supervised.loop import Batch, LabelledLoop, TrainingPlan
+from pyrovae.semi_supervised.loop import LabelledLoop, TrainingPlan
 from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
 from pyrovae.training import EpochTerms
+from pyrovae.training.settings import settings_of
 
 
 class TrainedTogether(SemiSupervisedClassifier):
@@ -48,9 +59,18 @@ class TrainedTogether(SemiSupervisedClassifier):
     history_: list[EpochTerms]
     best_epoch_: int
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
-    def fit(self, x: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    # Names of attributes, numbers, that the steps change.
+    _numbers: Sequence[str] = ()
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None = None,
+        *,
+        checkpoints: Checkpoints | str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
         """Train on rows with and without labels.
 
         Args:
@@ -58,18 +78,38 @@ class TrainedTogether(SemiSupervisedClassifier):
             y: integer labels from 0, ``(rows,)``; -1 for rows without one.
             validation: rows and labels to judge each epoch by. With them the weights of the epoch with the highest
                 accuracy are kept, at equal accuracy those of the lowest cross-entropy; else the last.
+            checkpoints: a folder in which the state of the fit is kept, as in ``fit_svi``.
+            resume: go on from the newest checkpoint, if there is one, to the same result as without a break.
 
         Returns:
             The fitted model itself.
 
         Raises:
             ValueError: labels that ``check_labels`` refuses, rows that the likelihood is no density for, parts that
-                do not fit together or have weights that would not be trained, numbers out of range.
+                do not fit together or have weights that would not be trained, numbers out of range, a checkpoint of
+                another fit.
             NonFiniteLossError: the loss became NaN or infinite; the best weights so far were kept.
         """
+        return self.fit_as(x, y, validation, checkpoints, resume, None)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def fit_as(
+        self,
+        x: Any,
+        y: Any,
+        validation: tuple[Any, Any] | None,
+        checkpoints: Checkpoints | str | Path | None,
+        resume: bool,
+        settings: Callable[[], Settings] | None,
+    ) -> Self:
+        """As ``fit``; ``settings`` say what a checkpoint has to be of, None takes arguments and rows of the model."""
         rows = for_gradients(as_rows(x, "x"))
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
         self.check_arguments(len(rows), num_classes)
+        held_out = None if validation is None else _held_out(validation, num_classes)
+        own = partial(settings_of, (rows, labels), held_out, **arguments_of_fit(self))
+        keeper, kept = begin_or_resume(checkpoints, resume, own if settings is None else settings)
         device = device_of(self.device, rows)
         with ExitStack() as stack:
             stack.enter_context(isolated_rng(self.seed, device))
@@ -86,17 +126,24 @@ class TrainedTogether(SemiSupervisedClassifier):
                 rows if self.train_transform is None else torch.cat(list(map(self.train_transform, rows.split(1000))))
             )
             initialize_modules(programs, seen)
-            judge = None if validation is None else self._judge(programs, validation, first_rows, num_classes)
+            judge = None
+            if held_out is not None:
+                check_shape(held_out[0], tuple(first_rows.shape[1:]))
+                judge = judge_by(partial(self._probabilities, programs), *held_out)
             step, diagnose = self._step(programs), partial(self._non_finite_site, programs)
-            loop = LabelledLoop(programs, rows, labels.to(device), step, diagnose, judge)
             plan = TrainingPlan(
                 self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.step, self.train_transform
             )
+            loop = LabelledLoop(
+                programs, rows, labels.to(device), step, diagnose, judge, plan, owner=self, numbers=self._numbers
+            )
+            if kept is not None:
+                loop.restore(kept)
             # Whatever ends a fit, what was reached is there.
             self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
             self.data_shape_ = tuple(first_rows.shape[1:])
             try:
-                loop.run(plan)
+                loop.run(keeper)
             finally:
                 self.best_epoch_ = loop.best_epoch
         return self
@@ -135,15 +182,6 @@ class TrainedTogether(SemiSupervisedClassifier):
         with isolated_rng(self.seed, like.device):
             return torch.cat([self._class_probs(programs, block) for block in blocks(rows, like)])
 
-    def _judge(
-        self, programs: nn.Module, validation: tuple[Any, Any], train: Tensor, num_classes: int
-    ) -> Callable[[], EpochTerms]:
-        held_out, its_labels = pair_of(validation)
-        rows = as_rows(held_out, "validation x")
-        check_shape(rows, tuple(train.shape[1:]))
-        labels = as_labels(its_labels, len(rows), num_classes, "validation y")
-        return judge_by(partial(self._probabilities, programs), rows, labels)
-
     def _check_parts(self, programs: Any, rows: Tensor, num_classes: int) -> None:
         """Refuse parts that do not fit together: a classifier of another number of classes, or that is not trained."""
         output = programs.classifier(self._seen_by_classifier(programs, rows))
@@ -177,6 +215,12 @@ class TrainedTogether(SemiSupervisedClassifier):
     def _class_probs(self, programs: nn.Module, rows: Tensor) -> Tensor:
         """Probabilities of the classes for some rows, in double precision."""
         raise NotImplementedError
+
+
+def _held_out(validation: tuple[Any, Any], num_classes: int) -> tuple[Tensor, Tensor]:
+    x, y = pair_of(validation)
+    rows = as_rows(x, "validation x")
+    return rows, as_labels(y, len(rows), num_classes, "validation y")
 
 
 def check_trained(programs: Any, rows: Tensor) -> None:

@@ -10,6 +10,7 @@ from pyrovae.checkpoints import Keeper, State
 from pyrovae.processes import AveragedGradients, Processes, draws_of_all_rows, processes_now
 from pyrovae.programs import RandomState, training_mode
 from pyrovae.training.gradient_step import GradientStep
+from pyrovae.training.module_weights import restore_weights
 from pyrovae.training.optimizers import adam, flush_vanished, moved_parameters
 from pyrovae.training.result import LossResult, NonFiniteLossError
 from pyrovae.training.shuffler import Shuffler
@@ -113,13 +114,7 @@ class LossEpochs:
         Raises:
             ValueError: it is of another module.
         """
-        try:
-            self.module.load_state_dict(state["weights"])
-        except RuntimeError as error:
-            raise ValueError(
-                f"the checkpoint is of other networks ({str(error).splitlines()[-1].strip()}): a fit goes on with "
-                "those that it began with"
-            ) from error
+        restore_weights(self.module, state["weights"])
         for name in _NUMBERS:
             setattr(self, name, state[name])
         self.history[:], self.best_weights = state["history"], state["best_weights"]

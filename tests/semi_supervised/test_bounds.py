@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pyrovae import compare_bounds, likelihoods, networks, posteriors, priors
 from pyrovae.semi_supervised import M2, M2Programs
-from pyrovae.semi_supervised.loop import Batch
+from pyrovae.semi_supervised.batches import Batch
 
 CLASSES, LATENT, DATA = 3, 2, 4
 PROBS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)

@@ -12,9 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from pyrovae import NonFiniteLossError, likelihoods, networks, posteriors, priors
+from pyrovae.checkpoints import Keeper
 from pyrovae.semi_supervised import M1, M1M2, M2, CorruptedInput, M1M2Programs, M2Programs
+from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.fine_tuning import joint_loop, joint_non_finite_site, joint_step
-from pyrovae.semi_supervised.loop import Batch, TrainingPlan
+from pyrovae.semi_supervised.loop import TrainingPlan
 from pyrovae.semi_supervised.m1 import posterior_latents
 from pyrovae.semi_supervised.m1m2 import one_of_its_draws
 
@@ -232,8 +234,9 @@ def test_weights_that_a_third_stage_does_not_improve_stay(programs):
         return {"validation_accuracy": next(accuracies), "validation_cross_entropy": 1.0}
 
     before = {name: value.clone() for name, value in programs.state_dict().items()}
-    loop = joint_loop(programs, ROWS, torch.where(torch.arange(6) < 4, Y, -1), 1.0, False, judge)
-    loop.run(TrainingPlan(epochs=2, batch_size=3, lr=0.1, seed=0, progress=False, step="plain", transform=None))
+    plan = TrainingPlan(epochs=2, batch_size=3, lr=0.1, seed=0, progress=False, step="plain", transform=None)
+    loop = joint_loop(programs, ROWS, torch.where(torch.arange(6) < 4, Y, -1), 1.0, False, judge, plan)
+    loop.run(Keeper(None, {}))
     assert loop.best_epoch == 0
     assert [terms["validation_accuracy"] for terms in loop.history] == [0.5, 0.4]
     for name, value in programs.state_dict().items():

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pyrovae import likelihoods, networks, posteriors, priors
 from pyrovae.semi_supervised import M2, PCVAE, PCVAEPrograms
-from pyrovae.semi_supervised.loop import Batch
+from pyrovae.semi_supervised.batches import Batch
 
 
 def two_classes(count=400):
