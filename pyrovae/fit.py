@@ -1,6 +1,5 @@
 """``python -m pyrovae.fit``: fit a VAE, one of its kin, or a Pyro model of your own, and say how good it is."""
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +45,8 @@ from pyrovae.runs import (
     system_of,
 )
 
+_NAME = "pyrovae.fit"
+
 
 def make_parser(system: str = "vae") -> CommandParser:
     """The options of the command, each with its reason; ``system`` has its own default objective."""
@@ -90,17 +91,17 @@ def _fit_in_folder(prepared: Prepared, keeper: RunKeeper, undo: Callable[[], Non
         undo()
         raise ValueError(in_options(str(error))) from error
     except OSError as error:
-        print_error(f"{described_file_error(error)}{_to_go_on(keeper)}")
+        print_error(f"{described_file_error(error)}{keeper.to_go_on(_NAME)}")
         return EXIT_FILES
     except ProcessEndedError as error:
-        print_error(f"{error}{_to_go_on(keeper)}")
+        print_error(f"{error}{keeper.to_go_on(_NAME)}")
         return EXIT_PROCESS_ENDED
     except (KeyboardInterrupt, SystemExit) as stop:
         if not keeper.has_any():
             # All of the run is there, or nothing but what it was resumed from, or what is undone.
             undo()
             raise
-        print_error(f"interrupted{_to_go_on(keeper)}")
+        print_error(f"interrupted{keeper.to_go_on(_NAME)}")
         # Where there are several processes, torchrun does not wait for it.
         if not processes_now().several:
             _leave_report(prepared, keeper, seconds)
@@ -124,10 +125,6 @@ def _leave_report(prepared: Prepared, keeper: RunKeeper, seconds: dict[str, floa
         print_error(described_file_error(error))
     except KeyboardInterrupt:
         print_error("interrupted again, so there is no report")
-
-
-def _to_go_on(keeper: RunKeeper) -> str:
-    return f"; to go on: python -m pyrovae.fit --resume {shlex.quote(str(keeper.run_folder))}"
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -1,180 +1,68 @@
 """``python -m pyrovae.label_efficiency``: how right classifiers are, by the number of labels."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import yaml
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from pyrovae import plots
+from pyrovae.checkpoints.stopping import ending_when_terminated
 from pyrovae.command_line import (
+    EXIT_BAD_INPUT,
+    EXIT_FILES,
+    EXIT_INTERRUPTED,
     EXIT_NON_FINITE,
+    EXIT_TERMINATED,
     CommandParser,
+    RunKeeper,
+    check_same_options,
     choose_device,
-    claim_folder,
-    new_folder,
+    claim_run,
+    described_file_error,
     print_error,
+    resumed_options,
     run_command,
 )
+from pyrovae.command_line.label_options import label_parser
 from pyrovae.data import BINARIZED, UnusableValuesError, load_data
-from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.comparison import Comparison, Settings, fit_name
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
 from pyrovae.semi_supervised.labels import UNLABELLED
-from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, score_table, write_results
+from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, read_results, score_table, write_results
 from pyrovae.training import NonFiniteLossError
 
 TABLE_FILE = "label_efficiency.csv"
 PLOT_FILE = "label_efficiency.png"
-CONFIG_FILE = "config.yaml"
 # Convolutions of stride 2 leave little of smaller images.
 _LEAST_PIXELS = 16
+_NAME = "pyrovae.label_efficiency"
 
 
 def make_parser() -> CommandParser:
     """The options of the command, each with its reason."""
-    parser = CommandParser(
-        prog="python -m pyrovae.label_efficiency",
-        description="Train classifiers with few labels, several times with other labels, and score them on the same "
-        "test rows: logistic regression and a network on pixels, classifiers on the latents of a VAE (M1), a "
-        "prediction-constrained VAE (PC-VAE), a VAE with the class as a latent (M2), and M2 on M1. The VAE of M1 is "
-        "fitted once for each seed and serves all numbers of labels.",
-    )
-    add = parser.add_argument
-    add("--config", action="config", help="YAML file of these options; options on the command line prevail over it")
-    add(
-        "--data",
-        default="digits",
-        help="digits (8x8, comes with scikit-learn), mnist, fashion-mnist, cifar10, or the path of a .npz or .csv file "
-        "or of a folder of folders of images, with labels. The first three are made bits: drawn anew at every step for "
-        "the VAEs, once for the test rows. Other values that are not bits have a Normal likelihood",
-    )
-    add(
-        "--data-root",
-        type=str | None,
-        default=None,
-        help="folder with MNIST/raw, FashionMNIST/raw or cifar-10-batches-py; without it $PYROVAE_DATA_ROOT, else "
-        "~/.cache/pyrovae",
-    )
-    add(
-        "--labels",
-        type=PositiveFloat,
-        nargs="+",
-        default=[100.0],
-        metavar="NUMBER",
-        help="numbers of labelled training rows, as many of each class: --labels 100 1000 3000. A number below 1 is "
-        "the fraction of the training rows: --labels 0.8 hides the labels of the other 20 %",
-    )
-    add(
-        "--methods",
-        type=Literal[tuple(METHODS)],
-        nargs="+",
-        default=list(METHODS),
-        metavar="METHOD",
-        help=f"which to compare: {', '.join(METHODS)}",
-    )
-    add("--seeds", type=PositiveInt, default=3, help="draws of the labels, each with weights of its own")
-    add(
-        "--seed", type=NonNegativeInt, default=0, help="of the split; labels and weights have this seed and those after"
-    )
-    add("--validation-fraction", type=OpenUnitInterval, default=0.1, help="part of the rows that picks the VAE's epoch")
-    add(
-        "--test-fraction",
-        type=OpenUnitInterval,
-        default=0.2,
-        help="part of the rows to score, where the data bring no test rows",
-    )
-    add(
-        "--latent-dim", type=PositiveInt, default=10, help="dimensions of z in M1 and the PC-VAE; 50 is usual for mnist"
-    )
-    add(
-        "--m2-latent-dim",
-        type=PositiveInt,
-        default=10,
-        help="dimensions of z in M2: with many, z can say what the class should",
-    )
-    add(
-        "--second-latent-dim",
-        type=PositiveInt,
-        default=10,
-        help="dimensions of z in the second layer of M1+M2; its authors have 50 for mnist",
-    )
-    add(
-        "--network",
-        type=Literal["auto", "mlp", "conv"],
-        default="auto",
-        help="what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions; auto takes "
-        "convolutions for images of 16 pixels and more on each side. Decoders are multilayer perceptrons",
-    )
-    add(
-        "--translation",
-        type=NonNegativeInt | None,
-        default=None,
-        help="pixels by which those networks may see a training image moved, in each direction, so that they learn "
-        "that it does not matter; without it 2 with convolutions, else 0. Regression on pixels sees them as they are",
-    )
-    add("--hidden-dims", type=list[PositiveInt], default=[200], help="widths of multilayer perceptrons: '[500, 500]'")
-    add(
-        "--second-hidden-dims",
-        type=list[PositiveInt],
-        default=[200],
-        help="the same in the second layer of M1+M2, where wide ones learn to do without the class",
-    )
-    add(
-        "--epochs",
-        type=PositiveInt,
-        default=40,
-        help="passes over all training rows; a network that sees fewer rows makes as many steps",
-    )
-    add(
-        "--second-epochs",
-        type=PositiveInt | None,
-        default=None,
-        help="those of the second layer of M1+M2; without it as --epochs",
-    )
-    add("--batch-size", type=PositiveInt, default=100, help="rows of a step")
-    add("--lr", type=PositiveFloat, default=3e-3, help="learning rate of Adam")
-    add(
-        "--classification-weight",
-        type=NonNegativeFloat,
-        default=3.0,
-        help="of M2: weight of a labelled row's cross-entropy beside the bound, which is a mean over rows",
-    )
-    add(
-        "--second-classification-weight",
-        type=NonNegativeFloat,
-        default=0.1,
-        help="the same in the second layer of M1+M2, whose rows are latents",
-    )
-    add(
-        "--fine-tune-epochs",
-        type=NonNegativeInt | None,
-        default=None,
-        help="of M1+M2: passes over the unlabelled rows that train both layers together, after each of them; without "
-        "it as many steps as --epochs, 0 leaves the layers as they are",
-    )
-    add("--multiplier", type=NonNegativeFloat, default=25.0, help="of the PC-VAE: weight of the prediction loss")
-    add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
-    add("--output-dir", type=str | None, default=None, help="folder of the results; without it runs/labels-DATA-TIME")
-    add("--overwrite", action="store_true", help="write into a folder that holds files already")
-    add("--quiet", action="store_true", help="no progress bars, and the table at the end alone")
-    return parser
+    return label_parser()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status.
 
-    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for files, 130 for an interrupt.
+    0 if all went well, 2 for bad input, 3 for a loss that is not finite, 4 for files, 130 for Ctrl-C, 143 for SIGTERM.
     """
-    return run_command(make_parser(), arguments, _compare, "what was finished before is in the output folder")
+    try:
+        tokens = resumed_options(sys.argv[1:] if arguments is None else arguments)
+    except ValueError as error:
+        print_error(str(error))
+        return EXIT_BAD_INPUT
+    return run_command(make_parser(), tokens, _compare, "nothing was written")
 
 
 def _compare(config: dict[str, Any]) -> int:
     config.pop("config")
     if config["seed"] + config["seeds"] > 2**32:
         raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32, with --seeds")
+    under_way = config["resume"] is None or check_same_options(config, "Another comparison takes another folder")
     device = choose_device(config["device"])
     try:
         data = load_data(
@@ -197,8 +85,13 @@ def _compare(config: dict[str, Any]) -> int:
         counts = list(dict.fromkeys(count_labels(asked, comparison.labels) for asked in config["labels"]))
     except ValueError as error:
         raise ValueError(f"--{error}") from error
-    folder = Path(config["output_dir"] or new_folder(f"labels-{Path(data.name).stem}"))
-    undo = claim_folder(folder, overwrite=config["overwrite"])
+    keeper, undo = claim_run(config, f"labels-{Path(data.name).stem}")
+    results = read_results(keeper.run_folder / TABLE_FILE) if config["resume"] is not None else []
+    finished = {(result.method, result.labels, result.seed) for result in results}
+    runs = [run for run in _runs(counts, config) if run not in finished]
+    if not runs and not under_way:
+        print(f"the comparison in {keeper.run_folder} is complete: there is nothing to go on with")
+        return 0
     if not config["quiet"]:
         moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""
         print(
@@ -208,30 +101,73 @@ def _compare(config: dict[str, Any]) -> int:
             sep="\n",
             flush=True,
         )
-    results: list[Result] = []
+        if config["resume"] is not None:
+            print(f"{'resumed':<12}after {len(finished)} of {len(finished) + len(runs)} runs", flush=True)
+    return _compare_in_folder(comparison, runs, results, keeper, undo)
+
+
+def _compare_in_folder(
+    comparison: Comparison,
+    runs: Sequence[tuple[str, int, int]],
+    results: list[Result],
+    keeper: RunKeeper,
+    undo: Callable[[], None],
+) -> int:
+    """Do the runs that are left; whatever ends that, the folder has what was finished and what it can go on from."""
+    folder = keeper.run_folder
     try:
-        for result in _results(comparison, counts, config):
-            results.append(result)
-            _write(results, config, folder)
-            if not config["quiet"]:
-                print(
-                    f"seed {result.seed}, {result.labels:,} labels, {METHODS[result.method]}: {result.accuracy:.1f} % "
-                    f"({result.seconds:.0f} s)",
-                    flush=True,
-                )
+        with ending_when_terminated():
+            for run in runs:
+                _do(run, comparison, results, keeper)
     except NonFiniteLossError as error:
+        keeper.forget()
         print_error(f"{error}\nfinished before: {len(results)} runs, in {folder}")
         return EXIT_NON_FINITE
+    except OSError as error:
+        begun = results or keeper.has_any()
+        print_error(f"{described_file_error(error)}{keeper.to_go_on(_NAME) if begun else ''}")
+        return EXIT_FILES
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if results or keeper.has_any():
+            print_error(f"interrupted{keeper.to_go_on(_NAME)}")
+            return EXIT_INTERRUPTED if isinstance(stop, KeyboardInterrupt) else EXIT_TERMINATED
+        raise
     finally:
         if results:
             plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE, dpi=plots.FILE_DPI)
-        else:
+        elif not keeper.has_any():
             undo()
+    keeper.forget()
     num_scored = int((comparison.test_labels != UNLABELLED).sum())
     print(f"\n{score_table(mean_scores(results))}")
-    print(f"mean over {config['seeds']} draws of the labels (standard error), {num_scored:,} test rows")
+    seeds = len({result.seed for result in results})
+    print(f"mean over {seeds} draws of the labels (standard error), {num_scored:,} test rows")
     print(f"folder: {folder}")
     return 0
+
+
+def _do(run: tuple[str, int, int], comparison: Comparison, results: list[Result], keeper: RunKeeper) -> None:
+    """Train and score one classifier, and write its result down."""
+    method, count, seed = run
+    accuracy, seconds = comparison.score(method, draw_labels(comparison.labels, count, seed), seed, keeper.of)
+    results.append(Result(method, count, seed, 100 * accuracy, seconds))
+    # After each result: what cuts the command off costs nothing that was finished.
+    write_results(results, keeper.run_folder / TABLE_FILE)
+    keeper.write_options()
+    keeper.forget_fit(fit_name(method, count, seed))
+    if comparison.settings.progress:
+        print(
+            f"seed {seed}, {count:,} labels, {METHODS[method]}: {100 * accuracy:.1f} % ({seconds:.0f} s)",
+            flush=True,
+        )
+
+
+def _runs(counts: Sequence[int], config: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Method, number of labels and seed of each run, those of one seed before those of the next."""
+    for seed in range(config["seed"], config["seed"] + config["seeds"]):
+        for count in counts:
+            for method in dict.fromkeys(config["methods"]):
+                yield method, count, seed
 
 
 def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch.device) -> Settings:
@@ -265,24 +201,6 @@ def _settings(config: dict[str, Any], data_shape: tuple[int, ...], device: torch
     )
     given = {name: config[name] for name in names}
     return Settings(**given, network=network, translation=translation, device=device, progress=not config["quiet"])
-
-
-def _results(comparison: Comparison, counts: Sequence[int], config: dict[str, Any]) -> Iterator[Result]:
-    """All results, those of one seed before those of the next."""
-    for seed in range(config["seed"], config["seed"] + config["seeds"]):
-        for count in counts:
-            known = draw_labels(comparison.labels, count, seed)
-            for method in dict.fromkeys(config["methods"]):
-                accuracy, seconds = comparison.score(method, known, seed)
-                yield Result(method, count, seed, 100 * accuracy, seconds)
-
-
-def _write(results: Sequence[Result], config: dict[str, Any], folder: Path) -> None:
-    # After each result: an interrupt then loses one at most.
-    write_results(results, folder / TABLE_FILE)
-    # Leave to overwrite holds for this run, not for the next one that reads its configuration.
-    text = yaml.safe_dump({**config, "overwrite": False}, sort_keys=False)
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

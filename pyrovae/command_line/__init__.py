@@ -21,7 +21,7 @@ from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.pairs import fit_pair
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.preparing import Prepared, prepare_run
-from pyrovae.command_line.resuming import RunKeeper, check_resumable, claim_run, resumed_options
+from pyrovae.command_line.resuming import RunKeeper, check_resumable, check_same_options, claim_run, resumed_options
 from pyrovae.command_line.slots import FILLED_IN, SLOTS
 from pyrovae.command_line.stored_rows import rows_of_run
 
@@ -39,6 +39,7 @@ __all__ = [
     "RunKeeper",
     "add_objective_options",
     "check_resumable",
+    "check_same_options",
     "check_seed",
     "choose_device",
     "claim_folder",

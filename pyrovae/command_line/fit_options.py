@@ -7,6 +7,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, OpenUnitInterv
 
 from pyrovae.command_line.objective import add_objective_options
 from pyrovae.command_line.parser import CommandParser
+from pyrovae.command_line.resuming import add_resuming
 from pyrovae.command_line.slots import options_of, read_config
 from pyrovae.command_line.system import add_system_options
 from pyrovae.programs import Precision
@@ -213,22 +214,10 @@ def _add_training_options(parser: CommandParser) -> None:
     add("--seed", type=NonNegativeInt, default=0, help="of the split, the initial weights, shuffling and all draws")
     add("--device", default="auto", help="auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps")
     add("--output-dir", type=str | None, default=None, help="the run folder; without it runs/DATA-TIME")
-    add(
-        "--resume",
-        type=str | None,
-        default=None,
-        metavar="RUN",
-        help="go on with the run of this folder, which was cut off, to the result that it would have had; its options "
-        "are its own",
-    )
-    add(
-        "--checkpoint-every",
-        type=NonNegativeFloat,
-        default=300.0,
-        help="seconds between two checkpoints, at least; Ctrl-C and SIGTERM make one too, after the step in hand",
-    )
-    add(
-        "--keep-checkpoints", type=PositiveInt, default=2, help="how many of the newest stay; none when the run is done"
+    add_resuming(
+        parser,
+        resume="go on with the run of this folder, which was cut off, to the result that it would have had; its "
+        "options are its own",
     )
     add("--overwrite", action="store_true", help="write into a folder that holds a run already")
     add("--no-report", action="store_true", help="leave report.html out, which takes two or three seconds")

@@ -1,14 +1,17 @@
-"""Beginning a run in its folder, and going on with one that was cut off, for ``python -m pyrovae.fit``."""
+"""Beginning a run in its folder, and going on with one that was cut off."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
 from pyrovae.checkpoints import Checkpoints, write_whole
 from pyrovae.command_line.execution import CHECKPOINT_FOLDER, claim_folder, new_folder
+from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import options_of
 from pyrovae.processes import processes_now
 from pyrovae.runs import CONFIG_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
@@ -34,8 +37,16 @@ class RunKeeper:
         """
         self.forget()
         self.folder.mkdir(parents=True)
-        text = yaml.safe_dump({**self._config, "resume": None}, sort_keys=False)
-        write_whole(self.folder / CONFIG_FILE, text.encode())
+        self._write_options(self.folder, resume=None)
+
+    def write_options(self) -> None:
+        """Write the options into the run folder, for another run.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        # Leave to overwrite holds for this run, not for the next one that reads its configuration.
+        self._write_options(self.run_folder, resume=None, overwrite=False)
 
     def of(self, fit: str) -> Checkpoints:
         """The checkpoints of one of the fits.
@@ -48,20 +59,56 @@ class RunKeeper:
 
     def has_any(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return any(self.folder.glob("*/step-*.pt"))
+        return any(self.folder.rglob("step-*.pt"))
 
     def reached(self) -> str:
         """How far the run had come, in words."""
-        kept = [(path.stat().st_mtime_ns, path) for path in self.folder.glob("*/step-*.pt")]
+        kept = [(path.stat().st_mtime_ns, path) for path in self.folder.rglob("step-*.pt")]
         if not kept:
             return "from the beginning, as no checkpoint had been made"
         newest = max(kept)[1]
         return f"from step {int(newest.name.split('-')[1]):,} of {newest.parent.name}"
 
+    def to_go_on(self, command: str) -> str:
+        """How the run goes on, to stand behind what cut it off.
+
+        Args:
+            command: its module.
+        """
+        return f"; to go on: python -m {command} --resume {shlex.quote(str(self.run_folder))}"
+
+    def forget_fit(self, fit: str) -> None:
+        """Remove what was kept of one of the fits."""
+        shutil.rmtree(self.folder / fit, ignore_errors=True)
+
     def forget(self) -> None:
         """Remove what was kept; of several processes the first does."""
         if processes_now().is_first:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write_options(self, folder: Path, **changed: Any) -> None:
+        text = yaml.safe_dump({**self._config, **changed}, sort_keys=False)
+        write_whole(folder / CONFIG_FILE, text.encode())
+
+
+def add_resuming(parser: CommandParser, resume: str) -> None:
+    """The options of runs that can be cut off.
+
+    Args:
+        parser: of the command.
+        resume: what the first of them does.
+    """
+    add = parser.add_argument
+    add("--resume", type=str | None, default=None, metavar="RUN", help=resume)
+    add(
+        "--checkpoint-every",
+        type=NonNegativeFloat,
+        default=300.0,
+        help="seconds between two checkpoints, at least; Ctrl-C and SIGTERM make one too, after the step in hand",
+    )
+    add(
+        "--keep-checkpoints", type=PositiveInt, default=2, help="how many of the newest stay; none when the run is done"
+    )
 
 
 def claim_run(config: Mapping[str, Any], name: str) -> tuple[RunKeeper, Callable[[], None]]:
@@ -129,13 +176,31 @@ def resumed_options(tokens: Sequence[str]) -> list[str]:
 
 
 def check_resumable(config: Mapping[str, Any]) -> str | None:
-    """See that a run goes on with the options that it began with.
+    """See that a fit goes on with the options that it began with.
 
     Args:
         config: the options, those of ``--resume`` among them.
 
     Returns:
         How the run ended; None for one that is under way.
+
+    Raises:
+        ValueError: another value of an option, or a file that cannot be read.
+    """
+    if check_same_options(config, "To start another from its weights take --init-from"):
+        return None
+    return str(read_summary(Path(config["resume"])).get("status", "complete"))
+
+
+def check_same_options(config: Mapping[str, Any], otherwise: str) -> bool:
+    """See that a run goes on with the options that it began with.
+
+    Args:
+        config: the options, those of ``--resume`` among them.
+        otherwise: what to do for others.
+
+    Returns:
+        Whether the run is under way.
 
     Raises:
         ValueError: another value of an option, or a file that cannot be read.
@@ -150,11 +215,9 @@ def check_resumable(config: Mapping[str, Any]) -> str | None:
         if option not in WITHOUT_EFFECT and option in stored and stored[option] != now:
             raise ValueError(
                 f"{as_option(option)} is {_shown(now)}, and the run in {folder} began with {_shown(stored[option])}: a "
-                "run goes on with its own options, so leave it out. To start another from its weights take --init-from"
+                f"run goes on with its own options, so leave it out. {otherwise}"
             )
-    if under_way:
-        return None
-    return str(read_summary(folder).get("status", "complete"))
+    return under_way
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from pyrovae.checkpoints import Checkpoints
 from pyrovae.data import DataSplits, Translation
 from pyrovae.networks import MLP, ConvEncoder
 from pyrovae.posteriors import DiagonalNormal
@@ -34,6 +35,7 @@ from pyrovae.semi_supervised.pcvae import PCVAE
 from pyrovae.training.losses import minimize_losses
 
 NetworkKind = Literal["mlp", "conv"]
+KeptIn = Callable[[str], Checkpoints]
 
 
 @dataclass(frozen=True)
@@ -121,29 +123,32 @@ class Comparison:
         # Parts and seconds of the VAE of M1, by seed.
         self._vaes: dict[int, tuple[dict[str, Any], float]] = {}
 
-    def score(self, method: str, known: Tensor, seed: int) -> tuple[float, float]:
+    def score(self, method: str, known: Tensor, seed: int, kept_in: KeptIn | None = None) -> tuple[float, float]:
         """Train one classifier.
 
         Args:
             method: a key of ``scores.METHODS``.
             known: labels of the training rows ``(rows,)``, -1 where the classifier may not see them.
             seed: of the weights, of shuffling and of all draws.
+            kept_in: checkpoints of a fit by its name, ``fit_name`` or that of the VAE of a seed, from which it goes on;
+                None keeps none.
 
         Returns:
             The share of test rows that are classified rightly; the seconds it took, with the fit of the VAE of M1 even
-            if that was fitted already.
+            if that was fitted already, and without those before it was cut off.
 
         Raises:
-            ValueError: what the models refuse.
+            ValueError: what the models refuse, a checkpoint of another fit.
             NonFiniteLossError: a VAE, or the network on pixels, diverged.
         """
         test, labels = self.data.test, self.test_labels
-        seconds_before = self._fit_vae(known, seed) if method.startswith("m1") else 0.0
+        seconds_before = self._fit_vae(known, seed, kept_in) if method.startswith("m1") else 0.0
         start = time.perf_counter()
+        kept = _kept(kept_in, fit_name(method, int((known != UNLABELLED).sum()), seed))
         if method == "pixels-logistic":
             accuracy = self._logistic(known)
         elif method == "pixels-network":
-            accuracy = self._network(known, seed)
+            accuracy = self._network(known, seed, kept)
         elif method in ("m1-means", "m1-draws"):
             embedding: Embedding = "mean" if method == "m1-means" else "draws"
             accuracy = self._m1(seed, embedding).fit(self.data.train, known).score(test, labels)
@@ -152,13 +157,13 @@ class Comparison:
             epochs = self.settings.fine_tune_epochs
             epochs = self._epochs(self._unlabelled_rows(known)) if epochs is None else epochs
             model = M1M2(first, second, fine_tune_epochs=epochs)
-            accuracy = model.fit(self.data.train, known).score(test, labels)
+            accuracy = model.fit(self.data.train, known, **kept).score(test, labels)
         else:
             together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
-            accuracy = together.fit(self.data.train, known).score(test, labels)
+            accuracy = together.fit(self.data.train, known, **kept).score(test, labels)
         return accuracy, seconds_before + time.perf_counter() - start
 
-    def _fit_vae(self, known: Tensor, seed: int) -> float:
+    def _fit_vae(self, known: Tensor, seed: int, kept_in: KeptIn | None) -> float:
         """Fit the VAE of this seed, unless it is there; the seconds that its fit took."""
         if seed in self._vaes:
             return self._vaes[seed][1]
@@ -171,7 +176,8 @@ class Comparison:
             train_transform=self.data.train_transform,
             **self._common(seed),
         )
-        vae = first.fit(self.data.train, known, (self.data.validation, None)).vae_
+        kept = _kept(kept_in, f"vae-seed-{seed}")
+        vae = first.fit(self.data.train, known, (self.data.validation, None), **kept).vae_
         parts = {slot: getattr(vae, slot) for slot in ("prior", "likelihood", "posterior")}
         self._vaes[seed] = parts, time.perf_counter() - start
         return self._vaes[seed][1]
@@ -285,7 +291,7 @@ class Comparison:
         scored = self.test_labels != UNLABELLED
         return float(regression.score(self.data.test[scored].flatten(1).numpy(), self.test_labels[scored].numpy()))
 
-    def _network(self, known: Tensor, seed: int) -> float:
+    def _network(self, known: Tensor, seed: int, kept: dict[str, Any]) -> float:
         settings, transform, labelled = self.settings, self.data.train_transform, known != UNLABELLED
         with isolated_rng(seed, torch.device("cpu")):
             network = self._encoder(self.data.data_shape, self.num_classes).to(settings.device)
@@ -303,6 +309,7 @@ class Comparison:
             patience=None,
             seed=seed,
             progress=settings.progress,
+            **kept,
         )
         scored = self.test_labels != UNLABELLED
         network.eval()
@@ -310,3 +317,17 @@ class Comparison:
             rows = self.data.test[scored].to(settings.device)
             predicted = torch.cat([network(block).argmax(1) for block in rows.split(1000)]).cpu()
         return float((predicted == self.test_labels[scored]).double().mean())
+
+
+def fit_name(method: str, labels: int, seed: int) -> str:
+    """What the fit of a classifier is called, where it is kept.
+
+    Example:
+        >>> fit_name("m2", 100, 0)
+        'm2-100-labels-seed-0'
+    """
+    return f"{method}-{labels}-labels-seed-{seed}"
+
+
+def _kept(kept_in: KeptIn | None, name: str) -> dict[str, Any]:
+    return {} if kept_in is None else {"checkpoints": kept_in(name), "resume": True}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from pyrovae.checkpoints import whole_file
+
 METHODS = {
     "pixels-logistic": "logistic regression on pixels",
     "pixels-network": "network on pixels",
@@ -28,7 +30,7 @@ class Result:
         labels: number of labelled rows.
         seed: of the draw of the labels and of the training.
         accuracy: share of test rows whose class is predicted rightly, in percent.
-        seconds: of training and scoring.
+        seconds: of training and scoring; of what was cut off, since it went on.
     """
 
     method: str
@@ -87,11 +89,33 @@ def score_table(scores: Sequence[Score]) -> str:
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:
-    """Write a .csv file with a line for each result."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write a .csv file with a line for each result, whole or not at all."""
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Result)])
         writer.writeheader()
         writer.writerows(map(asdict, results))
+
+
+def read_results(path: Path) -> list[Result]:
+    """What ``write_results`` wrote; none where there is no file.
+
+    Raises:
+        ValueError: something else is in the file.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                Result(
+                    row["method"], int(row["labels"]), int(row["seed"]), float(row["accuracy"]), float(row["seconds"])
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not hold results of a comparison ({error}): begin another in another folder"
+        ) from error
 
 
 def _error(values: Sequence[float]) -> float:

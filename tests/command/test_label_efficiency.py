@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -245,26 +246,76 @@ def test_a_network_that_diverges_leaves_what_was_finished(tmp_path, capsys):
     assert "it holds files already" in capsys.readouterr().err
 
 
-def test_an_interrupt_leaves_what_was_finished(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "pyrovae.label_efficiency", "--labels", "20", "--epochs", "3000"]
+def cut_off(number, folder, *options):
+    """The command in a process of its own, cut off once it has kept a fit; its status and last words."""
     process = subprocess.Popen(
-        [*command, "--methods", "pixels-logistic", "m2", "--output-dir", str(tmp_path / "out")],
+        [sys.executable, "-W", "error", "-m", "pyrovae.label_efficiency", *options, "--output-dir", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         preexec_fn=take_interrupts,
     )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "logistic regression on pixels" in line:
+    for _ in range(600):
+        if any(folder.glob("checkpoints/*/**/step-*.pt")):
             break
-    process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("error: interrupted; what was finished before is in the output folder")
-    assert [row["method"] for row in rows_of(tmp_path / "out")] == ["pixels-logistic"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    return process.returncode, (errors.splitlines() or [""])[-1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_what_was_finished(number, status, tmp_path):
+    folder = tmp_path / "out"
+    options = ["--labels", "20", "--epochs", "3000", "--methods", "pixels-logistic", "m2", "--checkpoint-every", "0.2"]
+    code, said = cut_off(number, folder, *options)
+    assert code == status
+    assert said == f"error: interrupted; to go on: python -m pyrovae.label_efficiency --resume {folder}"
+    assert [row["method"] for row in rows_of(folder)] == ["pixels-logistic"]
+    assert {path.name for path in folder.iterdir()} == FILES | {"checkpoints"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"config.yaml", "m2-20-labels-seed-0"}
+
+
+def test_cut_off_it_goes_on_to_the_same_accuracies(tmp_path, capsys):
+    folder = tmp_path / "out"
+    options = ["--labels", "20", "--epochs", "3", "--seeds", "1", "--methods", "pixels-logistic", "m2", "m1-m2"]
+    options += ["--hidden-dims", "[16]", "--latent-dim", "3", "--checkpoint-every", "0"]
+    assert main([*options, "--quiet", "--output-dir", str(tmp_path / "whole")]) == 0
+    code, _ = cut_off(signal.SIGKILL, folder, *options)
+    assert code == -signal.SIGKILL
+    assert len(rows_of(folder)) < 3
+    capsys.readouterr()
+    assert main(["--resume", str(folder), "--labels", "30"]) == 2
+    assert "--labels is [30.0], and the run in" in capsys.readouterr().err
+    assert main(["--resume", str(folder), "--checkpoint-every", "60"]) == 0
+    assert "resumed     after" in capsys.readouterr().out
+    assert accuracies(folder) == accuracies(tmp_path / "whole")
+    assert {path.name for path in folder.iterdir()} == FILES
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["resume"], config["overwrite"], config["labels"]) == (None, False, [20.0])
+    assert main(["--resume", str(folder)]) == 0
+    assert capsys.readouterr().out == f"the comparison in {folder} is complete: there is nothing to go on with\n"
+
+
+def test_what_cannot_be_gone_on_with_is_refused(tmp_path, capsys):
+    assert main(["--resume", str(tmp_path / "none")]) == 2
+    assert "no run was begun there: expected the folder of one" in capsys.readouterr().err
+    folder = tmp_path / "out"
+    assert main([*QUICK, "--methods", "pixels-logistic", "--output-dir", str(folder)]) == 0
+    (folder / "label_efficiency.csv").write_text("method,labels\nm2,many\n")
+    assert main(["--resume", str(folder)]) == 2
+    assert "label_efficiency.csv does not hold results of a comparison" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_with_how_to_go_on(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "out"
+    assert main([*QUICK, "--methods", "pixels-logistic", "--seeds", "1", "--output-dir", str(folder)]) == 0
+    (folder / "checkpoints").mkdir()
+    (folder / "label_efficiency.csv").rename(folder / "before.csv")
+    (folder / "label_efficiency.csv").mkdir()
+    assert main(["--resume", str(folder)]) == 4
+    assert "label_efficiency.csv cannot be read or written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A semi-supervised fit that was cut off and went on, against the same fit without a break: bit for bit."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import torch
 from problems import bits
 from sklearn.base import clone
 
+from pyrovae import load_data
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
+from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.label_draws import draw_labels
 from pyrovae.semi_supervised.m1m2 import default_second_layer
 from pyrovae.semi_supervised.parts import DropoutMLP
 
@@ -99,7 +103,12 @@ def whole_fit(model, validation):
     return whole, 10**6 - whole.get_params()[transform_of(model)].left
 
 
-@pytest.mark.parametrize("name", MODELS)
+OTHERS = {"M2, closed form", "PC-VAE", "M1+M2, means"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in OTHERS else ()) for name in MODELS]
+)
 def test_cut_off_anywhere(tmp_path, name):
     model, validation = MODELS[name], None if "recorded" in name else HELD_OUT
     expected, calls = whole_fit(model, validation)
@@ -191,3 +200,24 @@ def test_a_refused_fit_leaves_the_one_before(tmp_path):
     with pytest.raises(ValueError, match="holds those of a fit already"):
         model.fit(X, KNOWN, checkpoints=tmp_path)
     assert model.programs_ is before
+
+
+@pytest.mark.parametrize("method", ["pixels-network", "m1-draws", "pc-vae", "m2", "m1-m2"])
+def test_a_comparison_goes_on_within_a_fit(tmp_path, method):
+    data, settings = load_data("digits", binarize="threshold"), Settings(hidden_dims=(16,), epochs=2, latent_dim=3)
+    known = draw_labels(data.train_labels, 30, seed=0)
+
+    def score(calls, folder=None):
+        noise = Noise(calls)
+        comparison = Comparison(replace(data, train_transform=noise), settings)
+        kept_in = None if folder is None else lambda fit: Checkpoints(folder / fit, every_seconds=0)
+        return comparison.score(method, known, seed=0, kept_in=kept_in)[0], calls - noise.left
+
+    expected, calls = score(10**6)
+    for part in (0.5, 0.9):
+        folder = tmp_path / str(part)
+        with pytest.raises(CutOffError):
+            score(int(part * calls), folder)
+        accuracy, calls_again = score(10**6, folder)
+        assert accuracy == expected
+        assert calls_again < calls
