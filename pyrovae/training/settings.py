@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pyrovae.checkpoints import fingerprint
 from pyrovae.data import AnyRows
 from pyrovae.objectives import Objective, Schedule
@@ -38,6 +40,8 @@ def _as_text(value: Any) -> str:
     if isinstance(value, Objective):
         options = [f"{name}={_as_text(option)}" for name, option in sorted(vars(value).items())]
         return f"{value.name}({', '.join(options)})"
+    if isinstance(value, np.generic | np.ndarray):
+        return _as_text(value.tolist())
     if value is None or isinstance(value, bool | int | float | str | Schedule):
         return repr(value)
     if isinstance(value, list | tuple):

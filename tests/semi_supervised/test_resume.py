@@ -4,6 +4,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from problems import bits
@@ -134,6 +135,19 @@ def test_a_fit_that_was_done_gives_its_result_again(tmp_path):
     for name in ("M2", "M1+M2"):
         expected = fit(MODELS[name], tmp_path / name)
         assert_same(fit(MODELS[name], tmp_path / name, resume=True), expected)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    given = {
+        "hidden_dims": np.array([8]),
+        "epochs": np.int64(3),
+        "lr": np.float64(0.01),
+        "class_probs": np.full(2, 0.5),
+    }
+    expected = fit(MODELS["M2"], tmp_path, class_probs=[0.5, 0.5])
+    assert_same(fit(MODELS["M2"], tmp_path, resume=True, **given), expected)
+    with pytest.raises(ValueError, match="epochs is 4, and was 3"):
+        fit(MODELS["M2"], tmp_path, resume=True, **given | {"epochs": np.int64(4)})
 
 
 def test_stages_have_folders_of_their_own(tmp_path):
