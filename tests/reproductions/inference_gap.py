@@ -146,7 +146,7 @@ def main() -> None:
         epochs=epochs_of(given.fraction),
         epochs_of_the_protocol=BURDA_EPOCHS,
         seed=given.seed,
-        hours=hours(result, time.monotonic() - start),
+        hours=hours(result.history, time.monotonic() - start),
     )
 
 

@@ -64,7 +64,7 @@ def main() -> None:
         epochs=given.epochs,
         epochs_of_the_protocol=EPOCHS,
         seed=given.seed,
-        hours=hours(result, time.monotonic() - start),
+        hours=hours(result.history, time.monotonic() - start),
     )
 
 

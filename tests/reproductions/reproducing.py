@@ -19,8 +19,10 @@ from torch import Tensor
 
 import pyrovae
 from pyrovae import VAE, BoundComparison, FitResult, fit_svi, likelihoods, load_data, networks, posteriors, priors
+from pyrovae.checkpoints import Checkpoints
 from pyrovae.networks.activations import Activation
 from pyrovae.objectives import Stages
+from pyrovae.training import EpochTerms
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -103,6 +105,20 @@ def _adam(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=1e-3, eps=1e-4, fused=True)
 
 
+def fit_so_far(vae: VAE, folder: Path) -> list[EpochTerms]:
+    """Give a VAE the weights of the newest checkpoint of its fit; the epochs that were done.
+
+    Raises:
+        ValueError: there is none.
+    """
+    state = Checkpoints(folder).newest()
+    if state is None:
+        raise ValueError(f"{folder} has no checkpoint: begin the fit, the same command without --so-far")
+    # Beside weights it has buffers that are not stored, such as those of a fixed prior.
+    vae.load_state_dict({name: state["weights"][name] for name in vae.state_dict()})
+    return state["history"]
+
+
 def epochs_of(fraction: float, whole: int = BURDA_EPOCHS) -> int:
     """A fraction of the epochs, at least one."""
     return max(1, round(fraction * whole))
@@ -138,9 +154,9 @@ def write(path: Path, **result: Any) -> None:
     print(json.dumps(result, indent=2))
 
 
-def hours(result: FitResult, scoring_seconds: float) -> float:
-    """Of the fit, in all its parts, and of the scoring."""
-    return round((sum(terms["seconds"] for terms in result.history) + scoring_seconds) / 3600, 3)
+def hours(history: list[EpochTerms], scoring_seconds: float) -> float:
+    """Of the epochs, in all parts of their fit, and of the scoring."""
+    return round((sum(terms["seconds"] for terms in history) + scoring_seconds) / 3600, 3)
 
 
 def published(*figures: tuple[str, float | str]) -> list[Mapping[str, Any]]:
