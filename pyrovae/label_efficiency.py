@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pyrovae import plots
+from pyrovae.checkpoints import whole_file
 from pyrovae.checkpoints.stopping import ending_when_terminated
 from pyrovae.command_line import (
     EXIT_BAD_INPUT,
@@ -35,6 +36,7 @@ from pyrovae.training import NonFiniteLossError
 
 TABLE_FILE = "label_efficiency.csv"
 PLOT_FILE = "label_efficiency.png"
+ROWS_FILE = "rows.txt"
 # Convolutions of stride 2 leave little of smaller images.
 _LEAST_PIXELS = 16
 _NAME = "pyrovae.label_efficiency"
@@ -55,14 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print_error(str(error))
         return EXIT_BAD_INPUT
-    return run_command(make_parser(), tokens, _compare, "nothing was written")
+    return run_command(make_parser(), tokens, _compare, "what was finished before is in the output folder")
 
 
 def _compare(config: dict[str, Any]) -> int:
     config.pop("config")
     if config["seed"] + config["seeds"] > 2**32:
         raise ValueError(f"--seed {config['seed']}: expected a whole number below 2**32, with --seeds")
-    under_way = config["resume"] is None or check_same_options(config, "Another comparison takes another folder")
+    resumes = config["resume"] is not None
+    under_way = resumes and check_same_options(config, "Another comparison takes another folder")
     device = choose_device(config["device"])
     try:
         data = load_data(
@@ -86,12 +89,21 @@ def _compare(config: dict[str, Any]) -> int:
     except ValueError as error:
         raise ValueError(f"--{error}") from error
     keeper, undo = claim_run(config, f"labels-{Path(data.name).stem}")
-    results = read_results(keeper.run_folder / TABLE_FILE) if config["resume"] is not None else []
+    if under_way:
+        _check_rows(config, data.checksum, keeper)
+    # In the folder of a run that is under way a table of an earlier one may be.
+    results = read_results((keeper.folder if under_way else keeper.run_folder) / TABLE_FILE) if resumes else []
     finished = {(result.method, result.labels, result.seed) for result in results}
     runs = [run for run in _runs(counts, config) if run not in finished]
     if not runs and not under_way:
+        keeper.forget()
         print(f"the comparison in {keeper.run_folder} is complete: there is nothing to go on with")
         return 0
+    if not under_way:
+        if resumes:
+            keeper.begin()
+        (keeper.folder / ROWS_FILE).write_text(data.checksum, encoding="utf-8")
+        write_results(results, keeper.folder / TABLE_FILE)
     if not config["quiet"]:
         moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""
         print(
@@ -101,9 +113,21 @@ def _compare(config: dict[str, Any]) -> int:
             sep="\n",
             flush=True,
         )
-        if config["resume"] is not None:
+        if resumes:
             print(f"{'resumed':<12}after {len(finished)} of {len(finished) + len(runs)} runs", flush=True)
     return _compare_in_folder(comparison, runs, results, keeper, undo)
+
+
+def _check_rows(config: dict[str, Any], checksum: str, keeper: RunKeeper) -> None:
+    """Refuse to go on with other rows."""
+    path = keeper.folder / ROWS_FILE
+    # Cut off before it was written, the comparison has nothing to go on with but its options.
+    before = path.read_text(encoding="utf-8") if path.exists() else checksum
+    if before != checksum:
+        raise ValueError(
+            f"--data {config['data']}: the checksum of its rows is {checksum[:12]}, and was {before[:12]} when the "
+            f"comparison in {keeper.run_folder} began: give the same rows, or begin another in another folder"
+        )
 
 
 def _compare_in_folder(
@@ -114,35 +138,33 @@ def _compare_in_folder(
     undo: Callable[[], None],
 ) -> int:
     """Do the runs that are left; whatever ends that, the folder has what was finished and what it can go on from."""
-    folder = keeper.run_folder
     try:
         with ending_when_terminated():
             for run in runs:
                 _do(run, comparison, results, keeper)
+            _plot(results, keeper)
+            keeper.forget()
     except NonFiniteLossError as error:
+        _leave_plot(results, keeper, undo)
         keeper.forget()
-        print_error(f"{error}\nfinished before: {len(results)} runs, in {folder}")
+        print_error(f"{error}\nfinished before: {len(results)} runs, in {keeper.run_folder}")
         return EXIT_NON_FINITE
+    except ValueError:
+        _leave_plot(results, keeper, undo)
+        raise
     except OSError as error:
-        begun = results or keeper.has_any()
-        print_error(f"{described_file_error(error)}{keeper.to_go_on(_NAME) if begun else ''}")
+        print_error(f"{described_file_error(error)}{keeper.to_go_on(_NAME)}")
         return EXIT_FILES
     except (KeyboardInterrupt, SystemExit) as stop:
-        if results or keeper.has_any():
-            print_error(f"interrupted{keeper.to_go_on(_NAME)}")
-            return EXIT_INTERRUPTED if isinstance(stop, KeyboardInterrupt) else EXIT_TERMINATED
-        raise
-    finally:
-        if results:
-            plots.accuracy_by_labels(mean_scores(results)).savefig(folder / PLOT_FILE, dpi=plots.FILE_DPI)
-        elif not keeper.has_any():
-            undo()
-    keeper.forget()
+        if not _leave_plot(results, keeper, undo):
+            raise
+        print_error(f"interrupted{keeper.to_go_on(_NAME)}")
+        return EXIT_INTERRUPTED if isinstance(stop, KeyboardInterrupt) else EXIT_TERMINATED
     num_scored = int((comparison.test_labels != UNLABELLED).sum())
     print(f"\n{score_table(mean_scores(results))}")
     seeds = len({result.seed for result in results})
     print(f"mean over {seeds} draws of the labels (standard error), {num_scored:,} test rows")
-    print(f"folder: {folder}")
+    print(f"folder: {keeper.run_folder}")
     return 0
 
 
@@ -152,7 +174,8 @@ def _do(run: tuple[str, int, int], comparison: Comparison, results: list[Result]
     accuracy, seconds = comparison.score(method, draw_labels(comparison.labels, count, seed), seed, keeper.of)
     results.append(Result(method, count, seed, 100 * accuracy, seconds))
     # After each result: what cuts the command off costs nothing that was finished.
-    write_results(results, keeper.run_folder / TABLE_FILE)
+    for folder in (keeper.folder, keeper.run_folder):
+        write_results(results, folder / TABLE_FILE)
     keeper.write_options()
     keeper.forget_fit(fit_name(method, count, seed))
     if comparison.settings.progress:
@@ -160,6 +183,24 @@ def _do(run: tuple[str, int, int], comparison: Comparison, results: list[Result]
             f"seed {seed}, {count:,} labels, {METHODS[method]}: {100 * accuracy:.1f} % ({seconds:.0f} s)",
             flush=True,
         )
+
+
+def _plot(results: Sequence[Result], keeper: RunKeeper) -> None:
+    with whole_file(keeper.run_folder / PLOT_FILE) as part:
+        plots.accuracy_by_labels(mean_scores(results)).savefig(part, dpi=plots.FILE_DPI, format="png")
+
+
+def _leave_plot(results: Sequence[Result], keeper: RunKeeper, undo: Callable[[], None]) -> bool:
+    """Show what was finished before the end came; without anything to go on from undo the beginning, and say so."""
+    if results:
+        try:
+            _plot(results, keeper)
+        except OSError as error:
+            print_error(described_file_error(error))
+    elif not keeper.has_any():
+        undo()
+        return False
+    return True
 
 
 def _runs(counts: Sequence[int], config: dict[str, Any]) -> Iterator[tuple[str, int, int]]:

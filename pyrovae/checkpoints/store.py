@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyrovae.checkpoints.files import write_whole
@@ -79,7 +80,7 @@ class Checkpoints:
             ValueError: something in the state cannot be read back without executing code.
         """
         buffer = io.BytesIO()
-        torch.save({"format": FORMAT, **state}, buffer)
+        torch.save({"format": FORMAT, **_plain(state)}, buffer)
         contents = buffer.getvalue()
         folder = Path(self.folder)
         if not self.files():
@@ -105,6 +106,15 @@ class Checkpoints:
             path.replace(path.with_suffix(".damaged"))
             warnings.warn(f"{path} is damaged: the fit goes on from what was before it", stacklevel=2)
         return None
+
+
+def _plain(value: Any) -> Any:
+    """The same without numbers of NumPy, which arguments may be, and cannot be read without executing code."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {name: _plain(each) for name, each in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def _step(path: Path) -> int:

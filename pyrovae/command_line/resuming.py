@@ -37,7 +37,7 @@ class RunKeeper:
         """
         self.forget()
         self.folder.mkdir(parents=True)
-        self._write_options(self.folder, resume=None)
+        self._write_options(self.folder)
 
     def write_options(self) -> None:
         """Write the options into the run folder, for another run.
@@ -45,8 +45,7 @@ class RunKeeper:
         Raises:
             OSError: the folder cannot be written.
         """
-        # Leave to overwrite holds for this run, not for the next one that reads its configuration.
-        self._write_options(self.run_folder, resume=None, overwrite=False)
+        self._write_options(self.run_folder)
 
     def of(self, fit: str) -> Checkpoints:
         """The checkpoints of one of the fits.
@@ -86,8 +85,9 @@ class RunKeeper:
         if processes_now().is_first:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write_options(self, folder: Path, **changed: Any) -> None:
-        text = yaml.safe_dump({**self._config, **changed}, sort_keys=False)
+    def _write_options(self, folder: Path) -> None:
+        # Leave to overwrite holds for this run, not for the next one that reads its configuration.
+        text = yaml.safe_dump({**self._config, "resume": None, "overwrite": False}, sort_keys=False)
         write_whole(folder / CONFIG_FILE, text.encode())
 
 

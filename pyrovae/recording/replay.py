@@ -150,7 +150,8 @@ class Replay:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave: what was recorded then is recorded again when it is needed."""
         self.reason, self.calls_left, self._calls_of = state["reason"], state["calls_left"], Counter(state["calls_of"])
-        self._may_compile = state["may_compile"]
+        # Those of earlier versions do not say.
+        self._may_compile = state.get("may_compile", self._may_compile)
         self._checks, self._calls_since_check = state["checks"], state["calls_since_check"]
         if state["way"] in ("recorded", "compiled"):
             self._before = state["way"], state["shapes"]

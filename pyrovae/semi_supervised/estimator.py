@@ -9,10 +9,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from pyrovae.checkpoints import fingerprint
 from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.programs import check_positive
 from pyrovae.semi_supervised.labels import as_labels
 from pyrovae.semi_supervised.rows import as_rows, check_shape
+from pyrovae.training.settings import settings_of
 
 Array = npt.NDArray[Any]
 
@@ -105,6 +107,21 @@ def check_training_numbers(rows: int, epochs: int, batch_size: int, lr: float, *
 def arguments_of_fit(model: SemiSupervisedClassifier) -> dict[str, Any]:
     """The arguments of a model that change its fit, by name."""
     return {k: v for k, v in model.get_params(deep=False).items() if k not in ("progress", "device")}
+
+
+def settings_of_labelled(
+    x: Tensor, y: Tensor, validation: tuple[Tensor, Tensor] | None, **arguments: Any
+) -> dict[str, str]:
+    """What a fit to rows and labels goes by, as text, by name.
+
+    Args:
+        x: the rows.
+        y: their labels.
+        validation: the like, where there is any.
+        **arguments: the others, by name.
+    """
+    settings = settings_of((x,), validation, **arguments)
+    return {"x": settings.pop("train"), "y": fingerprint(y), **settings}
 
 
 def device_of(device: str | torch.device | None, x: Tensor) -> torch.device:

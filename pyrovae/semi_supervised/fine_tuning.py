@@ -12,7 +12,7 @@ from torch import Tensor
 from pyrovae.programs import isolated_rng
 from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
-from pyrovae.semi_supervised.loop import LabelledLoop, TrainingPlan
+from pyrovae.semi_supervised.loop import LabelledLoop, Step, TrainingPlan
 from pyrovae.semi_supervised.m1 import M1, fit_classifier
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.training import EpochTerms
@@ -40,14 +40,14 @@ def joint_loop(
         plan: how long, and in which steps.
     """
     step = joint_step(programs, weight, closed_form_kl)
-    loop = LabelledLoop(programs, x, y, step, partial(joint_non_finite_site, programs), judge, plan)
+    loop = LabelledLoop(programs, x, y, step, partial(joint_non_finite_site, programs), judge, plan, {})
     if judge is not None:
         before = judge()
         loop.best = (before["validation_accuracy"], -before["validation_cross_entropy"])
     return loop
 
 
-def joint_step(programs: M1M2Programs, weight: float, closed_form_kl: bool) -> Callable[[Batch], dict[str, Tensor]]:
+def joint_step(programs: M1M2Programs, weight: float, closed_form_kl: bool) -> Step:
     """What gives the terms of a batch, means over rows in nats.
 
     Args:

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +22,10 @@ from pyrovae.training.optimizers import adam, flush_vanished, moved_parameters
 from pyrovae.training.progress_terms import loss_in_words
 
 _NUMBERS = ("epoch", "step_of_epoch", "steps_done", "rows", "seconds", "best", "best_epoch")
+
+
+Step = Callable[[Batch], dict[str, Tensor]]
+"""From a batch to its terms, means over rows in nats."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,12 @@ class LabelledLoop:
         programs: module of all parameters, with ``model`` and ``guide``.
         x: all rows, on the device of the parameters.
         y: their labels, -1 for none.
-        step: the terms of a batch, means over rows in nats: the first is minimised, the others are for the history.
+        step: gives the terms of a batch: the first is minimised, the others are for the history.
         diagnose: name of the first site that is not finite for a batch; None if all are.
         validate: terms of the weights as they are; the higher ``"validation_accuracy"``, the better, and at equal
             accuracy the lower ``"validation_cross_entropy"``. None keeps the last weights.
         plan: how long, and in which steps.
-        owner: has numbers that the steps change.
-        numbers: their names.
+        numbers: those that the steps change, by name.
     """
 
     def __init__(
@@ -58,16 +61,14 @@ class LabelledLoop:
         programs: nn.Module,
         x: Tensor,
         y: Tensor,
-        step: Callable[[Batch], dict[str, Tensor]],
+        step: Step,
         diagnose: Callable[[Batch], str | None],
         validate: Callable[[], EpochTerms] | None,
         plan: TrainingPlan,
-        owner: object = None,
-        numbers: Sequence[str] = (),
+        numbers: dict[str, float],
     ) -> None:
         self.programs, self.diagnose, self.validate, self.plan = programs, diagnose, validate, plan
-        self.owner, self.numbers = owner, numbers
-        self.device = x.device
+        self.numbers, self.device = numbers, x.device
         self.batches = LabelledBatches(x, y, int(plan.batch_size), plan.transform, int(plan.seed))
         self.steps = plan.epochs * len(self.batches)
         moved = moved_parameters(programs)
@@ -179,7 +180,7 @@ class LabelledLoop:
             "batches": self.batches.state(),
             "random": RandomState.now(self.device).as_plain(),
             "step": self.gradient_step.replay.state(),
-            "numbers": {name: getattr(self.owner, name) for name in self.numbers},
+            "numbers": self.numbers,
         }
 
     def restore(self, state: State) -> None:
@@ -196,13 +197,10 @@ class LabelledLoop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches.restore(state["batches"])
         self.gradient_step.replay.restore(state["step"])
-        for name, value in state["numbers"].items():
-            setattr(self.owner, name, value)
+        self.numbers.update(state["numbers"])
         RandomState.from_plain(state["random"], self.device).put_back()
 
 
 # Not a method: a step that knew the fit would stay, with all that it knows, until the garbage collector comes.
-def _terms_of(
-    step: Callable[[Batch], dict[str, Tensor]], labelled_share: float, labelled: Tensor, y: Tensor, unlabelled: Tensor
-) -> dict[str, Tensor]:
+def _terms_of(step: Step, labelled_share: float, labelled: Tensor, y: Tensor, unlabelled: Tensor) -> dict[str, Tensor]:
     return step(Batch(labelled, y, unlabelled, labelled_share))

@@ -12,10 +12,16 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from pyrovae.checkpoints import Checkpoints, Keeper, State, begin_or_resume
+from pyrovae.checkpoints import Checkpoints, Keeper, State, begin_or_resume, fingerprint
 from pyrovae.networks import MLP
 from pyrovae.programs import check_not_negative, check_positive, for_gradients, isolated_rng, private_param_store
-from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, arguments_of_fit, check_learning_rate
+from pyrovae.semi_supervised.estimator import (
+    Array,
+    SemiSupervisedClassifier,
+    arguments_of_fit,
+    check_learning_rate,
+    settings_of_labelled,
+)
 from pyrovae.semi_supervised.fine_tuning import joint_loop, refit_classifier
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
@@ -27,7 +33,6 @@ from pyrovae.semi_supervised.parts import predicted_normal_likelihood
 from pyrovae.semi_supervised.rows import as_rows, check_shape, pair_of
 from pyrovae.semi_supervised.trained_together import check_trained
 from pyrovae.training import EpochTerms
-from pyrovae.training.settings import settings_of
 from pyrovae.training.transform import transformed
 
 
@@ -163,7 +168,7 @@ class M1M2(SemiSupervisedClassifier):
         kept_in = partial(_folder_of, checkpoints)
         m1.fit(rows, y, validation, checkpoints=kept_in("m1"), resume=resume)
         # Latents may be rounded otherwise elsewhere: the fits on them are known by the rows that they are of.
-        settings = partial(self._settings, m1, m2, (rows, labels), held_out)
+        settings = partial(self._settings, m1, m2, rows, labels, held_out)
         if self.embedding == "draws":
             m2.train_transform = one_of_its_draws
         judge = None if held_out is None else (self._latents(m1, held_out[0])[0], held_out[1])
@@ -225,13 +230,18 @@ class M1M2(SemiSupervisedClassifier):
         check_learning_rate(fine_tune_lr=self.fine_tune_lr)
 
     def _settings(
-        self, m1: M1, m2: M2, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor] | None, *own: str
+        self, m1: M1, m2: M2, x: Tensor, y: Tensor, validation: tuple[Tensor, Tensor] | None, *own: str
     ) -> dict[str, str]:
         """What a stage goes by: the arguments of both layers, and those of the model's own that are named."""
         arguments = {name: getattr(self, name) for name in ("embedding", "num_draws", *own)}
         for layer, model in (("m1", m1), ("m2", m2)):
             arguments |= {f"{layer}__{name}": value for name, value in arguments_of_fit(model).items()}
-        return settings_of(train, validation, **arguments)
+        if not m1.epochs:
+            # Fitted elsewhere, its weights are all that is known of it.
+            arguments["m1__weights"] = fingerprint(
+                torch.cat([w.flatten().float() for w in m1.vae_.state_dict().values()])
+            )
+        return settings_of_labelled(x, y, validation, **arguments)
 
     def _fine_tune(
         self,

@@ -19,6 +19,7 @@ from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.closed_form import with_closed_form_kl
 from pyrovae.semi_supervised.labels import as_labels
+from pyrovae.semi_supervised.loop import Step
 from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.parts import (
     DropoutMLP,
@@ -257,7 +258,7 @@ class M2(TrainedTogether):
                 run(first_class)
                 check_takes_classes(slot, partial(run, classes), (num_classes, len(rows), size + num_classes))
 
-    def _step(self, programs: Any) -> Callable[[Batch], dict[str, Tensor]]:
+    def _step(self, programs: Any) -> tuple[Step, dict[str, float]]:
         # With the class observed there is nothing to enumerate.
         with_class, without = Trace_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)
         pair: tuple[Program, Program] = (programs.model, programs.guide)
@@ -274,7 +275,7 @@ class M2(TrainedTogether):
             elbo = batch.mean(labelled, terms.get("unlabelled_elbo"))
             return {"loss": self.classification_weight * cross_entropy - elbo, "elbo": elbo, **terms}
 
-        return step
+        return step, {}
 
     @torch.no_grad()
     def _non_finite_site(self, programs: Any, batch: Batch) -> str | None:

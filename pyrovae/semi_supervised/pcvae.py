@@ -16,6 +16,7 @@ from pyrovae.programs import check_not_negative, check_positive
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.batches import Batch
 from pyrovae.semi_supervised.estimator import Array
+from pyrovae.semi_supervised.loop import Step
 from pyrovae.semi_supervised.m1 import posterior_latents
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, masking_posterior
 from pyrovae.semi_supervised.trained_together import TrainedTogether
@@ -142,9 +143,12 @@ class PCVAE(TrainedTogether):
         self.seed, self.progress, self.device = seed, progress, device
 
     programs_: PCVAEPrograms
-    multiplier_: float
+    numbers_: dict[str, float]
 
-    _numbers = ("multiplier_",)
+    @property
+    def multiplier_(self) -> float:
+        """Lambda as it is."""
+        return self.numbers_["multiplier"]
 
     def embed(self, x: Any) -> Array:
         """The posterior means.
@@ -181,9 +185,8 @@ class PCVAE(TrainedTogether):
             )
         )
 
-    def _step(self, programs: Any) -> Callable[[Batch], dict[str, Tensor]]:
-        estimator = TraceMeanField_ELBO()
-        self.multiplier_ = float(self.multiplier_start)
+    def _step(self, programs: Any) -> tuple[Step, dict[str, float]]:
+        estimator, numbers = TraceMeanField_ELBO(), {"multiplier": float(self.multiplier_start)}
 
         def mean_elbo(rows: Tensor) -> Tensor:
             return -estimator.differentiable_loss(programs.model, programs.guide, rows) / len(rows)
@@ -192,15 +195,15 @@ class PCVAE(TrainedTogether):
             unlabelled = mean_elbo(batch.unlabelled) if len(batch.unlabelled) else None
             elbo = batch.mean(mean_elbo(batch.labelled), unlabelled)
             cross_entropy = programs.cross_entropy(batch.labelled, batch.y).mean()
-            loss = self.multiplier_ * cross_entropy - elbo
+            loss = numbers["multiplier"] * cross_entropy - elbo
             terms = {"loss": loss, "elbo": elbo, "cross_entropy": cross_entropy}
-            terms["multiplier"] = torch.as_tensor(self.multiplier_)
+            terms["multiplier"] = torch.as_tensor(numbers["multiplier"])
             if self.multiplier == "dual":
                 violation = cross_entropy.item() - self.epsilon
-                self.multiplier_ = max(0.0, self.multiplier_ + self.multiplier_lr * violation)
+                numbers["multiplier"] = max(0.0, numbers["multiplier"] + self.multiplier_lr * violation)
             return terms
 
-        return step
+        return step, numbers
 
     @torch.no_grad()
     def _non_finite_site(self, programs: Any, batch: Batch) -> str | None:

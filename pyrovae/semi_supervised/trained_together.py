@@ -1,6 +1,6 @@
 """What M2 and the prediction-constrained VAE share: labelled and unlabelled rows in every step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,13 @@ from pyrovae.semi_supervised.estimator import (
     arguments_of_fit,
     check_training_numbers,
     device_of,
+    settings_of_labelled,
 )
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
-from pyrovae.semi_supervised.loop import LabelledLoop, TrainingPlan
+from pyrovae.semi_supervised.loop import LabelledLoop, Step, TrainingPlan
 from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
 from pyrovae.training import EpochTerms
-from pyrovae.training.settings import settings_of
 
 
 class TrainedTogether(SemiSupervisedClassifier):
@@ -58,9 +58,7 @@ class TrainedTogether(SemiSupervisedClassifier):
     programs_: nn.Module
     history_: list[EpochTerms]
     best_epoch_: int
-
-    # Names of attributes, numbers, that the steps change.
-    _numbers: Sequence[str] = ()
+    numbers_: dict[str, float]
 
     def fit(
         self,
@@ -108,7 +106,7 @@ class TrainedTogether(SemiSupervisedClassifier):
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
         self.check_arguments(len(rows), num_classes)
         held_out = None if validation is None else _held_out(validation, num_classes)
-        own = partial(settings_of, (rows, labels), held_out, **arguments_of_fit(self))
+        own = partial(settings_of_labelled, rows, labels, held_out, **arguments_of_fit(self))
         keeper, kept = begin_or_resume(checkpoints, resume, own if settings is None else settings)
         device = device_of(self.device, rows)
         with ExitStack() as stack:
@@ -130,17 +128,16 @@ class TrainedTogether(SemiSupervisedClassifier):
             if held_out is not None:
                 check_shape(held_out[0], tuple(first_rows.shape[1:]))
                 judge = judge_by(partial(self._probabilities, programs), *held_out)
-            step, diagnose = self._step(programs), partial(self._non_finite_site, programs)
+            (step, numbers), diagnose = self._step(programs), partial(self._non_finite_site, programs)
             plan = TrainingPlan(
                 self.epochs, self.batch_size, self.lr, self.seed, self.progress, self.step, self.train_transform
             )
-            loop = LabelledLoop(
-                programs, rows, labels.to(device), step, diagnose, judge, plan, owner=self, numbers=self._numbers
-            )
+            loop = LabelledLoop(programs, rows, labels.to(device), step, diagnose, judge, plan, numbers)
             if kept is not None:
                 loop.restore(kept)
             # Whatever ends a fit, what was reached is there.
-            self.programs_, self.history_, self.classes_ = programs, loop.history, np.arange(num_classes)
+            self.programs_, self.history_, self.numbers_ = programs, loop.history, numbers
+            self.classes_ = np.arange(num_classes)
             self.data_shape_ = tuple(first_rows.shape[1:])
             try:
                 loop.run(keeper)
@@ -200,8 +197,8 @@ class TrainedTogether(SemiSupervisedClassifier):
         """A module with ``model``, ``guide`` and ``classifier``."""
         raise NotImplementedError
 
-    def _step(self, programs: nn.Module) -> Callable[[Batch], dict[str, Tensor]]:
-        """What gives the terms of a batch."""
+    def _step(self, programs: nn.Module) -> tuple[Step, dict[str, float]]:
+        """What gives the terms of a batch, and the numbers that it changes, by name."""
         raise NotImplementedError
 
     def _non_finite_site(self, programs: nn.Module, batch: Batch) -> str | None:

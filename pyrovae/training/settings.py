@@ -1,6 +1,7 @@
 """What makes a fit what it is, as text, to be compared with what it began with."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ def _as_text(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_text, value))}]"
+    if isinstance(value, partial):
+        given = [_as_text(each) for each in value.args]
+        given += [f"{name}={_as_text(each)}" for name, each in sorted(value.keywords.items())]
+        return f"{_as_text(value.func)}({', '.join(given)})"
     text = " ".join(repr(value).split())
     if type(value).__module__.startswith("pyrovae.") and " at 0x" not in text:
         return text

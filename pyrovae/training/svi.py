@@ -113,7 +113,8 @@ def fit_svi(
             hand. Where it cannot be written the fit goes on, and says so.
         resume: go on from the newest checkpoint, to the same result as without a break: bit for bit on one processor
             with the same versions. All other arguments have to be what they were, with weights as they may be. Without
-            a checkpoint the fit begins. What a program keeps beside parameters and buffers is not in it.
+            a checkpoint the fit begins. What programs and ``train_transform`` keep beside parameters and buffers is not
+            in it.
         seed: of shuffling and of all draws; the caller's generators stay as they are.
         progress: show a progress bar.
 

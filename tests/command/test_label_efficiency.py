@@ -274,7 +274,8 @@ def test_an_interrupt_leaves_what_was_finished(number, status, tmp_path):
     assert said == f"error: interrupted; to go on: python -m pyrovae.label_efficiency --resume {folder}"
     assert [row["method"] for row in rows_of(folder)] == ["pixels-logistic"]
     assert {path.name for path in folder.iterdir()} == FILES | {"checkpoints"}
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"config.yaml", "m2-20-labels-seed-0"}
+    kept = {"config.yaml", "rows.txt", "label_efficiency.csv", "m2-20-labels-seed-0"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == kept
 
 
 def test_cut_off_it_goes_on_to_the_same_accuracies(tmp_path, capsys):
@@ -298,6 +299,47 @@ def test_cut_off_it_goes_on_to_the_same_accuracies(tmp_path, capsys):
     assert capsys.readouterr().out == f"the comparison in {folder} is complete: there is nothing to go on with\n"
 
 
+def test_over_an_earlier_comparison_only_its_own_results_count(tmp_path, capsys):
+    folder = tmp_path / "out"
+    options = [*QUICK, "--labels", "20", "--seeds", "1", "--output-dir", str(folder)]
+    assert main([*options, "--methods", "pixels-logistic", "m2"]) == 0
+    before = rows_of(folder)
+    config = (folder / "config.yaml").read_text()
+    # As kill -9 leaves it before the first result.
+    (folder / "checkpoints").mkdir()
+    longer = yaml.safe_dump(yaml.safe_load(config) | {"epochs": 3, "methods": ["m2"]})
+    (folder / "checkpoints" / "config.yaml").write_text(longer)
+    capsys.readouterr()
+    assert main(["--resume", str(folder)]) == 0
+    (row,) = rows_of(folder)
+    assert (row["method"], before[1]["method"]) == ("m2", "m2")
+    assert row["accuracy"] != before[1]["accuracy"]
+    assert yaml.safe_load((folder / "config.yaml").read_text())["epochs"] == 3
+
+
+def test_other_rows_in_the_same_file_are_refused(tmp_path, capsys):
+    folder, path, draws = tmp_path / "out", tmp_path / "rows.npz", np.random.default_rng(0)
+    rows, labels = draws.random((60, 4)), np.arange(60) % 2
+    np.savez(path, data=rows, labels=labels)
+    options = [*QUICK, "--batch-size", "20", "--labels", "10", "--data", str(path), "--output-dir", str(folder)]
+    assert main([*options, "--methods", "pixels-logistic", "--seeds", "1", "--overwrite"]) == 0
+    # As if it had been cut off after that result.
+    (folder / "checkpoints").mkdir()
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | {"seeds": 2}
+    (folder / "checkpoints" / "config.yaml").write_text(yaml.safe_dump(config))
+    checksum = load_data(str(path), binarize="none", validation_fraction=0.1, test_fraction=0.2).checksum
+    (folder / "checkpoints" / "rows.txt").write_text(checksum)
+    np.savez(path, data=rows + 1, labels=labels)
+    capsys.readouterr()
+    assert main(["--resume", str(folder)]) == 2
+    printed = capsys.readouterr().err
+    assert "rows.npz: the checksum of its rows is" in printed
+    assert f"and was {checksum[:12]} when the comparison in" in printed
+    np.savez(path, data=rows, labels=labels)
+    assert main(["--resume", str(folder)]) == 0
+    assert [row["seed"] for row in rows_of(folder)] == ["0", "1"]
+
+
 def test_what_cannot_be_gone_on_with_is_refused(tmp_path, capsys):
     assert main(["--resume", str(tmp_path / "none")]) == 2
     assert "no run was begun there: expected the folder of one" in capsys.readouterr().err
@@ -308,14 +350,22 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path, capsys):
     assert "label_efficiency.csv does not hold results of a comparison" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_said_with_how_to_go_on(tmp_path, capsys, monkeypatch):
+def test_a_file_that_cannot_be_written_is_said_with_how_to_go_on(tmp_path, capsys):
     folder = tmp_path / "out"
     assert main([*QUICK, "--methods", "pixels-logistic", "--seeds", "1", "--output-dir", str(folder)]) == 0
     (folder / "checkpoints").mkdir()
-    (folder / "label_efficiency.csv").rename(folder / "before.csv")
+    (folder / "config.yaml").rename(folder / "checkpoints" / "config.yaml")
+    # Where the table belongs there is a folder, as a disk cannot be filled here.
+    (folder / "label_efficiency.csv").unlink()
     (folder / "label_efficiency.csv").mkdir()
     assert main(["--resume", str(folder)]) == 4
-    assert "label_efficiency.csv cannot be read or written" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "label_efficiency.csv" in printed
+    assert "cannot be read or written" in printed
+    assert printed.endswith(f"; to go on: python -m pyrovae.label_efficiency --resume {folder}\n")
+    (folder / "label_efficiency.csv").rmdir()
+    assert main(["--resume", str(folder)]) == 0
+    assert len(rows_of(folder)) == 1
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_loss_of_a_step_and_its_gradient(unlabelled, closed):
     p, weight, share = programs(), 3.0, 0.01 if unlabelled else 1.0
     x, y, others = rows(4), torch.tensor([0, 1, 2, 1]), rows(unlabelled, seed=1)
     torch.manual_seed(1)
-    terms = M2(classification_weight=weight, closed_form_kl=closed)._step(p)(Batch(x, y, others, share))
+    terms = M2(classification_weight=weight, closed_form_kl=closed)._step(p)[0](Batch(x, y, others, share))
     torch.manual_seed(1)
     labelled = labelled_by_hand(p, x, y, noise(4, LATENT), closed).mean()
     cross_entropy = -p.classifier(x).log_softmax(-1)[torch.arange(4), y].mean()

@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
 from pyrovae.semi_supervised.comparison import Comparison, Settings
 from pyrovae.semi_supervised.label_draws import draw_labels
 from pyrovae.semi_supervised.m1m2 import default_second_layer
-from pyrovae.semi_supervised.parts import DropoutMLP
+from pyrovae.semi_supervised.parts import DropoutMLP, diagonal_posterior
 
 X = bits(100)
 TRUTH = (X.flatten(1).sum(1) > X[0].numel() / 2).long()
@@ -144,10 +145,42 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
         "lr": np.float64(0.01),
         "class_probs": np.full(2, 0.5),
     }
-    expected = fit(MODELS["M2"], tmp_path, class_probs=[0.5, 0.5])
-    assert_same(fit(MODELS["M2"], tmp_path, resume=True, **given), expected)
+    expected = fit(MODELS["M2"], tmp_path, **given)
+    assert_same(fit(MODELS["M2"], tmp_path, resume=True, class_probs=[0.5, 0.5]), expected)
     with pytest.raises(ValueError, match="epochs is 4, and was 3"):
         fit(MODELS["M2"], tmp_path, resume=True, **given | {"epochs": np.int64(4)})
+    given = {"multiplier_start": np.float64(3), "multiplier_lr": np.float64(0.5), "epochs": np.int64(3)}
+    expected = fit(MODELS["PC-VAE, dual"], tmp_path / "dual", **given)
+    assert_same(fit(MODELS["PC-VAE, dual"], tmp_path / "dual", resume=True, multiplier_start=3.0), expected)
+
+
+def test_another_first_layer_that_was_fitted_elsewhere_is_refused(tmp_path):
+    def stacked(seed):
+        vae = clone(MODELS["M1"]).set_params(seed=seed).fit(X, KNOWN).vae_
+        parts = {f"m1__{slot}": getattr(vae, slot) for slot in ("prior", "likelihood", "posterior")}
+        return clone(MODELS["M1+M2"]).set_params(m1__epochs=0, **parts)
+
+    expected = fit(stacked(0), tmp_path)
+    assert_same(fit(stacked(0), tmp_path, resume=True), expected)
+    with pytest.raises(ValueError, match=r"m1__weights is .*, and was"):
+        fit(stacked(1), tmp_path, resume=True)
+
+
+def test_arguments_of_partial_functions_are_compared(tmp_path):
+    fit(MODELS["M2"], tmp_path, classifier=partial(DropoutMLP, dropout=0.1))
+    with pytest.raises(ValueError, match=r"classifier is DropoutMLP\(dropout=0.2\), and was DropoutMLP\(dropout=0.1\)"):
+        fit(MODELS["M2"], tmp_path, resume=True, classifier=partial(DropoutMLP, dropout=0.2))
+
+
+def test_a_refusal_for_other_networks_leaves_the_multiplier(tmp_path):
+    narrow = {"posterior": lambda shape, dim: diagonal_posterior(shape, dim, (8,))}
+    wide = {"posterior": lambda shape, dim: diagonal_posterior(shape, dim, (9,))}
+    fit(MODELS["PC-VAE, dual"], tmp_path, **narrow)
+    model = fit(MODELS["PC-VAE, dual"], **wide)
+    before = model.multiplier_
+    with pytest.raises(ValueError, match="the checkpoint is of other networks"):
+        model.fit(X, KNOWN, checkpoints=tmp_path, resume=True)
+    assert model.multiplier_ == before
 
 
 def test_stages_have_folders_of_their_own(tmp_path):
@@ -183,9 +216,9 @@ def test_another_fit_is_refused(tmp_path, name, parameters, message):
 def test_other_rows_labels_and_networks_are_refused(tmp_path):
     model = fit(MODELS["M2"], tmp_path)
     kept = {"checkpoints": tmp_path, "resume": True}
-    with pytest.raises(ValueError, match=r"train is .*, and was .* in the fit"):
+    with pytest.raises(ValueError, match=r"x is .*, and was .* in the fit"):
         clone(model).fit(1 - X, KNOWN, **kept)
-    with pytest.raises(ValueError, match=r"train is .*, and was .* in the fit"):
+    with pytest.raises(ValueError, match=r"y is .*, and was .* in the fit"):
         clone(model).fit(X, KNOWN.roll(1), **kept)
     with pytest.raises(ValueError, match=r"validation is .*, and was None in the fit"):
         clone(model).fit(X, KNOWN, HELD_OUT, **kept)

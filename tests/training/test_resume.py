@@ -4,6 +4,7 @@ import shutil
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 from compilers import has_compiler
@@ -262,6 +263,15 @@ def test_another_fit_is_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         fit(vae, folder=tmp_path, resume=True, **options)
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
+
+
+def test_numbers_of_numpy_are_kept(tmp_path):
+    numbers = {"epochs": np.int64(4), "lr": np.float64(1e-2), "beta": np.float64(0.5)}
+    cut_off(batch_norm_vae, 9, tmp_path, **numbers)
+    whole = batch_norm_vae()
+    expected = fit(whole, epochs=4, lr=1e-2, beta=0.5)
+    ours = batch_norm_vae()
+    assert_same(ours, whole, fit(ours, folder=tmp_path, resume=True, epochs=4, lr=1e-2, beta=0.5), expected)
 
 
 def test_other_programs_are_refused(tmp_path):
