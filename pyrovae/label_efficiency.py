@@ -142,6 +142,8 @@ def _compare_in_folder(
         with ending_when_terminated():
             for run in runs:
                 _do(run, comparison, results, keeper)
+            # Again: the last time may have been cut off.
+            _write(results, keeper)
             _plot(results, keeper)
             keeper.forget()
     except NonFiniteLossError as error:
@@ -174,15 +176,19 @@ def _do(run: tuple[str, int, int], comparison: Comparison, results: list[Result]
     accuracy, seconds = comparison.score(method, draw_labels(comparison.labels, count, seed), seed, keeper.of)
     results.append(Result(method, count, seed, 100 * accuracy, seconds))
     # After each result: what cuts the command off costs nothing that was finished.
-    for folder in (keeper.folder, keeper.run_folder):
-        write_results(results, folder / TABLE_FILE)
-    keeper.write_options()
+    _write(results, keeper)
     keeper.forget_fit(fit_name(method, count, seed))
     if comparison.settings.progress:
         print(
             f"seed {seed}, {count:,} labels, {METHODS[method]}: {100 * accuracy:.1f} % ({seconds:.0f} s)",
             flush=True,
         )
+
+
+def _write(results: Sequence[Result], keeper: RunKeeper) -> None:
+    for folder in (keeper.folder, keeper.run_folder):
+        write_results(results, folder / TABLE_FILE)
+    keeper.write_options()
 
 
 def _plot(results: Sequence[Result], keeper: RunKeeper) -> None:
