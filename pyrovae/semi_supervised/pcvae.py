@@ -143,12 +143,12 @@ class PCVAE(TrainedTogether):
         self.seed, self.progress, self.device = seed, progress, device
 
     programs_: PCVAEPrograms
-    numbers_: dict[str, float]
+    _numbers: dict[str, float]
 
     @property
     def multiplier_(self) -> float:
         """Lambda as it is."""
-        return self.numbers_["multiplier"]
+        return self._numbers["multiplier"]
 
     def embed(self, x: Any) -> Array:
         """The posterior means.

@@ -58,7 +58,7 @@ class TrainedTogether(SemiSupervisedClassifier):
     programs_: nn.Module
     history_: list[EpochTerms]
     best_epoch_: int
-    numbers_: dict[str, float]
+    _numbers: dict[str, float]
 
     def fit(
         self,
@@ -136,7 +136,7 @@ class TrainedTogether(SemiSupervisedClassifier):
             if kept is not None:
                 loop.restore(kept)
             # Whatever ends a fit, what was reached is there.
-            self.programs_, self.history_, self.numbers_ = programs, loop.history, numbers
+            self.programs_, self.history_, self._numbers = programs, loop.history, numbers
             self.classes_ = np.arange(num_classes)
             self.data_shape_ = tuple(first_rows.shape[1:])
             try:
