@@ -80,8 +80,8 @@ def run_python(code: str, page: Path, names: dict) -> str:
     return printed.getvalue()
 
 
-# The fits of the answers take more than a minute.
-SLOW = ("exercises.md",)
+# The fits of these take half a minute and more.
+SLOW = ("exercises.md", "extending.md", "likelihoods.md")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,10 @@ def test_every_method_learns_two_kinds_of_rows(tmp_path):
         assert accuracy > 85, name
 
 
-@pytest.mark.parametrize("options", [["--network", "conv"], ["--network", "mlp", "--translation", "1"]])
+@pytest.mark.parametrize(
+    "options",
+    [["--network", "conv"], pytest.param(["--network", "mlp", "--translation", "1"], marks=pytest.mark.slow)],
+)
 def test_convolutions_and_moved_images_in_every_network(options, tmp_path, capsys):
     """A bright column of 16x16 images says the class by its place, left or right; every row moves."""
     generator = np.random.default_rng(0)
@@ -265,7 +268,9 @@ def cut_off(number, folder, *options):
     return process.returncode, (errors.splitlines() or [""])[-1]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_an_interrupt_leaves_what_was_finished(number, status, tmp_path):
     folder = tmp_path / "out"
     options = ["--labels", "20", "--epochs", "3000", "--methods", "pixels-logistic", "m2", "--checkpoint-every", "0.2"]

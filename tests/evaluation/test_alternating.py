@@ -49,6 +49,7 @@ def test_params_of_programs_are_held_too():
     assert (of_model["weight"] != 1).all()
 
 
+@pytest.mark.slow
 def test_alternating_reaches_the_maximum_that_em_reaches():
     """E steps leave log p(x) alone and close the gap; M steps raise the bound. The draws of all steps are the same, so
     steps are compared to what the last steps of Adam leave, 0.02 nats: with five seeds none was off by half of it."""

@@ -28,7 +28,10 @@ LIKELIHOODS = {
 }
 
 
-@pytest.mark.parametrize("kind", LIKELIHOODS)
+ONE_BY_DEFAULT = ["shared", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("zero-inflated", "columns"))]
+
+
+@pytest.mark.parametrize("kind", ONE_BY_DEFAULT)
 def test_a_short_fit_comes_near_what_the_counts_were_drawn_from(kind, counts):
     values, true = counts
     torch.manual_seed(0)
@@ -44,7 +47,7 @@ def test_a_short_fit_comes_near_what_the_counts_were_drawn_from(kind, counts):
     assert log_px > true - 6
 
 
-@pytest.mark.parametrize("kind", LIKELIHOODS)
+@pytest.mark.parametrize("kind", ONE_BY_DEFAULT)
 def test_a_short_fit_finds_a_total_count_far_below_its_start(kind):
     """Of counts that are independent, so that there is nothing for z."""
     random = np.random.default_rng(0)

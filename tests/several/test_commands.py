@@ -120,6 +120,7 @@ def test_other_commands_are_for_one_process(monkeypatch, capsys, command):
     assert f"error: python -m {command.__name__} runs in one process: start it by python" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_one_process_is_said_by_it(tmp_path):
     """Of the 1,437 rows the last batch has three: two for the first process, one for the second."""
     options = ("--batch-size", "239", "--encoder.normalization", "batch")
