@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pyrovae import plots
-from pyrovae.checkpoints import whole_file
+from pyrovae.checkpoints import whole_file, write_whole
 from pyrovae.checkpoints.stopping import ending_when_terminated
 from pyrovae.command_line import (
     EXIT_BAD_INPUT,
@@ -102,7 +102,7 @@ def _compare(config: dict[str, Any]) -> int:
     if not under_way:
         if resumes:
             keeper.begin()
-        (keeper.folder / ROWS_FILE).write_text(data.checksum, encoding="utf-8")
+        write_whole(keeper.folder / ROWS_FILE, data.checksum.encode())
         write_results(results, keeper.folder / TABLE_FILE)
     if not config["quiet"]:
         moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""
