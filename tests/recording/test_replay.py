@@ -355,10 +355,14 @@ def test_auto_compiles_small_steps_once_there_were_many(monkeypatch):
         monkeypatch.setattr(compiling, "_OPERATIONS_WORTH_COMPILING", enough * step._recorded.num_operations)
         run(step, batches(calls - 110))
         assert step.way == "recorded"
-    # A run that goes on from here does not ask again.
-    assert [step.state()["may_compile"], replay(noisy, stepping="auto").state()["may_compile"]] == [False, True]
     # Checks are at calls 101, 102, 602, 1,102, too early for either, and 1,602, too late for the shorter run.
     assert asked == [1602]
+    # A run that was cut off before the next check, and goes on, does not ask again there.
+    kept = step.state() | {"calls_left": 2 * calls}
+    step = replay(noisy, stepping="auto", calls=3 * calls)
+    step.restore(kept)
+    run(step, batches(600))
+    assert (step.way, asked) == ("recorded", [1602])
 
 
 def test_compiled_late_it_gives_what_the_function_gives(monkeypatch):
