@@ -80,13 +80,14 @@ def run_python(code: str, page: Path, names: dict) -> str:
     return printed.getvalue()
 
 
-# The fits of these take half a minute and more.
-SLOW = ("exercises.md", "extending.md", "likelihoods.md")
+# What their fits take: more than a minute, and ten seconds to half a minute.
+LONG = {"exercises.md": pytest.mark.slow}
+LONG |= dict.fromkeys(("evaluation.md", "extending.md", "likelihoods.md", "pictures.md"), pytest.mark.ci)
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.stem) for page in PAGES],
+    [pytest.param(page, marks=LONG.get(page.name, ()), id=page.stem) for page in PAGES],
 )
 def test_the_page_runs_and_shows_what_is_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -27,7 +27,7 @@ def inject(kind, count, folder):
 
 
 @pytest.mark.parametrize(
-    "kind", ["killed", *(pytest.param(kind, marks=pytest.mark.slow) for kind in FEW if kind != "killed")]
+    "kind", [pytest.param(kind, marks=pytest.mark.ci if kind == "killed" else pytest.mark.slow) for kind in FEW]
 )
 def test_few(tmp_path, kind):
     assert inject(kind, FEW[kind], tmp_path)["cuts"] >= 1

@@ -137,7 +137,7 @@ def test_the_last_terms_are_those_of_the_history(wide):
     assert [float(value) for value in shown.groups()] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_notebook_shows_the_bar_and_warns_of_nothing(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LONG_EPOCH)])
     outputs = run(notebook, tmp_path, fast=True, seconds=60).cells[0].outputs

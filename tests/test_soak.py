@@ -33,7 +33,7 @@ def soak(fits):
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("fits", [10, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fits", [pytest.param(10, marks=pytest.mark.ci), pytest.param(50, marks=pytest.mark.slow)])
 def test_memory_stays_flat(fits):
     """Within 5 percent of what it was after the fifth fit; and no tensor more from round to round."""
     memory, tensors = soak(fits)

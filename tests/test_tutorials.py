@@ -15,8 +15,6 @@ from notebooks import read, run, tidy
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-# Each takes a quarter of a minute even in fast mode.
-FEW = ("01", "06")
 MOST_SECONDS = 300
 # Of one picture; a notebook is read in pages of changes.
 MOST_BYTES = 60_000
@@ -80,9 +78,8 @@ def test_what_a_tutorial_may_not_do_ends_its_run(code, said, tmp_path):
         run(wrong, tmp_path, fast=True, seconds=60)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name[:2] in FEW else pytest.mark.slow) for name in NOTEBOOKS]
-)
+@pytest.mark.ci
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs_in_fast_mode_and_gives_the_kinds_of_outputs_that_are_stored(name, tmp_path, monkeypatch):
     done = run_in_a_copy(name, tmp_path, monkeypatch, fast=True)
     assert kinds(done) == kinds(read(FOLDER / name))

@@ -61,7 +61,9 @@ def tables(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(
+    "encoder", [pytest.param(name, marks=() if name == "ColumnEncoder" else pytest.mark.ci) for name in ENCODERS]
+)
 def test_covariates_in_their_own_units_give_what_standardised_ones_give(tables, tmp_path, encoder):
     drawn, varied = [], []
     for name in ("own", "hand"):

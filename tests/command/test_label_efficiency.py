@@ -88,6 +88,7 @@ def test_logistic_regression_is_that_of_scikit_learn(tmp_path):
     assert accuracies(tmp_path)["pixels-logistic", 100, 4] == pytest.approx(expected)
 
 
+@pytest.mark.ci
 def test_every_method_learns_two_kinds_of_rows(tmp_path):
     """Real numbers in two clouds four standard deviations apart, so that their Bayes error is 2.3 %."""
     generator = np.random.default_rng(0)
@@ -269,7 +270,8 @@ def cut_off(number, folder, *options):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+    ("number", "status"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), pytest.param(signal.SIGINT, 130, marks=pytest.mark.ci)],
 )
 def test_an_interrupt_leaves_what_was_finished(number, status, tmp_path):
     folder = tmp_path / "out"
@@ -283,6 +285,7 @@ def test_an_interrupt_leaves_what_was_finished(number, status, tmp_path):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == kept
 
 
+@pytest.mark.ci
 def test_cut_off_it_goes_on_to_the_same_accuracies(tmp_path, capsys):
     folder = tmp_path / "out"
     options = ["--labels", "20", "--epochs", "3", "--seeds", "1", "--methods", "pixels-logistic", "m2", "m1-m2"]

@@ -1,5 +1,6 @@
 """Every argument of every part is an option and a key of the configuration file, and stands in the part's help."""
 
+import functools
 import inspect
 import types
 import typing
@@ -48,8 +49,13 @@ def values_of(hint):
     return {int: [3], float: [0.5], bool: [True, False], type(None): [None]}[hint]
 
 
+@functools.cache
+def parser():
+    return make_parser()
+
+
 def parsed(*tokens):
-    return make_parser().parse(tokens)
+    return parser().parse(tokens)
 
 
 def test_all_parts_are_here():

@@ -102,7 +102,8 @@ def test_killed_runs_go_on(tmp_path, capsys, whole, system):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+    ("number", "status"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), pytest.param(signal.SIGINT, 130, marks=pytest.mark.ci)],
 )
 def test_signals_keep_the_run(tmp_path, whole, number, status):
     folder = tmp_path / "cut"

@@ -198,7 +198,7 @@ def interrupted(folder, *arguments, epochs):
 ENDLESS = [*NETWORKS, "--epochs", "100000", "--step", "plain"]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_an_interrupted_run_has_a_report_of_what_it_reached(in_tmp):
     folder = in_tmp / "out"
     given = ["--data", "two.npy", *ENDLESS, "--batch-size", "16", "--likelihood", "Normal", "--latent-dim", "1"]

@@ -73,6 +73,7 @@ def test_a_process_that_dies_leaves_a_checkpoint(tmp_path, by_one, killed):
     check_same_run(folder, by_one)
 
 
+@pytest.mark.ci
 def test_all_stop_where_one_is_asked_to(tmp_path):
     folder = tmp_path / "run"
     run = Torchrun(2, "-m", "pyrovae.fit", *FIT, folder)
@@ -120,7 +121,7 @@ def test_other_commands_are_for_one_process(monkeypatch, capsys, command):
     assert f"error: python -m {command.__name__} runs in one process: start it by python" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_what_goes_wrong_in_one_process_is_said_by_it(tmp_path):
     """Of the 1,437 rows the last batch has three: two for the first process, one for the second."""
     options = ("--batch-size", "239", "--encoder.normalization", "batch")

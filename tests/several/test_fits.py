@@ -31,6 +31,7 @@ def check(by_one, processes):
         assert given == {key: value for key, value in expected.items() if key not in ("history", "numbers")}
 
 
+@pytest.mark.ci
 def test_two_processes(by_one):
     check(by_one, 2)
 
