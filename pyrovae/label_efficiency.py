@@ -28,7 +28,8 @@ from pyrovae.command_line import (
 )
 from pyrovae.command_line.label_options import label_parser
 from pyrovae.data import BINARIZED, UnusableValuesError, load_data
-from pyrovae.semi_supervised.comparison import Comparison, Settings, fit_name
+from pyrovae.semi_supervised.comparison import Comparison, fit_name
+from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
 from pyrovae.semi_supervised.labels import UNLABELLED
 from pyrovae.semi_supervised.scores import METHODS, Result, mean_scores, read_results, score_table, write_results

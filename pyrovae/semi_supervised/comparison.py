@@ -1,85 +1,27 @@
 """How right classifiers are, by the number of labels that they learn from."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrovae.checkpoints import Checkpoints
-from pyrovae.data import DataSplits, Translation
-from pyrovae.networks import MLP, ConvEncoder
-from pyrovae.posteriors import DiagonalNormal
+from pyrovae.data import DataSplits
 from pyrovae.programs import isolated_rng
+from pyrovae.semi_supervised.compared_models import ComparedModels, number_of_unlabelled
+from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.labels import UNLABELLED, as_labels, check_labels
 from pyrovae.semi_supervised.m1 import M1, Embedding
 from pyrovae.semi_supervised.m1m2 import M1M2
-from pyrovae.semi_supervised.m2 import M2
-from pyrovae.semi_supervised.parts import (
-    CorruptedInput,
-    DropoutConv,
-    DropoutMLP,
-    Part,
-    normal_likelihood,
-    predicted_normal_likelihood,
-)
-from pyrovae.semi_supervised.pcvae import PCVAE
 from pyrovae.training.losses import minimize_losses
 
-NetworkKind = Literal["mlp", "conv"]
 KeptIn = Callable[[str], Checkpoints]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the classifiers of a comparison share.
-
-    Args:
-        latent_dim: dimensions of z in M1 and the PC-VAE.
-        m2_latent_dim: dimensions of z in M2; with many, z can say what y should.
-        second_latent_dim: dimensions of z in the second layer of M1+M2.
-        network: what looks at rows, to encode or to classify them: a multilayer perceptron, or convolutions.
-        hidden_dims: widths of the hidden layers of multilayer perceptrons; decoders are some always.
-        second_hidden_dims: those of the second layer of M1+M2; wide ones learn to do without the class.
-        translation: pixels by which those networks may see a training image moved; see ``data.Translation``.
-        epochs: passes over all training rows; those who see fewer rows in one make as many steps.
-        second_epochs: those of the second layer of M1+M2, which learns in the first few; None is ``epochs``.
-        batch_size: rows of each step.
-        lr: learning rate of Adam.
-        classification_weight: w of M2.
-        multiplier: lambda of the PC-VAE.
-        second_classification_weight: w of the second layer of M1+M2.
-        fine_tune_epochs: passes over the unlabelled rows that train both layers of M1+M2 together, after each of them;
-            None makes as many steps as ``epochs``.
-        device: where to compute.
-        progress: show progress bars.
-    """
-
-    latent_dim: int = 10
-    m2_latent_dim: int = 10
-    second_latent_dim: int = 10
-    network: NetworkKind = "mlp"
-    hidden_dims: Sequence[int] = (200,)
-    second_hidden_dims: Sequence[int] = (200,)
-    translation: int = 0
-    epochs: int = 40
-    second_epochs: int | None = None
-    batch_size: int = 100
-    lr: float = 3e-3
-    classification_weight: float = 3.0
-    multiplier: float = 25.0
-    second_classification_weight: float = 0.1
-    fine_tune_epochs: int | None = None
-    device: str | torch.device = "cpu"
-    progress: bool = False
 
 
 class Comparison:
@@ -100,6 +42,7 @@ class Comparison:
 
     Example:
         >>> from pyrovae.data import load_data
+        >>> from pyrovae.semi_supervised.comparison_settings import Settings
         >>> from pyrovae.semi_supervised.label_draws import draw_labels
         >>> comparison = Comparison(load_data("digits", binarize="dynamic"), Settings())
         >>> known = draw_labels(comparison.labels, 200, seed=0)
@@ -117,6 +60,7 @@ class Comparison:
             )
         self.data, self.settings = data, settings
         self.labels, self.num_classes = check_labels(data.train_labels, len(data.train))
+        self.models = ComparedModels(data, settings, self.num_classes)
         self.test_labels = as_labels(data.test_labels, len(data.test), self.num_classes)
         with isolated_rng(data.seed, torch.device("cpu")):
             self.fixed = data.train if data.train_transform is None else data.train_transform(data.train)
@@ -153,13 +97,13 @@ class Comparison:
             embedding: Embedding = "mean" if method == "m1-means" else "draws"
             accuracy = self._m1(seed, embedding).fit(self.data.train, known).score(test, labels)
         elif method == "m1-m2":
-            first, second = self._m1(seed), self._second_layer(known, seed)
+            first, second = self._m1(seed), self.models.second_layer(known, seed)
             epochs = self.settings.fine_tune_epochs
-            epochs = self._epochs(self._unlabelled_rows(known)) if epochs is None else epochs
+            epochs = self.models.epochs(number_of_unlabelled(known)) if epochs is None else epochs
             model = M1M2(first, second, fine_tune_epochs=epochs)
             accuracy = model.fit(self.data.train, known, **kept).score(test, labels)
         else:
-            together = self._pc_vae(known, seed) if method == "pc-vae" else self._m2(known, seed)
+            together = self.models.pc_vae(known, seed) if method == "pc-vae" else self.models.m2(known, seed)
             accuracy = together.fit(self.data.train, known, **kept).score(test, labels)
         return accuracy, seconds_before + time.perf_counter() - start
 
@@ -167,14 +111,7 @@ class Comparison:
         """Fit the VAE of this seed, unless it is there; the seconds that its fit took."""
         if seed in self._vaes:
             return self._vaes[seed][1]
-        first = M1(
-            latent_dim=self.settings.latent_dim,
-            likelihood=self._likelihood(),
-            posterior=self._posterior,
-            epochs=self.settings.epochs,
-            train_transform=self.data.train_transform,
-            **self._common(seed),
-        )
+        first = self.models.vae_of_m1(seed)
         kept = _kept(kept_in, f"vae-seed-{seed}")
         vae = first.fit(self.data.train, known, (self.data.validation, None), **kept).vae_
         seconds = sum(terms["seconds"] for terms in first.history_)
@@ -184,102 +121,7 @@ class Comparison:
 
     def _m1(self, seed: int, embedding: Embedding = "mean") -> M1:
         """M1 with the VAE of this seed."""
-        parts = self._vaes[seed][0]
-        return M1(
-            self.settings.latent_dim,
-            **parts,
-            embedding=embedding,
-            train_transform=self.data.train_transform,
-            epochs=0,
-            **self._common(seed),
-        )
-
-    def _second_layer(self, known: Tensor, seed: int) -> M2:
-        hidden_dims, epochs = tuple(self.settings.second_hidden_dims), self.settings.second_epochs
-        return M2(
-            latent_dim=self.settings.second_latent_dim,
-            likelihood=partial(predicted_normal_likelihood, hidden_dims=hidden_dims),
-            classifier=partial(MLP, hidden_dims=hidden_dims),
-            classification_weight=self.settings.second_classification_weight,
-            closed_form_kl=True,
-            epochs=self._epochs(self._unlabelled_rows(known), epochs),
-            **{**self._common(seed), "hidden_dims": hidden_dims},
-        )
-
-    def _m2(self, known: Tensor, seed: int) -> M2:
-        return M2(
-            latent_dim=self.settings.m2_latent_dim,
-            classifier=self._classifier,
-            classification_weight=self.settings.classification_weight,
-            **self._together(known),
-            **self._common(seed),
-        )
-
-    def _pc_vae(self, known: Tensor, seed: int) -> PCVAE:
-        # The default sees masked rows.
-        plain = self.settings.network == "mlp" and not self.settings.translation
-        return PCVAE(
-            latent_dim=self.settings.latent_dim,
-            posterior=None if plain else self._cautious_posterior,
-            multiplier_start=self.settings.multiplier,
-            **self._together(known),
-            **self._common(seed),
-        )
-
-    def _classifier(self, data_shape: Sequence[int], num_classes: int) -> nn.Module:
-        """The encoder's architecture for classes, with dropout, so that it does not learn a few rows by heart."""
-        if self.settings.network == "conv":
-            return self._moved(DropoutConv(data_shape, num_classes))
-        return self._moved(DropoutMLP(data_shape, num_classes, self.settings.hidden_dims))
-
-    def _encoder(self, data_shape: Sequence[int], output_dim: int) -> nn.Module:
-        if self.settings.network == "conv":
-            return self._moved(ConvEncoder(data_shape, output_dim))
-        return self._moved(MLP(data_shape, output_dim, self.settings.hidden_dims))
-
-    def _moved(self, network: nn.Module) -> nn.Module:
-        translation = self.settings.translation
-        return CorruptedInput(network, Translation(translation)) if translation else network
-
-    def _posterior(self, data_shape: Sequence[int], latent_dim: int) -> nn.Module:
-        return DiagonalNormal(self._encoder(data_shape, 2 * latent_dim))
-
-    def _cautious_posterior(self, data_shape: Sequence[int], latent_dim: int) -> nn.Module:
-        """One with dropout."""
-        return DiagonalNormal(self._classifier(data_shape, 2 * latent_dim))
-
-    def _together(self, known: Tensor) -> dict[str, Any]:
-        """Arguments of M2 and the PC-VAE, whose epochs are passes over the unlabelled rows."""
-        return {
-            "likelihood": self._likelihood(),
-            "train_transform": self.data.train_transform,
-            "epochs": self._epochs(self._unlabelled_rows(known)),
-        }
-
-    def _unlabelled_rows(self, known: Tensor) -> int:
-        return int((known == UNLABELLED).sum()) or len(known)
-
-    def _common(self, seed: int) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "hidden_dims": tuple(settings.hidden_dims),
-            "num_classes": self.num_classes,
-            "batch_size": settings.batch_size,
-            "lr": settings.lr,
-            "seed": seed,
-            "progress": settings.progress,
-            "device": settings.device,
-        }
-
-    def _likelihood(self) -> Part:
-        if self.data.support == "binary":
-            return None
-        return partial(normal_likelihood, hidden_dims=self.settings.hidden_dims)
-
-    def _epochs(self, rows: int, epochs: int | None = None) -> int:
-        """Passes over some of the rows that have as many steps as those over all."""
-        size = self.settings.batch_size
-        return math.ceil((epochs or self.settings.epochs) * math.ceil(len(self.labels) / size) / math.ceil(rows / size))
+        return self.models.m1(self._vaes[seed][0], seed, embedding)
 
     def _logistic(self, known: Tensor) -> float:
         labelled = known != UNLABELLED
@@ -294,7 +136,7 @@ class Comparison:
     def _network(self, known: Tensor, seed: int, kept: dict[str, Any]) -> float:
         settings, transform, labelled = self.settings, self.data.train_transform, known != UNLABELLED
         with isolated_rng(seed, torch.device("cpu")):
-            network = self._encoder(self.data.data_shape, self.num_classes).to(settings.device)
+            network = self.models.network().to(settings.device)
 
         def losses(x: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(network(x if transform is None else transform(x)), y, reduction="none")
@@ -303,7 +145,7 @@ class Comparison:
             network,
             losses,
             (self.data.train[labelled].to(settings.device), known[labelled].to(settings.device)),
-            epochs=self._epochs(int(labelled.sum())),
+            epochs=self.models.epochs(int(labelled.sum())),
             batch_size=settings.batch_size,
             lr=settings.lr,
             patience=None,

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 
 from pyrovae import load_data, plots
 from pyrovae.label_efficiency import main
-from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.comparison import Comparison
+from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
 from pyrovae.semi_supervised.scores import METHODS, Result, Score, mean_scores
 

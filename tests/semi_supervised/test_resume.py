@@ -14,7 +14,8 @@ from sklearn.base import clone
 from pyrovae import load_data
 from pyrovae.checkpoints import Checkpoints
 from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
-from pyrovae.semi_supervised.comparison import Comparison, Settings
+from pyrovae.semi_supervised.comparison import Comparison
+from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.label_draws import draw_labels
 from pyrovae.semi_supervised.m1m2 import default_second_layer
 from pyrovae.semi_supervised.parts import DropoutMLP, diagonal_posterior
