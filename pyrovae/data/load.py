@@ -254,7 +254,12 @@ def _not_found(given: str) -> ValueError:
     )
     path = Path(given)
     if path.suffix.lower() in READERS or len(path.parts) > 1:
-        return ValueError(f"There is no file or folder {given!r}; check the path. {accepted}")
+        if path.expanduser().is_absolute():
+            return ValueError(f"There is no file or folder {given!r}; check the path. {accepted}")
+        return ValueError(
+            f"There is no file or folder {given!r} in {Path.cwd()}, the current folder; check the path, which for a "
+            f"run counts from the folder in which it was fitted. {accepted}"
+        )
     near = difflib.get_close_matches(given.lower(), NAMES, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     return ValueError(f"There is no data named {given!r}. {hint}{accepted}")

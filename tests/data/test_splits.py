@@ -165,7 +165,12 @@ def test_a_path_that_is_not_there(tmp_path):
     for missing in ("faces.npy", "folder"):
         with pytest.raises(ValueError, match=rf"no file or folder '.*{missing}'; check the path"):
             load_data(tmp_path / missing)
-    with pytest.raises(ValueError, match=r"no file or folder 'nowhere.csv'"):
+
+
+def test_a_path_that_counts_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = rf"no file or folder 'nowhere.csv' in {tmp_path}, the current folder; check the path, which for a run counts"
+    with pytest.raises(ValueError, match=said):
         load_data("nowhere.csv")
 
 
