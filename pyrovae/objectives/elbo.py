@@ -10,13 +10,14 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.distributions.divergence import has_right_rule
 from pyrovae.objectives.kl_forms import KlForm, forms_of_latents
 from pyrovae.objectives.kl_groups import KlGroups
 from pyrovae.objectives.kl_terms import total_kl
 from pyrovae.objectives.objective import Objective, check_reparameterized
 from pyrovae.objectives.schedules import Schedule, check_schedule, check_weight, value_at
 from pyrovae.objectives.terms import ObjectiveTerms
-from pyrovae.programs import Sampler, SiteScales, VectorizedSampler
+from pyrovae.programs import Program, Sampler, SiteScales, VectorizedSampler, is_deterministic, sample_sites
 
 
 class _Recording:
@@ -24,8 +25,10 @@ class _Recording:
 
     traces: list[tuple[poutine.Trace, poutine.Trace]]
 
-    def _get_trace(self, *arguments: Any) -> tuple[poutine.Trace, poutine.Trace]:
-        pair = super()._get_trace(*arguments)  # type: ignore[misc]
+    def _get_trace(self, model: Program, guide: Program, *arguments: Any) -> tuple[poutine.Trace, poutine.Trace]:
+        # Pyro looks for the guide's sites in the model, also for those that are no draws.
+        drawing = poutine.block(guide, hide_fn=is_deterministic)
+        pair = super()._get_trace(model, drawing, *arguments)  # type: ignore[misc]
         self.traces.append(pair)
         return pair
 
@@ -35,7 +38,20 @@ class _RecordingTrace(_Recording, pyro.infer.Trace_ELBO):
 
 
 class _RecordingMeanField(_Recording, pyro.infer.TraceMeanField_ELBO):
-    pass
+    def _get_trace(self, model: Program, guide: Program, *arguments: Any) -> tuple[poutine.Trace, poutine.Trace]:
+        model_trace, guide_trace = super()._get_trace(model, guide, *arguments)
+        of_model = sample_sites(model_trace)
+        for name, site in sample_sites(guide_trace).items():
+            if not has_right_rule(site["fn"], of_model[name]["fn"]):
+                # Its log-density is there already, and is what counts where Pyro finds no closed form.
+                guide_trace.nodes[name]["fn"] = _WithoutClosedForm()  # type: ignore[typeddict-item]
+        return model_trace, guide_trace
+
+
+class _WithoutClosedForm:
+    """In place of a distribution whose registered KL is wrong; Pyro asks it how it was drawn."""
+
+    has_rsample = True
 
 
 class Trace_ELBO(Objective):  # noqa: N801

@@ -12,7 +12,15 @@ from pyrovae.programs.checks import (
     check_seed,
     which_rows,
 )
-from pyrovae.programs.contract import PROBE_ROWS, PairStructure, inspect_pair, probe_rows, sample_sites, trace_pair
+from pyrovae.programs.contract import (
+    PROBE_ROWS,
+    PairStructure,
+    inspect_pair,
+    is_deterministic,
+    probe_rows,
+    sample_sites,
+    trace_pair,
+)
 from pyrovae.programs.inference_mode import for_gradients
 from pyrovae.programs.latent_values import bounds_of
 from pyrovae.programs.modules import (
@@ -73,6 +81,7 @@ __all__ = [
     "has_numbers",
     "initialize_modules",
     "inspect_pair",
+    "is_deterministic",
     "is_masked",
     "isolated_rng",
     "keep_params",

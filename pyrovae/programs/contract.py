@@ -91,8 +91,13 @@ def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
     return {
         name: dict(site)
         for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site) and not (site["infer"] or {}).get("_deterministic")
+        if site["type"] == "sample" and not site_is_subsample(site) and not is_deterministic(site)
     }
+
+
+def is_deterministic(site: Any) -> bool:
+    """Whether a site is what ``pyro.deterministic`` keeps, no draw."""
+    return bool((site["infer"] or {}).get("_deterministic"))
 
 
 def _drawn_or_given(trace: poutine.Trace, latents: Iterable[str]) -> set[str]:
