@@ -39,7 +39,8 @@ from pyrovae.programs.parameters import Weights, keep_params, param_values, priv
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
-from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler, make_sampler
+from pyrovae.programs.sampler_choice import make_sampler
+from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, is_masked
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site

@@ -1,8 +1,7 @@
 """Many draws for many rows from one call of a Pyro program."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -10,12 +9,10 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
-from pyrovae.programs.contract import PROBE_ROWS, PairStructure, compute_log_probs, probe_rows, sample_sites
+from pyrovae.programs.contract import PairStructure, compute_log_probs, sample_sites
 from pyrovae.programs.leaving import leave_after
-from pyrovae.programs.modules import Program, owned_modules
-from pyrovae.programs.random_state import isolated_rng
+from pyrovae.programs.modules import Program
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site
 from pyrovae.programs.unconditioned import unconditioned
@@ -207,56 +204,6 @@ class RepeatedSampler(Sampler):
 
     def _row_sums(self, sites: list[Site], num_draws: int, num_rows: int) -> Tensor:
         return torch.stack([lp.reshape(-1, num_draws, num_rows).sum(0) for lp in _log_probs(sites)]).sum(0)
-
-
-def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStructure) -> Sampler:
-    """The vectorised sampler where it gives the densities of the plain programs, else the one that repeats rows.
-
-    Programs need not be written for a leading dimension of draws (convolutions are not, for example), so it is
-    tried on a few rows.
-    """
-    vectorized = VectorizedSampler(model, guide, structure)
-    repeated = RepeatedSampler(model, guide, structure)
-    modules = (*owned_modules(model, guide), *structure.modules)
-    with _without_zeros([parameter for module in modules for parameter in module.parameters()], x.device):
-        few, more = (probe_rows(x, num_rows) for num_rows in PROBE_ROWS)
-        agree = _agree(vectorized, repeated, few)
-        with isolated_rng(0, x.device):
-            agree = agree and _agree(vectorized, repeated, more)
-    return vectorized if agree else repeated
-
-
-@contextmanager
-def _without_zeros(parameters: Iterable[Tensor], device: torch.device) -> Iterator[None]:
-    """Let weights that are all zero have other values for now: what they multiply would be hidden."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad and not is_lazy(parameter)]
-    zeros = [(parameter, parameter.data) for parameter in trained if parameter.numel() and not bool(parameter.any())]
-    try:
-        with isolated_rng(0, device):
-            for parameter, data in zeros:
-                # Not written: a graph of the caller's may hold them.
-                parameter.data = 0.1 * torch.randn_like(data)
-        yield
-    finally:
-        for parameter, data in zeros:
-            parameter.data = data
-
-
-def _agree(vectorized: Sampler, repeated: Sampler, rows: Tensor) -> bool:
-    """Whether both samplers give the same densities."""
-    try:
-        latents, log_q = vectorized.draw(rows, 2)
-        log_joint = vectorized.log_joint(rows, latents)
-        one_by_one = [{name: value[k : k + 1] for name, value in latents.items()} for k in range(2)]
-        plain_q = torch.cat([repeated.log_guide(rows, one) for one in one_by_one])
-        plain_joint = torch.cat([repeated.log_joint(rows, one) for one in one_by_one])
-    except Exception:  # whatever a program raises that was not written for draws
-        return False
-    # Loose enough for sums over many pixels in float32; a program that mixes draws and rows is far off.
-    return all(
-        torch.allclose(ours, plain, rtol=1e-4, atol=1e-3, equal_nan=True)
-        for ours, plain in ((log_q, plain_q), (log_joint, plain_joint))
-    )
 
 
 def _log_probs(sites: list[Site]) -> list[Tensor]:
