@@ -15,6 +15,7 @@ from pyrovae.programs.samplers import RepeatedSampler, Sampler, VectorizedSample
 
 # Below it, what a number multiplies is too small to see whether draws and rows are mixed there.
 _CLOSE_TO_ZERO = 0.01
+_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStructure) -> Sampler:
@@ -42,8 +43,9 @@ def _numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
     """All that a program multiplies by and that may change over a fit: weights, buffers and params."""
     for module in modules:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        kept = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-        yield from (tensor for tensor in (*trained, *kept) if not is_lazy(tensor))
+        # Of other kinds, sparse ones for example, few operations are defined.
+        plain = [buffer for buffer in module.buffers() if buffer.dtype in _PLAIN and buffer.layout is torch.strided]
+        yield from (tensor for tensor in (*trained, *plain) if not is_lazy(tensor))
     yield from (unconstrained for _, unconstrained in pyro.get_param_store().named_parameters())
 
 

@@ -46,13 +46,7 @@ def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
                 f"plate {frame.name!r} takes {frame.size} of its {frame.full_size} entries ({kind}), so the "
                 "log-densities of a row would be estimates: only the data plate at dim -1 may be larger than its batch"
             )
-    # A data plate larger than the batch multiplies by their ratio, which is no part of a row's log-density.
-    scale = torch.as_tensor(site["scale"]) * (plates[-1].size / plates[-1].full_size)
-    if not bool(((scale - 1).abs() < 1e-6).all()):
-        raise ValueError(
-            f"{kind} has a scale of {scale.flatten()[0].item():g}, so its numbers would not be log-densities of the "
-            "rows: use no poutine.scale; a weight of the KL term is the argument beta of fit_svi"
-        )
+    check_scale(program, name, site)
     shape = site["log_prob"].shape
     for dim in range(-1, -len(shape) - 1, -1):
         if shape[dim] != (plates[dim].size if dim in plates else 1):
@@ -66,6 +60,24 @@ def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
         raise ValueError(
             f"{kind} has a distribution over values of shape {event}, and a value of shape {value}, which would be "
             "repeated and scored several times: build the network for the shape of the value"
+        )
+
+
+def check_scale(program: str, name: str, site: Site) -> None:
+    """Refuse a site that counts more or less than once.
+
+    Raises:
+        ValueError: its scale, and what it is not for.
+    """
+    (plate,) = (frame for frame in site["cond_indep_stack"] if frame.vectorized and frame.dim == -1)
+    # A data plate larger than the batch multiplies by their ratio, which is no part of a row's log-density.
+    scale = torch.as_tensor(site["scale"]) * (plate.size / plate.full_size)
+    wrong = (scale - 1).abs() >= 1e-6
+    if bool(wrong.any()):
+        raise ValueError(
+            f"{kind_of(name, site)} of the {program} has a scale of {scale[wrong].flatten()[0].item():g}, so its "
+            "numbers would not be log-densities of the rows: use no poutine.scale; a weight of the KL term is the "
+            "argument beta of fit_svi"
         )
 
 
@@ -118,6 +130,15 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
             "is defined for it; use a distribution with a density, such as Normal"
         )
     check_values(name, model_site["fn"], guide_site["fn"])
+    check_same_mask(name, model_site, guide_site)
+
+
+def check_same_mask(name: str, model_site: Site, guide_site: Site) -> None:
+    """Refuse a latent of which other numbers count in the model than in the guide.
+
+    Raises:
+        ValueError: what follows from it, and the repair.
+    """
     if not torch.equal(*torch.broadcast_tensors(counted_numbers(model_site), counted_numbers(guide_site))):
         raise ValueError(
             f"latent {name!r} is masked in one program and not in the other, or by another mask, so that its density "

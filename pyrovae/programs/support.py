@@ -17,6 +17,7 @@ from pyrovae.distributions.layers import entry_support
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
+from pyrovae.programs.counted import check_counted
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.repairs import repair_of
@@ -73,7 +74,7 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     """
     rows = probe_rows(x[:3], 3)
     with pyro.validation_enabled(False):
-        sites = sample_sites(trace_pair(model, guide, rows)[0])
+        sites, guide_sites = map(sample_sites, trace_pair(model, guide, rows))
     parts = []
     for name, site in sites.items():
         # What a mask leaves out may have any value, in other rows than the first ones too.
@@ -91,6 +92,7 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
             parts.append(name)
     if parts:
         _check_parts(model, guide, x, parts)
+    check_counted(model, guide, x, seen=[sites, guide_sites])
 
 
 def _checkable(site: Site, shape: torch.Size) -> Any:

@@ -78,3 +78,55 @@ def test_masks_are_compared_number_by_number():
     assert check_pair(model, by_row, both).latents == ("z",)
     with pytest.raises(ValueError, match="latent 'z' is masked in one program and not in the other, or by another"):
         check_pair(model, by_row, torch.cat([DATA, torch.tensor([1.0, 0.0]).expand(40, 2)], 1))
+
+
+# Of 1,500 rows one has another number behind it than the others, and it is none of the few that are looked at first.
+RARE = torch.cat([torch.randn(1500, 3, generator=torch.Generator().manual_seed(2)), torch.ones(1500, 1)], 1)
+RARE[1201, 3] = 0.0
+
+
+def where_it_counts(name, fn, of_row, **observed):
+    with poutine.mask(mask=of_row > 0):
+        return pyro.sample(name, fn, **observed)
+
+
+def guide_without_mask(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x[:, 0], 1.0))
+
+
+def test_a_mask_is_compared_in_every_row():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = where_it_counts("z", dist.Normal(0.0, 1.0), x[:, 3])
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            where_it_counts("z", dist.Normal(x[:, 0], 1.0), x[:, 3])
+
+    assert check_pair(model, guide, RARE).latents == ("z",)
+    for function in (check_pair, compare_bounds, fit_svi):
+        with pytest.raises(ValueError, match="latent 'z' is masked in one program and not in the other"):
+            function(model, guide_without_mask, RARE)
+
+    # Observed rows may lack what they lack.
+    def observing(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            where_it_counts("x", dist.Normal(z, 1.0), x[:, 3], obs=x[:, 0])
+
+    assert check_pair(observing, guide_without_mask, RARE).latents == ("z",)
+
+
+def test_a_scale_is_looked_for_in_every_row():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            with poutine.scale(scale=torch.where(x[:, 3] > 0, 1.0, 20.0)):
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    assert check_pair(model, guide_without_mask, RARE[:1200]).latents == ("z",)
+    for function in (check_pair, compare_bounds, fit_svi):
+        with pytest.raises(ValueError, match="observed site 'x' of the model has a scale of 20, so its numbers"):
+            function(model, guide_without_mask, RARE)
