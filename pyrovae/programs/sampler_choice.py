@@ -33,20 +33,25 @@ def make_sampler(model: Program, guide: Program, x: Tensor, structure: PairStruc
         agree = agree and _agree(vectorized, repeated, more)
         if agree:
             modules = (*owned_modules(model, guide), *structure.modules)
-            with _none_close_to_zero(_numbers(modules)) as moved:
+            with _none_close_to_zero(_numbers(modules, x.device)) as moved:
                 # A scale that is small may be none any more.
                 agree = not moved or not _plain_programs_run(repeated, few) or _agree(vectorized, repeated, few)
     return vectorized if agree else repeated
 
 
-def _numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+def _numbers(modules: Iterable[nn.Module], device: torch.device) -> Iterator[Tensor]:
     """All that a program multiplies by and that may change over a fit: weights, buffers and params."""
     for module in modules:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        # Of other kinds, sparse ones for example, few operations are defined.
-        plain = [buffer for buffer in module.buffers() if buffer.dtype in _PLAIN and buffer.layout is torch.strided]
+        plain = [buffer for buffer in module.buffers() if _is_plain(buffer, device)]
         yield from (tensor for tensor in (*trained, *plain) if not is_lazy(tensor))
     yield from (unconstrained for _, unconstrained in pyro.get_param_store().named_parameters())
+
+
+def _is_plain(buffer: Tensor, device: torch.device) -> bool:
+    """Whether its numbers can be looked at and changed: not of a sparse one, or one without memory, for example."""
+    known = buffer.dtype in _PLAIN and buffer.layout is torch.strided and buffer.device == device
+    return known and not buffer.is_inference()
 
 
 @contextmanager

@@ -267,7 +267,7 @@ def test_buffers_and_parameters_of_all_kinds_are_left_alone():
     pair = Pair()
     pair.chosen = nn.Parameter(torch.zeros(3, dtype=torch.long), requires_grad=False)
     with torch.inference_mode():
-        made_there = torch.ones(2)
+        made_there = torch.zeros(2)
     for name, buffer in (
         ("expanded", torch.zeros(1).expand(3)),
         ("sparse", torch.eye(3).to_sparse()),
