@@ -1,6 +1,6 @@
 """Checks of numbers and of rows that every entry point shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -97,7 +97,13 @@ def _repair(x: object) -> str:
         return "give data.StreamedRows(loader.dataset), as batches are made here"
     if isinstance(x, Dataset):
         return "give data.StreamedRows(dataset)"
+    if isinstance(x, Mapping | tuple | list) and any(isinstance(part, Tensor) for part in _parts(x)):
+        return "join its parts by torch.cat as columns of one tensor, and take them apart again in the programs"
     return "use torch.as_tensor, or load_data(...) and its .train"
+
+
+def _parts(x: Mapping[object, object] | Sequence[object]) -> Iterable[object]:
+    return x.values() if isinstance(x, Mapping) else x
 
 
 def rows_where(x: AnyRows, holds: Callable[[Tensor], Tensor]) -> Tensor:

@@ -22,6 +22,8 @@ from pyrovae.programs.site_checks import Site, check_latent, check_parameters, c
 PROBE_ROWS = (3, 5)
 """Numbers of rows that a pair is tried on: few show its structure, and two tell the rows from any other dimension."""
 
+# What Pyro's autoguides add to the names of latents.
+_OF_AUTOGUIDES = ("_unconstrained", "_aux")
 _OF_SHAPES = re.compile("shape|size|channels|dimension")
 
 
@@ -178,7 +180,9 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
         latents = [name for name, site in guide_sites.items() if not site["is_observed"]]
         model_latents = [name for name, site in model_sites.items() if not site["is_observed"]]
-        observed = [name for name, site in model_sites.items() if site["is_observed"]]
+        known = [name for name, site in model_sites.items() if site["is_observed"]]
+        # Pyro's reparameterisations leave a value that is certain in place of a latent.
+        observed = [name for name in known if not is_point_mass(model_sites[name]["fn"])] or known
         _check_guide(guide_sites)
         enumerated = [name for name in model_latents if (model_sites[name]["infer"] or {}).get("enumerate")]
         _check_names(latents, model_latents, observed, enumerated)
@@ -261,7 +265,7 @@ def _traces_of_few_rows(
                 needed = sorted(map(str, kinds))[0]
                 raise ValueError(
                     f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
-                    f"({reason}): give x.to({needed})"
+                    f"({reason}): give x.to({needed}), or networks of {rows.dtype}, by their .to({rows.dtype})"
                 ) from error
             # A module's own error says more, to those who know its parts.
             if owned_modules(model, guide) or not _OF_SHAPES.search(reason):
@@ -291,7 +295,7 @@ def _check_guide(sites: dict[str, Site]) -> None:
 def _check_names(
     guide_latents: list[str], model_latents: list[str], observed: list[str], enumerated: list[str]
 ) -> None:
-    of_autoguide = [name for name in guide_latents if name.startswith("_Auto") or name.endswith("_unconstrained")]
+    of_autoguide = [name for name in guide_latents if name.startswith("_Auto") or name.endswith(_OF_AUTOGUIDES)]
     only_guide = [name for name in guide_latents if name not in model_latents]
     if only_guide and only_guide == of_autoguide[: len(only_guide)]:
         raise ValueError(

@@ -10,11 +10,11 @@ import pytest
 import torch
 from problems import bits, small_vae
 from pyro import poutine
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import AutoNormal, AutoStructured
 from pyro.infer.reparam import LocScaleReparam
 from torch import nn
 
-from pyrovae import check_pair, compare_bounds, compare_gradients, fit_svi
+from pyrovae import bdmc, check_pair, compare_bounds, compare_gradients, fit_svi
 from pyrovae.data import StreamedRows
 from pyrovae.distributions import PartlyObserved
 from pyrovae.programs import RepeatedSampler, VectorizedSampler, inspect_pair, make_sampler, probe_rows
@@ -530,12 +530,31 @@ def test_a_factor_of_the_model_is_a_term_of_log_px():
     torch.testing.assert_close(bounds.log_px, exact, rtol=0, atol=1e-5)
 
 
-def test_autoguides_and_what_is_no_program_are_named():
-    automatic = AutoNormal(good_model)
+@pytest.mark.parametrize("of_pyro", [AutoNormal, AutoStructured])
+def test_autoguides_and_what_is_no_program_are_named(of_pyro):
+    automatic = of_pyro(good_model)
     with pytest.raises(ValueError, match=r"the guide draws .*as Pyro's autoguides do.*write a guide with an encoder"):
         fit_svi(good_model, automatic, X, epochs=1, batch_size=3, progress=False)
     with pytest.raises(ValueError, match="the model is a NoneType; expected a Pyro program"):
         inspect_pair(None, guide, X)
+
+
+@pytest.mark.parametrize("parts", [{"x": X, "c": X}, (X, X), [X, X]])
+def test_rows_in_several_tensors_are_to_be_joined(parts):
+    with pytest.raises(ValueError, match=r"expected a tensor .* join its parts by torch.cat as columns of one tensor"):
+        compare_bounds(good_model, guide, parts)
+
+
+def test_networks_of_another_precision_are_named_with_both_repairs():
+    encoder = nn.Linear(4, 2).double()
+
+    def encoding(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(encoder(x)))
+
+    said = r"give x.to\(torch.float64\), or networks of torch.float32, by their .to\(torch.float32\)"
+    with pytest.raises(ValueError, match=said):
+        compare_bounds(good_model, encoding, X)
 
 
 @pytest.mark.parametrize("dim", [-1, 1])
@@ -703,6 +722,9 @@ def test_reparameterised_programs_are_taken():
     error = (plain.standard_error.square() + bounds.standard_error.square()).sqrt()
     # Six rows: a false alarm in 1 of 300,000 seeds.
     assert bool(((plain.log_px - bounds.log_px).abs() < 5 * error).all())
+    assert check_pair(*both, X).observed == ("x",)
+    rows = bdmc(*both, like=X, num_rows=3, num_temperatures=5, num_chains=2, warm_up=2).rows
+    assert rows.shape == (3, 4)
 
 
 def test_bounds_of_parts_may_be_those_of_the_rows():
