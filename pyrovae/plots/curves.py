@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pyrovae.plots.figures import BLUE, GREY, ORANGE, legend_below, literal, new_figure, say
+from pyrovae.plots.figures import BLUE, GREY, ORANGE, legend_below, new_figure, say
+from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import check_names, level_ticks, new_figure, short, wrapped
+from pyrovae.plots.figures import check_names, new_figure, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
+from pyrovae.plots.names import level_ticks, short_names
 from pyrovae.plots.projection import dimension_names
 from pyrovae.plots.tables import table_of_rows
 
@@ -244,6 +245,7 @@ def _maps_of_entries(
     figure = new_figure(max(2.7 * across, 4.0), 2.3 * down + 0.4)
     grid = figure.subplots(down, across, squeeze=False).flatten()
     marked = _marked(size, 3)
+    titles = short_names([entry_names[entry] for entry in shown]) if entry_names else [f"entry {n}" for n in shown]
     for panel, (axes, entry) in enumerate(zip(grid, shown, strict=False)):
         ticks = level_ticks(entry, entry_names, levels)
         # A colour for each category, or those from the lowest to the highest value.
@@ -253,7 +255,7 @@ def _maps_of_entries(
         bar = figure.colorbar(picture, ax=axes, fraction=0.05)
         if ticks:
             bar.set_ticks(range(len(ticks)), labels=ticks, fontsize=8)
-        axes.set_title(short(entry_names[entry]) if entry_names else f"entry {entry}", fontsize=9)
+        axes.set_title(titles[panel], fontsize=9)
         axes.set_xticks(marked, _written(values, 0, marked))
         axes.set_yticks([size - 1 - index for index in marked], _written(values, 1, marked))
         axes.set(xlabel="z[0]" if panel >= len(shown) - across else "", ylabel="z[1]" if panel % across == 0 else "")

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import (
-    GREY,
-    ORANGE,
-    PALE_BLUE,
-    check_names,
-    counted,
-    legend_below,
-    level_ticks,
-    new_figure,
-    say,
-    short,
-)
+from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, check_names, counted, legend_below, new_figure, say
+from pyrovae.plots.names import level_ticks, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +64,7 @@ def clouds(
     check_names("entry_names", names, entries, "entries")
     together = entries > _MOST_PANELS and names is None
     figure, panels, across = _panels(1 if together else entries, 2.3, 2.2)
+    titles = _titles(len(panels), names)
     for panel, axes in enumerate(panels):
         which = slice(None) if together else slice(panel, panel + 1)
         known = data[:, which].isfinite()
@@ -97,7 +88,7 @@ def clouds(
         _space_out(axes, panels)
         if not together:
             _name_ticks(axes, level_ticks(panel, names, levels), both=True)
-        axes.set_title("" if together else _name(panel, names), fontsize=9)
+        axes.set_title("" if together else titles[panel], fontsize=9)
     of_model = [cloud.values.flatten(1).where(data.isfinite(), 0) for cloud in shown]
     _title(figure, f"values of {counted(len(data), 'row')}", data, of_model, None if together else len(panels))
     legend_below(figure, panels[0], len(shown))
@@ -121,10 +112,11 @@ def histograms(
     data, new = x.flatten(1).double(), draws.flatten(1).double()
     check_names("entry_names", names, data.shape[1], "entries")
     figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
+    titles = _titles(len(panels), names)
     for entry, axes in enumerate(panels):
         observed, drawn = (values[:, entry][values[:, entry].isfinite()].numpy() for values in (data, new))
         edges = _edges(np.concatenate([observed, drawn]))
-        axes.set_xlabel(_name(entry, names), fontsize=9)
+        axes.set_xlabel(titles[entry], fontsize=9)
         axes.set_ylabel("share of rows" if entry % across == 0 else "")
         shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
         axes.stairs(shares[0], edges, fill=True, color=PALE_BLUE, label="data")
@@ -182,8 +174,8 @@ def _title(figure: "Figure", rows: str, data: Tensor, of_model: Sequence[Tensor]
     figure.suptitle(f"{rows}{some}{lost}", fontsize=10)
 
 
-def _name(entry: int, names: Sequence[str] | None) -> str:
-    return short(names[entry]) if names is not None else f"entry {entry}"
+def _titles(panels: int, names: Sequence[str] | None) -> list[str]:
+    return [f"entry {entry}" for entry in range(panels)] if names is None else short_names(names[:panels])
 
 
 def _edges(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -17,8 +17,6 @@ FILE_DPI = 120
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 # Of filled areas, on which the others are seen.
 PALE_BLUE = "#9ecae1"
-# Categories that are named at the ticks of a panel.
-_MOST_LEVELS = 12
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
 CLASS_COLOURS = (
     "#3f90da",
@@ -75,39 +73,6 @@ def say(axes: "Axes", text: str) -> None:
     """A text in the place of what cannot be drawn."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
     axes.set(xticks=[], yticks=[])
-
-
-def literal(text: str) -> str:
-    r"""A name from outside so that matplotlib writes it letter by letter; between dollars it would read a formula.
-
-    Example:
-        >>> print(literal("$100 to $200"))
-        \$100 to \$200
-    """
-    return text.replace("$", r"\$")
-
-
-def short(name: str, letters: int = 22, lines: int = 2) -> str:
-    """A name from outside in a few short lines, its end left out where that is not enough.
-
-    Example:
-        >>> print(short("the height of a person in centimetres, as measured"))
-        the height of a person
-        in centimetres, as...
-    """
-    found = textwrap.wrap(name, letters, max_lines=lines, placeholder="...", break_on_hyphens=False)
-    return literal("\n".join(found))
-
-
-def level_ticks(entry: int, names: Sequence[str] | None, levels: Mapping[str, Sequence[str]] | None) -> list[str]:
-    """What to write in place of the numbers 0, 1, ... of a categorical entry; nothing where there are too many.
-
-    Example:
-        >>> level_ticks(1, ["age", "city"], {"city": ["Rome", "Oslo"]})
-        ['Rome', 'Oslo']
-    """
-    named = [] if names is None else (levels or {}).get(names[entry], [])
-    return [short(name, 12, 1) for name in named] if len(named) <= _MOST_LEVELS else []
 
 
 def wrapped(title: str, inches: float) -> str:

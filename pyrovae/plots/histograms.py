@@ -15,9 +15,9 @@ from pyrovae.plots.figures import (
     class_legend,
     counted,
     new_figure,
-    short,
     wrapped,
 )
+from pyrovae.plots.names import short_names
 from pyrovae.plots.projection import check_codes, dimension_names
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def latent_histograms(
     lines = -(-len(shown) // columns)
     figure = new_figure(max(2.5 * columns, 4.5) + bool(classes), max(2.1 * lines, 3.0 if lines == 1 else 0) + 0.3)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
+    titles = short_names([names[dim] for dim in shown])
     for panel, (axes, dim) in enumerate(zip(grid, shown, strict=False)):
         edges = np.histogram_bin_edges(values[:, dim].numpy(), bins)
         below = np.zeros(bins)
@@ -90,7 +91,7 @@ def latent_histograms(
             below = above
         axes.locator_params(axis="x", nbins=5)
         axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel=short(names[dim]), ylabel="rows" if panel % columns == 0 else "")
+        axes.set(xlabel=titles[panel], ylabel="rows" if panel % columns == 0 else "")
     # Once all are there, as they share their axis.
     grid[0].set_ylim(bottom=0)
     for axes in grid[len(shown) :]:

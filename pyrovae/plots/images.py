@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import literal, new_figure, short, wrapped
+from pyrovae.plots.figures import new_figure, wrapped
+from pyrovae.plots.names import literal, short_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +91,7 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
     tall, wide = everything.shape[-2:]
     columns = max(len(images) for images in lines.values())
     size = min(0.8, width / columns)
-    names = [short(name, 40, 1) for name in lines]
+    names = short_names(list(lines), 40, 1)
     beside = _LETTER * max(map(len, names)) + 0.1
     figure = new_figure(max(columns * size + beside, _NARROWEST), len(lines) * size * tall / wide + 0.5)
     figure.suptitle(wrapped(f"{title}{missing_said(everything)}", figure.get_figwidth()), fontsize=10)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, counted, legend_below, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, counted, legend_below, new_figure
+from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

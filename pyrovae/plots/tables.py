@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import check_names, literal, new_figure, short, wrapped
+from pyrovae.plots.figures import check_names, new_figure, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
+from pyrovae.plots.names import literal, short, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def table_of_rows(
     """
     line_names = ["\n".join(short(part, 40, 1) for part in name.split("\n")) for name in line_names]
     column_names = list(map(literal, column_names))
-    entry_names = None if entry_names is None else [short(name, 30, 1) for name in entry_names]
+    entry_names = None if entry_names is None else short_names(entry_names, 30, 1)
     if are_images(cells.flatten(0, 1)):
         return _images(cells, title, line_names, column_names, column_label)
     return _strips(cells.flatten(2), title, line_names, column_names, entry_names, column_label)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREY, counted, legend_below, literal, new_figure
+from pyrovae.plots.figures import BLUE, GREY, counted, legend_below, new_figure
+from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -182,7 +182,7 @@ def test_long_names_of_dimensions_are_cut_short():
         plots.latent_histograms(torch.rand(9, 2), names=names).axes[0].get_xlabel(),
     ):
         assert label.startswith("a name of a")
-        assert label.endswith("...")
+        assert label.endswith("…")
         assert max(map(len, label.split("\n"))) <= 44
 
 
