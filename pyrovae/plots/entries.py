@@ -46,7 +46,7 @@ def clouds(
     ylabel: str,
     levels: Mapping[str, Sequence[str]] | None = None,
 ) -> "Figure":
-    """Values against those of the data, with the line on which they are equal.
+    """Values against those of the data, in one range, with the line on which they are equal.
 
     Args:
         x: rows of data ``(rows, *data_shape)``.
@@ -82,7 +82,10 @@ def clouds(
         if not bool(known.any()):
             say(axes, "all missing")
             continue
-        axes.axline((data[:, which][known][0].item(),) * 2, slope=1, color=GREY, linestyle=":")
+        # One range for both: by its own, a reconstruction far too narrow would look like a good one.
+        ends = min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])
+        axes.set(xlim=ends, ylim=ends)
+        axes.axline((ends[0], ends[0]), slope=1, color=GREY, linestyle=":")
         axes.set(xlabel=xlabel if panel >= len(panels) - across else "", ylabel=ylabel if panel % across == 0 else "")
         axes.locator_params(axis="y", nbins=_ticks(panels))
         _space_out(axes, panels)

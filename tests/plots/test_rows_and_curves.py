@@ -71,6 +71,16 @@ def test_each_column_has_a_panel_of_its_values_against_the_reconstructed_ones():
     assert (panels[0].get_ylabel(), panels[-1].get_xlabel()) == ("reconstruction", "data")
 
 
+@pytest.mark.parametrize("first", [0, 25, 49])
+def test_values_and_reconstructions_have_one_range_whatever_row_is_first(first):
+    x = torch.linspace(-1, 1, 50)[:, None]
+    x[10], means = 100.0, 0.1 * x
+    (axes,) = plots.reconstructions(x.roll(first, 0), means.roll(first, 0)).axes
+    assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-6.05, 105.05))
+    (axes,) = plots.reconstructions(means.roll(first, 0), x.roll(first, 0)).axes
+    assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-6.05, 105.05))
+
+
 def test_many_entries_without_names_share_a_panel_and_twelve_of_those_with_names_have_one_each():
     x = torch.randn(10, 30)
     missing = x.clone()
