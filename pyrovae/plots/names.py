@@ -15,6 +15,23 @@ def literal(text: str) -> str:
         >>> print(literal("$100 to $200"))
         \$100 to \$200
     """
+    return _dollars(_writable(text))
+
+
+def _writable(text: str) -> str:
+    # All common fonts have these, and matplotlib takes its time.
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    from pyrovae.plots.letters import writable
+
+    return writable(text)
+
+
+def _one_line(name: str) -> str:
+    return _writable(" ".join(name.split()))
+
+
+def _dollars(text: str) -> str:
     return text.replace("$", r"\$")
 
 
@@ -28,7 +45,7 @@ def short(name: str, letters: int = 22, lines: int = 2) -> str:
         >>> print(short("self-employed", 12, 1))
         self-employ…
     """
-    return literal(_cut(name, letters, lines))
+    return _dollars(_cut(_one_line(name), letters, lines))
 
 
 def short_names(names: Sequence[str], letters: int = 22, lines: int = 2) -> list[str]:
@@ -38,14 +55,14 @@ def short_names(names: Sequence[str], letters: int = 22, lines: int = 2) -> list
         >>> short_names(["price_in_2020_euros", "price_in_2021_euros", "size"], 12, 1)
         ['price…0_euro', 'price…1_euro', 'size']
     """
-    names = [" ".join(name.split()) for name in names]
+    names = list(map(_one_line, names))
     cut = [_cut(name, letters, lines) for name in names]
     found = []
     for name, text in zip(names, cut, strict=True):
         alike = [other for other, its in zip(names, cut, strict=True) if its == text and other != name]
         same = max((_same_letters(name, other) for other in alike), default=0)
         found.append(_without_middle(name, same, letters, lines) if alike else text)
-    return [literal(text) for text in found]
+    return [_dollars(text) for text in found]
 
 
 def level_ticks(entry: int, names: Sequence[str] | None, levels: Mapping[str, Sequence[str]] | None) -> list[str]:

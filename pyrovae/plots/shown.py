@@ -5,6 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pyrovae.plots.letters import give_fonts
+
 
 class ShownFigure(Figure):
     """A figure that is shown where it is the last line of a notebook's cell, with or without ``%matplotlib inline``.
@@ -21,6 +23,11 @@ class ShownFigure(Figure):
         if any(axes.get_aspect() != "auto" for axes in self.axes):
             self.draw_without_rendering()
         super().savefig(fname, **settings)
+
+    def draw(self, renderer: Any) -> None:
+        """As matplotlib's, with letters that the usual font lacks from others that are installed."""
+        give_fonts(self)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -1,9 +1,13 @@
 """Names from outside stay tellable in pictures, however long they are and whatever their letters."""
 
+import io
+
+import matplotlib
 import pytest
 import torch
 
 from pyrovae import plots
+from pyrovae.plots import letters
 from pyrovae.plots.names import short, short_names
 
 
@@ -52,3 +56,25 @@ def test_pictures_name_levels_and_columns_of_one_long_word():
     figure = plots.interpolation(torch.rand(5, 1, 2), entry_names=columns)
     labels = [label.get_text().split(":")[0] for label in figure.axes[0].get_xticklabels()]
     assert labels == ["systolic_blood…at_rest_morning", "systolic_blood…at_rest_evening"]
+
+
+def test_letters_that_the_usual_font_lacks_are_taken_from_another():
+    x = torch.arange(20.0)[:, None] % 2
+    # No warning of a missing glyph.
+    with matplotlib.rc_context({"font.family": "cmr10", "axes.formatter.use_mathtext": True}):
+        figure = plots.samples(x, x, x, entry_names=["місто"], levels={"місто": ["Київ", "Львів"]})
+        figure.savefig(io.BytesIO())
+        label = figure.axes[0].xaxis.label
+        assert label.get_text() == "місто"
+        assert label.get_fontfamily()[0] == "cmr10"
+        assert len(label.get_fontfamily()) > 1
+
+
+def test_letters_that_no_font_has_are_written_as_their_codes(monkeypatch):
+    monkeypatch.setattr(letters, "_families", dict)
+    x = torch.arange(20.0)[:, None] % 2
+    figure = plots.reconstructions(x, x, entry_names=["都市"], levels={"都市": ["東京", "大阪"]})
+    figure.savefig(io.BytesIO())
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [r"\u6771\u4eac", r"\u5927\u962a"]
+    assert figure.axes[0].get_title() == r"\u90fd\u5e02"
+    assert short("東京" * 20, 12, 1) == r"\u6771\u4ea…"
