@@ -66,7 +66,8 @@ def raw_columns(modules: Iterable[nn.Module], x: Tensor) -> RawColumns | None:
         return None
     inside = [part for module in modules for part in module.modules()]
     slots = []
-    if any(isinstance(part, _IN_UNITS) and isinstance(part.decoder, _PLAIN) for part in inside):
+    in_units = [part for part in inside if isinstance(part, _IN_UNITS) and isinstance(part.decoder, _PLAIN)]
+    if not all(_starts_in_their_units(part, x) for part in in_units):
         slots.append("likelihood")
     if any(isinstance(getattr(part, "encoder", None), _PLAIN) for part in inside):
         slots.append("encoder")
@@ -79,3 +80,13 @@ def raw_columns(modules: Iterable[nn.Module], x: Tensor) -> RawColumns | None:
     else:
         trouble, kind = trouble_of_scale(x), "real"
     return None if trouble is None else RawColumns(trouble, tuple(slots), kind)
+
+
+def _starts_in_their_units(part: nn.Module, x: Tensor) -> bool:
+    """Whether ``initialize`` gives a likelihood with heavy tails, which ``Columns`` has not, the columns' scales."""
+    if not isinstance(part, StudentT | Laplace) or part.choices["scale"].number is not None:
+        return False
+    if not part.pooled("scale"):
+        return True
+    centred = x - x.nanmean(0)
+    return trouble_of_scale(centred / centred.square().nanmean().sqrt()) is None

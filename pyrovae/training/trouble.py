@@ -198,8 +198,11 @@ class SignsOfTrouble:
             )
         repair = "Raise the scale of the likelihood, or its floor."
         conditional = [module for module in self.modules if isinstance(module, ConditionalVAE)]
-        if raw_columns(self.modules, conditional[0].split(rows)[0] if conditional else rows) is not None:
-            repair = "Take Columns with ColumnEncoder: the columns are too large, or too far apart in scale."
+        raw = raw_columns(self.modules, conditional[0].split(rows)[0] if conditional else rows)
+        if raw is not None:
+            # Columns would take the heavy tails of the likelihood away.
+            parts = "Columns with ColumnEncoder" if "likelihood" in raw.slots else "ColumnEncoder"
+            repair = f"Take {parts}: the columns are too large, or too far apart in scale."
         for on_floor in posteriors_on_floor(q_z):
             self._say(
                 f"floor of {on_floor.part}",

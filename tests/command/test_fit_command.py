@@ -340,6 +340,7 @@ def test_runs_that_begin_within_a_second_have_folders_of_their_own(in_tmp, monke
 
 
 UNITS = np.random.default_rng(0).normal(size=(80, 3)) * [1e-4, 1, 1e6]
+LARGE = np.random.default_rng(0).normal(size=(80, 3)) * 7e4
 MANY = np.random.default_rng(0).poisson([0.1, 30, 3000], size=(80, 3))
 ONE_SCALE = ["--likelihood", "Columns", "--encoder", "ColumnEncoder"]
 
@@ -359,6 +360,14 @@ ONE_SCALE = ["--likelihood", "Columns", "--encoder", "ColumnEncoder"]
         ),
         (UNITS, ["--likelihood", "Normal", "--stream"], "--columns '{}', without --stream takes them"),
         (UNITS, [*ONE_SCALE, "--columns", "{}"], None),
+        (LARGE, ["--likelihood", "StudentT"], "values of about 7e+04: --encoder ColumnEncoder --columns '{}' takes"),
+        (LARGE, ["--likelihood", "Laplace", "--encoder", "ColumnEncoder", "--columns", "{}"], None),
+        (UNITS, ["--likelihood", "StudentT"], "--likelihood Columns --encoder ColumnEncoder --columns '{}' takes"),
+        (
+            UNITS,
+            ["--likelihood", "StudentT", "--likelihood.scale", "per_dimension"],
+            "9e+05: --encoder ColumnEncoder --c",
+        ),
         (UNITS / [1e-4, 1, 1e6], ["--likelihood", "Normal"], None),
         (
             MANY,
@@ -368,7 +377,20 @@ ONE_SCALE = ["--likelihood", "Columns", "--encoder", "ColumnEncoder"]
         (MANY // 10, ["--likelihood", "NegativeBinomial"], None),
         (np.tile(UNITS[:, :, None], 4), ["--likelihood", "Normal"], None),
     ],
-    ids=["both", "encoder", "streamed", "taken", "one scale", "counts", "small counts", "images"],
+    ids=[
+        "both",
+        "encoder",
+        "streamed",
+        "taken",
+        "tails",
+        "taken tails",
+        "one scale of tails",
+        "scales of tails",
+        "one scale",
+        "counts",
+        "small counts",
+        "images",
+    ],
 )
 def test_columns_too_far_apart_or_too_large_are_said_once(rows, options, said, in_tmp, capsys):
     np.save("rows.npy", rows)

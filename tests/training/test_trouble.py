@@ -266,6 +266,15 @@ def test_a_posterior_on_its_floor_is_said():
     (sign,) = (sign for sign in fit(vae, rows).signs_of_trouble if "posterior DiagonalNormal" in sign)
     assert "Take Columns with ColumnEncoder: the columns" in sign
 
+    class SharpOnRawColumns(networks.MLP):
+        def forward(self, x):
+            return torch.cat([super().forward(x)[..., :2] / 1e5, torch.full((len(x), 2), -30.0)], -1)
+
+    likelihood = likelihoods.Laplace(networks.MLP(2, 3, ()))
+    vae = VAE(priors.StandardNormal(2), likelihood, posteriors.DiagonalNormal(SharpOnRawColumns(3, 4, ())))
+    (sign,) = (sign for sign in fit(vae, 1e5 * torch.randn(100, 3)).signs_of_trouble if "posterior Diag" in sign)
+    assert "Take ColumnEncoder: the columns" in sign
+
 
 # Warm-up.
 
