@@ -26,6 +26,9 @@ def writable(text: str) -> str:
 def give_fonts(figure: Figure) -> None:
     """Let each text of a figure take the letters that its own fonts lack from others that are installed."""
     for text in figure.findobj(Text):
+        # All common fonts have these, and most texts no others.
+        if text.get_text().isascii():
+            continue
         properties = text.get_fontproperties()
         missing = _missing(text.get_text(), properties)
         others = {_families()[code] for code in missing & _families().keys()} if missing else set()
