@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrovae.data.columns import PLAIN_KINDS, num_categories
+from pyrovae.data.levels import are_words
 from pyrovae.data.words import repair_of_words
 
 if TYPE_CHECKING:
@@ -198,13 +199,6 @@ def encode_columns(
     return Encoded(values, tuple(full_kinds), categories)
 
 
-def are_words(levels: Sequence[str]) -> bool:
-    """Whether one of some levels is no number."""
-    import pandas as pd
-
-    return bool(pd.to_numeric(pd.Series(levels), errors="coerce").isna().any())
-
-
 _MISSING = 'to keep missing cells, use missing="keep" (--missing keep), and a likelihood that takes them; otherwise '
 _UNKNOWN = "leave such rows out, or fit a run to data that have them."
 _CHECK_BOX = "blank cells are missing: where they mean the other value of the column, write a word for it into them."
@@ -246,7 +240,8 @@ def _encode(
 
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     present = ~column.isna().to_numpy(dtype=bool)
-    is_text = are_words(known) if known else bool(np.isnan(numbers[present]).any())
+    # Columns of text are those of words, which may all look like numbers.
+    is_text = are_words(known) if known else column.dtype.kind == "O"
     if known or kind == "categorical" or (kind == "binary" and is_text and known is None):
         # Whole numbers with more digits than float64 has are names, too.
         found = column.to_numpy() if column.dtype.kind in "iu" else numbers

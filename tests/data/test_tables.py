@@ -284,6 +284,48 @@ def test_words_that_read_as_large_numbers_are_categories(tmp_path):
     assert load_data(write(tmp_path, text), columns={"id": "categorical"}).categories == {"id": ("7e25", "ab12", "inf")}
 
 
+@pytest.mark.parametrize("header", ["a,code\n", ""])
+@pytest.mark.parametrize("space", ["", " "])
+@pytest.mark.parametrize(
+    ("cells", "levels"),
+    [
+        (["01234", "1234"], ("01234", "1234")),
+        (["00501", "00602"], ("00501", "00602")),
+        (["1.1", "1.10", "1.2"], ("1.1", "1.10", "1.2")),
+        (["10", "1E1"], ("10", "1E1")),
+        (["+1", "-0", "0"], ("+1", "-0", "0")),
+        (["1", "1.0", "-2", "2.5"], ("-2", "1", "2.5")),
+        (["10", "9", "1e-07"], ("1e-07", "9", "10")),
+        ([f"{number:.18e}" for number in (2, 10)], ("2", "10")),
+    ],
+)
+def test_names_that_look_like_numbers_stay_as_they_are_written(tmp_path, header, space, cells, levels):
+    path = write(tmp_path, header + "".join(f"{n}.5,{space}{cells[n % len(cells)]}{space}\n" for n in range(20)))
+    name = "code" if header else "2"
+    kinds = {name: "categorical"}
+    data = load_data(path, columns=kinds, test_fraction=1)
+    assert data.categories == {name: levels}
+    # New rows mean the same, also where some of the levels are left.
+    path.write_text(header + f"0.5,{space}{cells[0]}\n")
+    known = KnownColumns(data.column_names, data.categories, kinds)
+    assert torch.equal(load_data(path, known_columns=known, test_fraction=1).test, data.test[:1])
+
+
+def test_known_levels_that_are_numbers_are_those_of_numbers_however_written(tmp_path):
+    known = KnownColumns(("a", "code"), {"code": ("1.1", "501", "1234")}, {"a": "real", "code": "categorical"})
+    path = write(tmp_path, "a,code\n0.5,00501\n0.5,1.10\n0.5,1234.0\n")
+    assert load_data(path, known_columns=known, test_fraction=1).test[:, 1].tolist() == [1.0, 0.0, 2.0]
+    known = KnownColumns(("a", "code"), {"code": ("00501", "501")}, {"a": "real", "code": "categorical"})
+    with pytest.raises(ValueError, match=r"row 3 .* holds '1.10', which the run does not know; it knows '00501', '50"):
+        load_data(path, known_columns=known, test_fraction=1)
+
+
+def test_one_word_for_all_columns_keeps_their_names(tmp_path):
+    path = write(tmp_path, "a,label,code\n" + "1,0,007\n2,1,7\n2,1,\n" * 5)
+    data = load_data(path, columns="categorical", missing="keep")
+    assert data.categories == {"a": ("1", "2"), "code": ("007", "7")}
+
+
 @pytest.mark.parametrize("end", ["\n", "\n\n\n", "\r\n", "  \n", "\n\t\n"])
 @pytest.mark.parametrize("text", ["width,height\n" + BODY, BODY, "width,height,label\n" + BODY.replace("\n", ",1\n")])
 def test_blank_lines_at_the_end_are_left_out(tmp_path, text, end):

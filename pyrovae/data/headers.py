@@ -1,0 +1,81 @@
+"""The first lines of a table: what separates its cells, and the names of its columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Words of a first row that name no column: pandas takes them for missing cells, or others write them there.
+_MISSING_WORDS = frozenset(["?", "-", ".", "na", "n/a", "#na", "#n/a", "<na>", "nan", "-nan", "null", "none"])
+
+
+def names_columns(path: Path, cells: list[str]) -> bool:
+    """Whether the first row of a table names its columns.
+
+    Raises:
+        ValueError: If that cannot be told.
+    """
+    if len(cells) > 2 and cells == [str(number) for number in range(len(cells))]:
+        raise ValueError(
+            f"{path}: row 1 reads {', '.join(cells[:3])} and so on, which may be column numbers or data; "
+            "put a row of column names there, or above it if it is data."
+        )
+    has_text = any(_is_name(cell) for cell in cells)
+    # A row such as "0.5, high, 0.7" is data with a bad cell; only whole numbers can be names beside text.
+    return has_text and all(cell.isdigit() or not _is_number(cell) for cell in cells)
+
+
+def _is_name(cell: str) -> bool:
+    """Whether a cell is a word or a sign, and none that stands for a missing value."""
+    return bool(cell) and not _is_number(cell) and cell.lower() not in _MISSING_WORDS
+
+
+def _is_number(cell: str) -> bool:
+    if cell.lower() in ("true", "false"):
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def check_separator(path: Path, first: str, second: str) -> None:
+    """Refuse a table whose cells are between other signs than commas, which may stand in its numbers then."""
+    for separator in (";", "\t"):
+        # Commas separate the cells where they end them, and a tab or a semicolon may be beside each.
+        if any(cell.rstrip().endswith(",") for cell in first.split(separator)):
+            continue
+        numbers = all(_is_number(cell.replace(",", ".")) for cell in first.split(separator))
+        if 0 < first.count(separator) == second.count(separator) and (numbers or "," not in first):
+            read, write = (", header=None", ", header=False") if numbers else ("", "")
+            raise ValueError(
+                f"{path}: cells are separated by {separator!r} here, and commas are expected, with points in numbers: "
+                f"save it by pandas.read_csv(path, sep={separator!r}, decimal=','{read}).to_csv(path, "
+                f"index=False{write})."
+            )
+
+
+def check_header(path: Path, header: list[str], columns: int) -> None:
+    """Refuse a header that does not give each column a name of its own.
+
+    Raises:
+        ValueError: If there is another number of columns, or a name is blank or given twice.
+    """
+    if len(header) != columns and header[0].startswith("#"):
+        raise ValueError(
+            f"{path}: row 1 reads {header[0][:40]!r}, and the next row has {columns} cells; remove the comment line, "
+            "so that the first row names the columns or is data."
+        )
+    if len(header) != columns:
+        raise ValueError(
+            f"{path}: the header in row 1 names {len(header)} columns, but the next row has {columns}; "
+            "give every column one name."
+        )
+    for number, name in enumerate(header, start=1):
+        if not name:
+            raise ValueError(
+                f"{path}: column {number} has no name in the header; name it, or leave it out "
+                "(pandas writes its row index so, unless given index=False)."
+            )
+        if name in header[: number - 1]:
+            raise ValueError(f"{path}: the header names {name!r} twice; give every column its own name.")
