@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pyrovae.data.cells import cells_as_written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# In fewer rows of decimals it may be chance that the first alone has none.
+_FEW_ROWS = 20
 # Words of a first row that name no column: pandas takes them for missing cells, or others write them there.
 _MISSING_WORDS = frozenset(["?", "-", ".", "na", "n/a", "#na", "#n/a", "<na>", "nan", "-nan", "null", "none"])
 
@@ -15,13 +23,48 @@ def names_columns(path: Path, cells: list[str]) -> bool:
         ValueError: If that cannot be told.
     """
     if len(cells) > 2 and cells == [str(number) for number in range(len(cells))]:
-        raise ValueError(
-            f"{path}: row 1 reads {', '.join(cells[:3])} and so on, which may be column numbers or data; "
-            "put a row of column names there, or above it if it is data."
-        )
+        raise _names_or_data(path, cells)
     has_text = any(_is_name(cell) for cell in cells)
     # A row such as "0.5, high, 0.7" is data with a bad cell; only whole numbers can be names beside text.
     return has_text and all(cell.isdigit() or not _is_number(cell) for cell in cells)
+
+
+def check_first_row(path: Path, cells: list[str], frame: pd.DataFrame) -> None:
+    """Refuse a first row of whole numbers that was read as data, and may be the names of columns of decimals.
+
+    Args:
+        path: The file.
+        cells: The first row as it is written.
+        frame: ``read_cells(path, header=False)``.
+
+    Raises:
+        ValueError: If that cannot be told.
+    """
+    if not all(cell.isdecimal() for cell in cells) or len(set(cells)) < len(cells):
+        return
+    below = frame.iloc[1:]
+    # Tables of counts may begin with any whole numbers.
+    if not all(below[column].dtype.kind == "f" and (below[column].dropna() % 1 != 0).any() for column in below):
+        return
+    numbers = [int(cell) for cell in cells]
+    consecutive = len(cells) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    # What moves in time may begin with whole numbers, of which the time is 0.
+    if consecutive or (len(below) >= _FEW_ROWS and 0 not in numbers and _all_points(path, len(cells))):
+        raise _names_or_data(path, cells)
+
+
+def _all_points(path: Path, columns: int) -> bool:
+    """Whether no cell below the first row is written as a whole number."""
+    written = cells_as_written(path, True, dict.fromkeys(range(columns), ()))
+    return not any(written[column].dropna().str.fullmatch(r"[+-]?\d+").any() for column in written)
+
+
+def _names_or_data(path: Path, cells: list[str]) -> ValueError:
+    more = " and so on" if len(cells) > 3 else ""
+    return ValueError(
+        f"{path}: row 1 reads {', '.join(cells[:3])}{more}, which may be column numbers or data; "
+        f"put a row of column names there, with a letter in each, such as c{cells[0]}, or above it if it is data."
+    )
 
 
 def _is_name(cell: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyrovae.data.arrays import to_labels, to_tensors
 from pyrovae.data.cells import damage, keep_names, read_cells
-from pyrovae.data.headers import check_header, check_separator, names_columns
+from pyrovae.data.headers import check_first_row, check_header, check_separator, names_columns
 from pyrovae.data.source import Rows, Source
 from pyrovae.data.typed import ColumnsAsked, KnownColumns, Missing, asked_kinds, encode_columns
 
@@ -43,6 +43,8 @@ def read_csv(
     frame = read_cells(path, header is not None)
     if header:
         check_header(path, header, frame.shape[1])
+    else:
+        check_first_row(path, first_row, frame)
     names = header or [str(number) for number in range(1, frame.shape[1] + 1)]
     first_line = 2 if header else 1
 

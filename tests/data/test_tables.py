@@ -171,6 +171,43 @@ def test_column_numbers_as_the_header_are_not_taken_for_data(tmp_path):
         load_data(tmp_path / "table.csv")
 
 
+DECIMALS = np.random.default_rng(0).normal(size=(40, 3))
+
+
+@pytest.mark.parametrize("header", [(2019, 2020, 2021), (1, 2, 3), (400, 410, 450), (2010, 2020), (1990,)])
+@pytest.mark.parametrize("form", ["%.3f", "%.18e"])
+def test_whole_numbers_above_decimals_are_not_taken_for_data(tmp_path, header, form):
+    path, rows_below = tmp_path / "table.csv", np.round(DECIMALS[:, : len(header)], 3)
+    # Decimals that are whole are written with a point, too.
+    rows_below[5] = 2.0
+    np.savetxt(path, rows_below, form, ",", header=",".join(map(str, header)), comments="")
+    with pytest.raises(ValueError, match=r"row 1 reads .*, which may be column numbers or data; put a row of") as said:
+        load_data(path)
+    assert f"such as c{header[0]}, or above" in str(said.value)
+    np.savetxt(path, rows_below, form, ",", header=",".join(f"c{number}" for number in header), comments="")
+    assert load_data(path, test_fraction=1).test.shape == rows_below.shape
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # Counts, one column of them, and decimals of which some have no point.
+        [f"{n},{n + 1},{n + 2}" for n in range(3, 40)],
+        ["7,8,9", *(f"{n},0.5,1.5" for n in range(30))],
+        ["2,4", *(f"{n / 2:g},{n / 4:g}" for n in range(30))],
+        # Too few to tell, no names that differ, and a movement from its start.
+        ["2,4", "0.5,1.5", "2.5,2.5"],
+        ["3,3", *(f"{n}.5,0.25" for n in range(30))],
+        ["0,5", *(f"{n}.5,0.25" for n in range(30))],
+        # Written as decimals themselves.
+        ["1.0,2.0,3.0", *(f"{n}.5,0.25,1.5" for n in range(30))],
+    ],
+)
+def test_whole_numbers_that_may_well_be_data_are_data(tmp_path, lines):
+    data = load_data(write(tmp_path, "\n".join(lines)), test_fraction=1)
+    assert data.test.tolist() == [list(map(float, line.split(","))) for line in lines]
+
+
 def test_a_name_given_twice(tmp_path):
     with pytest.raises(ValueError, match=r"names 'label' twice"):
         load_data(write(tmp_path, "label,label\n" + BODY))
