@@ -3,9 +3,13 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pyrovae.data import AnyRows, DataSplits, UnusableValuesError, load_data
+from pyrovae.data import AnyRows, DataSplits, UnusableValuesError, load_data, value_range
 from pyrovae.runs import ModelRows, Run, model_rows, read_summary, says_nothing, stored_data
+
+# Values that are bytes divided by 255.
+_DIVIDED = ("uint8 / 255 in [0, 1]", "intensities / 255 in [0, 1]", "pixels scaled to [0, 1]")
 
 
 def rows_of_run(
@@ -26,7 +30,9 @@ def rows_of_run(
     config = run.config
     try:
         place = data or config["data"]
-        fitted = read_summary(Path(folder)).get("data")
+        said = read_summary(Path(folder)).get("data")
+        # `save` of a run of one's own may say nothing.
+        fitted = said if isinstance(said, Mapping) else {}
         splits = load_data(
             place,
             root=root or config["data_root"],
@@ -34,6 +40,7 @@ def rows_of_run(
             missing=config["missing"],
             columns=config["columns"] if run.known_columns is None else run.known_columns.kinds,
             known_columns=run.known_columns,
+            divided=_divided(fitted),
             seed=config["seed"],
             validation_fraction=config["validation_fraction"],
             test_fraction=1 if all_rows else config["test_fraction"],
@@ -41,7 +48,7 @@ def rows_of_run(
             stream=config.get("stream", False) and Path(place).suffix.lower() == ".npy",
         )
         # Runs of earlier versions stored no names of classes; those of other files have none.
-        names = tuple(fitted.get("label_names", ())) if isinstance(fitted, Mapping) else ()
+        names = tuple(fitted.get("label_names", ()))
         given_labels = any(name.startswith("label=") for name in run.covariates)
         if splits.label_names and not names:
             if data is not None and given_labels:
@@ -50,6 +57,8 @@ def rows_of_run(
             splits = dataclasses.replace(splits, label_names=())
         elif names and not splits.label_names and given_labels:
             splits = _named(splits, names)
+        if data is not None:
+            _say_scale(fitted, splits)
         found = model_rows(config, splits, run.covariates or None)
     except UnusableValuesError as error:
         if config["missing"] == "keep" or not error.any_missing:
@@ -70,6 +79,29 @@ def rows_of_run(
             f"--data {data}: its rows have shape {found.data.data_shape}, the run was fitted to {run.data_shape}"
         )
     return found
+
+
+def _divided(fitted: Mapping[str, Any]) -> bool | None:
+    """Whether new uint8 images are to be divided by 255, as the rows were that a run was fitted to; None if unknown."""
+    # Runs of earlier versions say so in words alone, and nothing where values became bits.
+    if "divided" in fitted or fitted.get("variant") in _DIVIDED:
+        return bool(fitted.get("divided", True))
+    # Values outside of [0, 1] were taken as stored.
+    return False if fitted.get("support") in ("count", "real") else None
+
+
+def _say_scale(fitted: Mapping[str, Any], splits: DataSplits[AnyRows]) -> None:
+    """Say so where new rows have another scale than those in [0, 1] that a run was fitted to."""
+    within = ("binary", "unit_interval")
+    if fitted.get("support") not in within or splits.support in within:
+        return
+    lowest, highest = value_range(splits.train, splits.validation, splits.test)
+    # What is hardly outside may have been standardised with the rows of the run.
+    if lowest < -1 or highest > 2:
+        print(
+            f"{splits.name} has values from {lowest:g} to {highest:g}, and the rows that the run was fitted to lie in "
+            "[0, 1]: bring them to the same scale, grey values for example by x / 255"
+        )
 
 
 def _named(splits: DataSplits[AnyRows], names: tuple[str, ...]) -> DataSplits[AnyRows]:

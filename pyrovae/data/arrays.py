@@ -18,15 +18,19 @@ Array = NDArray[Any]
 SHAPES = "(N, D) for a table, (N, H, W) or (N, C, H, W) with 1 or 3 channels for images"
 
 
-def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tuple[dict[str, Tensor], str]:
+def to_tensors(
+    arrays: Mapping[str, Array], missing: Missing = "refuse", divided: bool | None = None
+) -> tuple[dict[str, Tensor], str, bool | None]:
     """Check arrays of one data set and make them float32 tensors of one layout.
 
     Args:
         arrays: The arrays under the words by which an error names them, e.g. "faces.npz, array 'train'".
         missing: Whether NaN is kept, as a missing entry.
+        divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Returns:
-        The tensors, shape (rows, *data_shape), under the same keys, and what their values are.
+        The tensors, shape (rows, *data_shape), under the same keys; what their values are; and whether they were
+        divided, None where they are no uint8 images.
 
     Raises:
         ValueError: If an array is not numeric, empty, of an unknown layout or not finite, has rows without a value or
@@ -35,11 +39,19 @@ def to_tensors(arrays: Mapping[str, Array], missing: Missing = "refuse") -> tupl
     check_arrays(arrays)
     first = next(iter(arrays.values()))
     tensors = {title: _to_tensor(title, array, missing) for title, array in arrays.items()}
-    # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
-    divided = first.dtype == np.uint8 and first.ndim > 2 and any(tensor.max() > 1 for tensor in tensors.values())
+    if not are_byte_images(first.dtype, first.ndim):
+        return tensors, variant_of(first.dtype, divided=False), None
+    if divided is None:
+        # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
+        divided = any(bool(tensor.max() > 1) for tensor in tensors.values())
     if divided:
         tensors = {title: tensor / 255 for title, tensor in tensors.items()}
-    return tensors, variant_of(first.dtype, divided)
+    return tensors, variant_of(first.dtype, divided), divided
+
+
+def are_byte_images(dtype: np.dtype, dims: int) -> bool:
+    """Whether an array of this type, of so many dimensions, holds uint8 images, which may be divided by 255."""
+    return dtype == np.uint8 and dims > 2
 
 
 def check_arrays(arrays: Mapping[str, Array]) -> None:

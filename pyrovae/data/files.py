@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.data.arrays import (
     Array,
+    are_byte_images,
     broken_values,
     check_arrays,
     check_digits,
@@ -37,7 +38,11 @@ _SPARSE = ("csr", "csc", "coo", "bsr", "dia")
 
 
 def read_npy(
-    path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None, known: KnownColumns | None = None
+    path: Path,
+    missing: Missing = "refuse",
+    columns: ColumnsAsked | None = None,
+    known: KnownColumns | None = None,
+    divided: bool | None = None,
 ) -> Source:
     """Read one array from a .npy file.
 
@@ -46,6 +51,7 @@ def read_npy(
         missing: Whether NaN is kept, as a missing entry.
         columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
         known: The columns of a table that this one has to agree with, or None.
+        divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Raises:
         ValueError: If the file is no array, its array cannot be used, or it is too large for memory.
@@ -55,25 +61,28 @@ def read_npy(
         array = _load(path, file)
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds an archive of arrays, not one array; rename it to end in .npz.")
-    tensors, variant, typed = _tensors(path, {str(path): array}, missing, columns, known)
+    tensors, variant, typed = _tensors(path, {str(path): array}, missing, columns, known, divided)
     return Source(path.name, variant, Rows(tensors[str(path)]), **typed)
 
 
-def stream_npy(path: Path, missing: Missing = "refuse") -> Source:
+def stream_npy(path: Path, missing: Missing = "refuse", divided: bool | None = None) -> Source:
     """Rows of a .npy file that are read when they are needed; they are gone over here, to check them.
 
     Args:
         path: An existing file.
         missing: Whether NaN is kept, as a missing entry.
+        divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Raises:
         ValueError: If the file is no array, or its array cannot be used.
     """
-    rows = StreamedRows(path)
+    rows = StreamedRows(path, divided)
     _check_values(str(path), rows, missing)
     # Some rows stand for all: the others are read as float32.
     check_digits(str(path), open_array(path)[:_ROWS_LOOKED_AT])
-    return Source(path.name, variant_of(rows.stored_dtype, rows.divided), Rows(rows))
+    of_bytes = are_byte_images(rows.stored_dtype, 1 + rows.stored_dims)
+    variant = variant_of(rows.stored_dtype, rows.divided)
+    return Source(path.name, variant, Rows(rows), divided=rows.divided if of_bytes else None)
 
 
 def _check_values(title: str, rows: StreamedRows, missing: Missing) -> None:
@@ -95,7 +104,11 @@ def _check_values(title: str, rows: StreamedRows, missing: Missing) -> None:
 
 
 def read_npz(
-    path: Path, missing: Missing = "refuse", columns: ColumnsAsked | None = None, known: KnownColumns | None = None
+    path: Path,
+    missing: Missing = "refuse",
+    columns: ColumnsAsked | None = None,
+    known: KnownColumns | None = None,
+    divided: bool | None = None,
 ) -> Source:
     """Read all rows, or splits that are already made, from a .npz file.
 
@@ -104,6 +117,7 @@ def read_npz(
         missing: Whether NaN is kept, as a missing entry.
         columns: Kinds of the columns of a table, by number ("1" is the first) or in their order; or None.
         known: The columns of a table that this one has to agree with, or None.
+        divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Raises:
         ValueError: If the file is no archive, its keys are unclear, or its arrays cannot be used.
@@ -120,7 +134,7 @@ def read_npz(
         _refuse_mask(path, archive, set(arrays), {arrays[key].shape for key, _ in chosen.values()})
     title = {key: f"{path}, array {key!r}," for key in arrays}
     values = {title[key]: arrays[key] for key, _ in chosen.values()}
-    tensors, variant, typed = _tensors(path, values, missing, columns, known)
+    tensors, variant, typed = _tensors(path, values, missing, columns, known, divided)
     parts: dict[str, Rows] = {}
     for split, (key, label_key) in chosen.items():
         rows = tensors[title[key]]
@@ -133,11 +147,17 @@ def read_npz(
 
 
 def _tensors(
-    path: Path, arrays: dict[str, Array], missing: Missing, columns: ColumnsAsked | None, known: KnownColumns | None
+    path: Path,
+    arrays: dict[str, Array],
+    missing: Missing,
+    columns: ColumnsAsked | None,
+    known: KnownColumns | None,
+    divided: bool | None,
 ) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
-    """Float32 tensors under the same keys, what their values are, and what is known of the columns."""
+    """Float32 tensors under the same keys, what their values are, and what else is known of them or their columns."""
     if columns is None:
-        return *to_tensors(arrays, missing), {}
+        tensors, variant, divided = to_tensors(arrays, missing, divided)
+        return tensors, variant, {"divided": divided}
     check_arrays(arrays)
     dtype = next(iter(arrays.values())).dtype
     # Numbers that are names of categories may have more digits than float32.

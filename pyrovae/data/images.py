@@ -44,7 +44,7 @@ def read_image_folder(folder: Path) -> Source:
     channels = max(array.shape[2] for array in arrays)
     values = np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
     rows = torch.from_numpy(np.moveaxis(values, -1, 1).copy())
-    return Source(folder.resolve().name, "pixels scaled to [0, 1]", Rows(rows, labels), label_names=names)
+    return Source(folder.resolve().name, "pixels scaled to [0, 1]", Rows(rows, labels), label_names=names, divided=True)
 
 
 def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None, tuple[str, ...]]:

@@ -20,7 +20,8 @@ from pyrovae.data.streaming import AnyRows
 from pyrovae.data.tables import read_csv
 from pyrovae.data.typed import ColumnsAsked, KnownColumns, Missing
 
-READERS = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv}
+_ARRAYS = {".npy": read_npy, ".npz": read_npz}
+_ENDINGS = (*_ARRAYS, ".csv")
 
 
 @overload
@@ -32,6 +33,7 @@ def load_data(
     missing: Missing = ...,
     columns: ColumnsAsked | None = ...,
     known_columns: KnownColumns | None = ...,
+    divided: bool | None = ...,
     seed: int = ...,
     validation_fraction: float = ...,
     test_fraction: float = ...,
@@ -49,6 +51,7 @@ def load_data(
     missing: Missing = ...,
     columns: ColumnsAsked | None = ...,
     known_columns: KnownColumns | None = ...,
+    divided: bool | None = ...,
     seed: int = ...,
     validation_fraction: float = ...,
     test_fraction: float = ...,
@@ -65,6 +68,7 @@ def load_data(
     missing: Missing = "refuse",
     columns: ColumnsAsked | None = None,
     known_columns: KnownColumns | None = None,
+    divided: bool | None = None,
     seed: int = 0,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
@@ -100,6 +104,9 @@ def load_data(
         known_columns: The columns of a table that a model was fitted to, of which these are new rows: numbers mean the
             levels that they meant there, and columns come in the order that they had there. A stored run has them
             as `load(folder).known_columns`. None for a table of its own, whose levels are numbered anew.
+        divided: Whether uint8 images of a .npy or .npz file are divided by 255; None divides those that hold more than
+            0 and 1. For new rows of a model give `divided` of the rows that it was fitted to: of these a dark image
+            may hold 0 and 1 alone.
         seed: Seed of the split and of the binarisation, a whole number from 0.
         validation_fraction: Part of the rows for validation, in (0, 1). Where a test set is given, it is a
             part of the other rows; where a validation set is given too, it does not apply.
@@ -138,9 +145,9 @@ def load_data(
     if columns is None and known_columns is not None:
         columns = known_columns.kinds
     if stream:
-        source = _stream(name_or_path, binarize, missing, columns)
+        source = _stream(name_or_path, binarize, missing, columns, divided)
     else:
-        source = _read(name_or_path, root, download, missing, columns, known_columns)
+        source = _read(name_or_path, root, download, missing, columns, known_columns, divided)
     if source.test is None and test_fraction != 1 and validation_fraction + test_fraction >= 1:
         raise ValueError(
             f"validation_fraction={validation_fraction} and test_fraction={test_fraction} leave no rows for "
@@ -165,6 +172,7 @@ def load_data(
         categories=source.categories,
         label_names=source.label_names,
         left_out=source.left_out,
+        divided=source.divided,
     )
 
 
@@ -200,6 +208,7 @@ def _read(
     missing: Missing,
     columns: ColumnsAsked | None,
     known: KnownColumns | None,
+    divided: bool | None,
 ) -> Source:
     path = Path(name_or_path).expanduser()
     if columns is not None and (name_or_path in NAMES or path.is_dir()):
@@ -208,21 +217,25 @@ def _read(
         return read_digits()
     if isinstance(name_or_path, str) and name_or_path in NAMES:
         return read_torchvision(name_or_path, data_root(root), download)
-    reader = READERS.get(path.suffix.lower())
+    ending = path.suffix.lower()
     # An empty name is no path, though `Path` takes it for the current folder.
     if name_or_path and path.is_dir():
         return read_image_folder(path)
     if not path.is_file():
         raise _not_found(str(name_or_path))
-    if reader is None:
+    if ending not in _ENDINGS:
         raise ValueError(
             f"{path} ends in {path.suffix or 'nothing'!r}, which is not supported; "
             "expected a file ending in .npy, .npz or .csv, or a folder of images. Convert it to one of these."
         )
-    return reader(path, missing, columns, known)
+    if ending == ".csv":
+        return read_csv(path, missing, columns, known)
+    return _ARRAYS[ending](path, missing, columns, known, divided)
 
 
-def _stream(name_or_path: str | Path, binarize: str, missing: Missing, columns: ColumnsAsked | None) -> Source:
+def _stream(
+    name_or_path: str | Path, binarize: str, missing: Missing, columns: ColumnsAsked | None, divided: bool | None
+) -> Source:
     path = Path(name_or_path).expanduser()
     if name_or_path in NAMES or path.is_dir() or (path.is_file() and path.suffix.lower() != ".npy"):
         raise ValueError(
@@ -241,7 +254,7 @@ def _stream(name_or_path: str | Path, binarize: str, missing: Missing, columns: 
             "stream=True (--stream) takes values as they are stored, and columns (--columns) numbers the categories of "
             "all rows: leave one of the two out."
         )
-    return stream_npy(path, missing)
+    return stream_npy(path, missing, divided)
 
 
 def _support(source: Source) -> Support:
@@ -253,7 +266,7 @@ def _not_found(given: str) -> ValueError:
         f"Give one of the names {', '.join(NAMES)}, or the path of a .npy, .npz or .csv file or of a folder of images."
     )
     path = Path(given)
-    if path.suffix.lower() in READERS or len(path.parts) > 1:
+    if path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
         if path.expanduser().is_absolute():
             return ValueError(f"There is no file or folder {given!r}; check the path. {accepted}")
         return ValueError(

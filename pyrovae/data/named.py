@@ -91,7 +91,7 @@ def read_torchvision(name: str, root: Path, download: bool) -> Source:
                 "labels; put the two files there that belong together."
             )
     train, test = (Rows(_images(part.data), torch.as_tensor(part.targets).long()) for part in parts)
-    return Source(name, "intensities / 255 in [0, 1]", train, test=test)
+    return Source(name, "intensities / 255 in [0, 1]", train, test=test, divided=True)
 
 
 def _images(values: Any) -> Tensor:

@@ -45,6 +45,7 @@ class Source:
         categories: By the name of a column, what its numbers 0, 1, ... stand for.
         label_names: What the labels 0, 1, ... stand for; empty where they are numbers alone.
         left_out: Names of the arrays of a file that were not read.
+        divided: Whether values are bytes divided by 255; None where they are no bytes, and may have any scale.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Source:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    divided: bool | None = None

@@ -41,6 +41,8 @@ class DataSplits(Generic[RowsT]):
         label_names: What the labels 0, 1, ... stand for, the folders of a folder of images; empty where they are
             numbers alone.
         left_out: Names of the arrays of a .npz file that were not read.
+        divided: Whether the values of images are bytes divided by 255, which they may be before they are binarised;
+            None where they were no bytes, and may have any scale. New rows of a model are loaded in the same way.
 
     Example:
         >>> from pyrovae import data
@@ -66,6 +68,7 @@ class DataSplits(Generic[RowsT]):
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    divided: bool | None = None
 
     @property
     def num_missing(self) -> int:
@@ -154,6 +157,7 @@ class DataSplits(Generic[RowsT]):
                 else {}
             ),
             **({"label_names": list(self.label_names)} if self.label_names else {}),
+            **({} if self.divided is None else {"divided": self.divided}),
         }
 
 

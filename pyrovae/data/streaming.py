@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pyrovae.data.arrays import Array
+from pyrovae.data.arrays import Array, are_byte_images
 from pyrovae.data.row_readers import RowReader, SubsetReader, make_reader
 
 # Numbers that are read at once where all rows are gone over: 4 MiB.
@@ -40,6 +40,7 @@ class StreamedRows:
             map-style ``torch.utils.data.Dataset`` whose items are tensors of one shape, or tuples that begin with one,
             such as (tensor, label). Items are read by one thread, and have to be the same at every reading: random
             changes belong into ``train_transform``.
+        divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Attributes:
         device: Where batches of the rows are.
@@ -64,12 +65,13 @@ class StreamedRows:
     device = torch.device("cpu")
     dtype = torch.float32
 
-    def __init__(self, source: str | Path | Array | Dataset) -> None:
+    def __init__(self, source: str | Path | Array | Dataset, divided: bool | None = None) -> None:
         self._reader: RowReader = make_reader(source)
         self._divisor = 1.0
-        # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
-        if self._reader.dtype == np.uint8 and len(self._reader.shape) > 2 and any(b.max() > 1 for b in blocks_of(self)):
-            self._divisor = 255.0
+        if are_byte_images(self._reader.dtype, len(self._reader.shape)):
+            # Images of 0 and 1 are often stored as uint8; dividing those would leave nothing to see.
+            found = any(b.max() > 1 for b in blocks_of(self)) if divided is None else divided
+            self._divisor = 255.0 if found else 1.0
 
     def __len__(self) -> int:
         return self._reader.shape[0]

@@ -83,7 +83,7 @@ def read_csv(
     encoded = encode_columns(
         [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels
     )
-    tensors, variant = to_tensors({str(path): encoded.values}, missing)
+    tensors, variant, _ = to_tensors({str(path): encoded.values}, missing)
     return Source(
         path.name,
         variant,

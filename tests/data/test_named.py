@@ -68,6 +68,7 @@ def test_the_official_test_set_is_kept(tmp_path, name):
     splits = load_data(name, root=tmp_path, download=False, validation_fraction=0.25, test_fraction=0.9)
     assert splits.data_shape == (1, 28, 28)
     assert splits.variant == "intensities / 255 in [0, 1]"
+    assert splits.divided
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 10, 12)
     assert torch.equal(splits.test[:, 0], torch.from_numpy(images[1]).float() / 255)
     assert splits.test_labels.tolist() == labels[1].tolist()
