@@ -84,18 +84,26 @@ def _is_number(cell: str) -> bool:
 
 def check_separator(path: Path, first: str, second: str) -> None:
     """Refuse a table whose cells are between other signs than commas, which may stand in its numbers then."""
-    for separator in (";", "\t"):
-        # Commas separate the cells where they end them, and a tab or a semicolon may be beside each.
-        if any(cell.rstrip().endswith(",") for cell in first.split(separator)):
+    for separator in (";", "\t", "|", r"\s+"):
+        cells, below = (_separated(line, separator) for line in (first, second))
+        # Commas separate the cells where they end or begin them, and a tab or a semicolon may be beside each.
+        if any(cell.startswith(",") or cell.endswith(",") for cell in cells):
             continue
-        numbers = all(_is_number(cell.replace(",", ".")) for cell in first.split(separator))
-        if 0 < first.count(separator) == second.count(separator) and (numbers or "," not in first):
+        numbers, numbers_below = (all(_is_number(cell.replace(",", ".")) for cell in line) for line in (cells, below))
+        # Spaces may be inside of names and words.
+        separates = 1 < len(cells) == len(below) and (separator != r"\s+" or numbers_below)
+        if separates and (numbers or "," not in first):
             read, write = (", header=None", ", header=False") if numbers else ("", "")
+            said = "spaces" if separator == r"\s+" else repr(separator)
             raise ValueError(
-                f"{path}: cells are separated by {separator!r} here, and commas are expected, with points in numbers: "
+                f"{path}: cells are separated by {said} here, and commas are expected, with points in numbers: "
                 f"save it by pandas.read_csv(path, sep={separator!r}, decimal=','{read}).to_csv(path, "
                 f"index=False{write})."
             )
+
+
+def _separated(line: str, separator: str) -> list[str]:
+    return line.split() if separator == r"\s+" else [cell.strip() for cell in line.split(separator)]
 
 
 def check_header(path: Path, header: list[str], columns: int) -> None:

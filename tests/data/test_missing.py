@@ -141,7 +141,13 @@ def test_tables_that_are_refused(tmp_path, text, options, message):
 DAYS = np.datetime64("2020-01-30") + np.arange(60) * 7
 
 
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
+        *("%m/%d/%y %H:%M", "%d/%m/%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%Y %H:%M:%S"),
+    ],
+)
 def test_dates_are_sent_to_days_and_the_advice_works(tmp_path, form):
     words = pd.Series(DAYS).dt.strftime(form)
     table = pd.DataFrame({"height": np.arange(60.0), "joined": words})
@@ -154,6 +160,46 @@ def test_dates_are_sent_to_days_and_the_advice_works(tmp_path, form):
     assert read["table"]["joined"].tolist() == (7.0 * np.arange(60)).tolist()
     read["table"].to_csv(tmp_path / "days.csv", index=False)
     assert load_data(tmp_path / "days.csv").data_shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{:,.2f}", "{:.2f}%", "${:.2f}", "€ {:,.2f}", "{:.2f} %", "-${:,.2f}"),
+        # With other signs between thousands and before decimals.
+        *("{:_.2f}|_ |.,", "{:_.2f}|_\xa0|.,", "{:.2f}|.,", "{:_.2f} €|.,|_.", "{:_.2f}|_ "),
+    ],
+)
+def test_numbers_with_signs_become_plain_ones_and_the_advice_works(tmp_path, form):
+    pattern, *changes = form.split("|")
+    numbers = np.round(900 + 500 * np.random.default_rng(0).random(60), 2)
+    words = [pattern.format(number) for number in numbers]
+    for old, new in changes:
+        words = [word.replace(old, new) for word in words]
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"cost": words, "b": np.arange(60) / 8}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"row \d .*'cost' holds .*; numbers with signs become plain ones by") as error:
+        load_data(path)
+    line = str(error.value).split("plain ones by ")[1].removesuffix(".")
+    read = {"pandas": pd, "table": pd.read_csv(path)}
+    exec(line, read)
+    read["table"].to_csv(path, index=False)
+    sign = -1 if pattern.startswith("-") else 1
+    np.testing.assert_allclose(load_data(path, test_fraction=1).test[:, 0], sign * numbers, rtol=1e-6)
+
+
+def test_commas_that_may_be_decimal_are_in_doubt(tmp_path):
+    path = write(tmp_path, "a,b\n" + "".join(f'"{n},{500 + n}",{n}.5\n' for n in range(1, 40)))
+    with pytest.raises(
+        ValueError, match=r"\(',' taken for thousands; where it is before decimals, replace it by '.'\)"
+    ):
+        load_data(path)
+
+
+def test_words_with_signs_and_digits_are_no_numbers(tmp_path):
+    path = write(tmp_path, "a,b\n" + "".join(f"10.0.0.{n},{n}.5\n" for n in range(40)))
+    with pytest.raises(ValueError, match="leave the column out: nearly all of its words differ"):
+        load_data(path)
 
 
 def test_words_that_nearly_all_differ_are_left_out(tmp_path):

@@ -124,7 +124,7 @@ def test_a_header_of_another_length(tmp_path, header):
         load_data(write(tmp_path, f"{header}\n{BODY}"))
 
 
-@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("separator", [";", "\t", "|", " ", "   "])
 @pytest.mark.parametrize("decimal", [",", "."])
 @pytest.mark.parametrize("header", ["a b\n", ""])
 def test_a_table_with_another_separator_is_to_be_saved_again(tmp_path, separator, decimal, header):
@@ -139,6 +139,11 @@ def test_a_table_with_another_separator_is_to_be_saved_again(tmp_path, separator
 
 def test_semicolons_in_names_and_words_separate_no_cells(tmp_path):
     assert load_data(write(tmp_path, "a;b\n" + "1.5\n2.5\n" * 5)).column_names == ("a;b",)
+    for name in ("unit price", "unit|price"):
+        assert load_data(write(tmp_path, f"{name}\n" + "1.5\n2.5\n" * 5)).column_names == (name,)
+    towns = write(tmp_path, "the town\n" + "Den Haag\nNew York\n" * 5)
+    assert load_data(towns, columns="categorical").categories == {"the town": ("Den Haag", "New York")}
+    assert load_data(write(tmp_path, "1 ,2 ,3\n4 ,5 ,6\n" * 5)).data_shape == (3,)
     words = write(tmp_path, "1.5,x;y\n2.5,z;y\n" * 5)
     assert load_data(words, columns={"2": "categorical"}).categories == {"2": ("x;y", "z;y")}
 
