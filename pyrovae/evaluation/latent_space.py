@@ -129,8 +129,13 @@ def _fixed_support(program: str, name: str, support: Any) -> Any:
 
 def _check_same(model: dict[str, Any], guide: dict[str, Any]) -> None:
     for name, support in model.items():
-        if biject_to(entry_support(support)) != biject_to(entry_support(guide[name])):
+        if not _is_same(entry_support(support), entry_support(guide[name])):
             raise ValueError(
                 f"latent {name!r} has the support {support} in the model and {guide[name]} in the guide, so there "
                 "is no path from one to the other: start from the prior, or give both the same support"
             )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # Not every map says of another one that it is the same.
+    return (type(one) is type(other) and vars(one) == vars(other)) or biject_to(one) == biject_to(other)
