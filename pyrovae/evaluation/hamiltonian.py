@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.recorded import recorded
+from pyrovae.evaluation.unmasked import unmasked
 from pyrovae.programs import Sampler, for_gradients
 
 Start = Literal["prior", "guide"]
@@ -52,7 +53,7 @@ class Path:
     .. math:: \log f_\beta(z) = (1 - \beta) \log f_0(z) + \beta \log p(x, z), \qquad f_0 = p(z) \text{ or } q(z|x)
 
     It is kept as a base :math:`\log f_0` and a tilt :math:`\log p(x, z) - \log f_0`, which from the prior is
-    :math:`\log p(x|z)`.
+    :math:`\log p(x|z)`. Numbers of a latent that a mask leaves out count with their own densities.
 
     Args:
         sampler: of the pair.
@@ -63,8 +64,8 @@ class Path:
     """
 
     def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start, gradients: int) -> None:
-        self.sampler, self.space, self.rows, self.start = sampler, space, for_gradients(rows), start
-        self._with_gradient = recorded(sampler, partial(_with_gradient, sampler, space, start), gradients)
+        self.sampler, self.space, self.rows, self.start = unmasked(sampler), space, for_gradients(rows), start
+        self._with_gradient = recorded(self.sampler, partial(_with_gradient, self.sampler, space, start), gradients)
 
     def draw(self, num_chains: int) -> State:
         """Exact draws from the start of the path."""

@@ -35,7 +35,8 @@ def posterior_samples(
     r"""Draws from p(z|x) of chosen rows by Pyro's NUTS, beside as many from the guide, as an ArviZ object.
 
     Each row is a run of its own, with chains that start from draws of the guide and move in the unconstrained space
-    of the latents (Hoffman and Gelman, 2014). It takes seconds for each row: choose few.
+    of the latents (Hoffman and Gelman, 2014). It takes seconds for each row: choose few. Numbers of a latent that a
+    mask leaves out are drawn from their prior, which is their posterior too.
 
     Of the result, ``result["posterior"]["z"]`` holds NUTS's draws of a latent ``z``, ``result["guide"]["z"]`` the
     guide's, both ``(chain, draw, row, *plates, *event)``; ``result["r_hat"]["z"]`` and ``result["ess"]["z"]`` NUTS's

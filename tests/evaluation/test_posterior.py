@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
+from pyro import poutine
 from scipy.stats import gamma
 
 from pyrovae import posterior_samples
@@ -75,6 +76,39 @@ def test_a_constrained_latent_and_an_inner_plate():
         error = sd / np.sqrt(result["ess"][name].values)
         assert (np.abs(result["posterior"][name].values.mean((0, 1)) - mean) < 4.5 * error).all()
         assert (error < 0.25).all()
+
+
+def test_masked_numbers_are_drawn_from_their_prior():
+    """Of the second row w is masked. Moments within 4.5 Monte Carlo errors: a false alarm in 1 of 15,000 seeds.
+
+    z and w of the first row have the precision [[2, 1], [1, 2]] and so variances of 2/3, z of the second 1/2.
+    """
+
+    def split(x):
+        return x[:, 0], x[:, 1] > 0
+
+    def model(x):
+        x, there = split(x)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(()).double(), 1.0))
+            with poutine.mask(mask=there):
+                w = pyro.sample("w", dist.Normal(torch.tensor(3.0).double(), 2.0))
+            pyro.sample("x", dist.Normal(z + torch.where(there, (w - 3) / 2, 0.0), 1.0), obs=x)
+
+    def guide(x):
+        x, there = split(x)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 0.9))
+            pyro.sample("w", dist.Normal(x / 3, 0.9).mask(there))
+
+    x = torch.tensor([[0.6, 1.0], [0.6, 0.0]]).double()
+    result = posterior_samples(model, guide, x, num_draws=300, warm_up=100, num_chains=2)
+    for name, mean, variance in (("z", [0.2, 0.3], [2 / 3, 1 / 2]), ("w", [3.4, 3.0], [4 * 2 / 3, 4.0])):
+        centred = result["posterior"][name].values - mean
+        for draws, target in ((centred, 0.0), (centred**2, np.array(variance))):
+            error = draws.std((0, 1)) / np.sqrt(convergence(draws)[1])
+            assert (np.abs(draws.mean((0, 1)) - target) < 4.5 * error).all()
+            assert (error < 0.2 * np.array(variance)).all()
 
 
 def test_same_seed_same_draws_and_nothing_moves():
