@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import make_arviz
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.evaluation.rows_after_draws import rows_after_draws
+from pyrovae.evaluation.rows_after_draws import name_of_rows, rows_after_draws
 from pyrovae.programs import Program, check_positive, check_rows, observing_site
 
 
@@ -36,8 +36,8 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         seed: of the draws.
 
     Raises:
-        ValueError: numbers out of range, no site that observes the rows as they are, a pair that breaks the contract
-            of ``check_pair``.
+        ValueError: numbers out of range, no site that observes the rows as they are, a latent with the name of a
+            dimension, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch
@@ -54,6 +54,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     check_positive(num_draws=num_draws)
     check_rows(x, "x")
     with open_sampler(model, guide, x, seed=seed) as sampler:
+        data = name_of_rows(sampler.structure)
         latents, log_q = sampler.draw(x, num_draws)
         log_prior, log_likelihood = sampler.log_terms(x, latents)
         prior, _, _ = sampler.draw_prior(x, num_draws)
@@ -61,7 +62,6 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
         latents, prior = (rows_after_draws(z, sampler.structure) for z in (latents, prior))
     rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
-    data = "x" if "x" not in latents else "x_observed"
     arrays = {
         "posterior": latents,
         "sample_stats": {"log_weight": log_prior + log_likelihood - log_q},
@@ -77,7 +77,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     dims = {name: ["row", *(f"{name}_dim_{d}" for d in range(value.dim() - 2))] for name, value in latents.items()}
     dims |= {
         data: ["row", *(f"{data}_dim_{d}" for d in range(x.dim() - 1))],
-        "log_weight": ["row"],
+        "sample_stats.log_weight": ["row"],
         f"log_likelihood.{data}": ["row"],
     }
     groups["observed_data"] = {data: x.detach().cpu().numpy()}

@@ -12,7 +12,7 @@ from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.evaluation.rows_after_draws import rows_after_draws
+from pyrovae.evaluation.rows_after_draws import name_of_rows, rows_after_draws
 from pyrovae.programs import Latents, Program, Sampler, check_positive, check_rows
 from pyrovae.progress import Progress
 
@@ -60,7 +60,7 @@ def posterior_samples(
 
     Raises:
         ValueError: numbers out of range, no rows, NaN in the data, a pair that breaks the contract of
-            ``check_pair``, a discrete latent.
+            ``check_pair``, a discrete latent, a latent with the name of a dimension, such as ``row``.
 
     Example:
         >>> import torch
@@ -83,6 +83,7 @@ def posterior_samples(
         pyro.validation_enabled(False),
         Progress("sampling", len(labels) * num_chains * (warm_up + num_draws), "step", shown=progress) as bar,
     ):
+        data = name_of_rows(sampler.structure)
         for label in labels:
             row = x[label : label + 1]
             space = LatentSpace(sampler, row, guide_too=False)
@@ -100,7 +101,6 @@ def posterior_samples(
     statistics = {name: convergence(draws) for name, draws in posterior.items()}
     shape = (len(labels), num_chains, num_draws)
     dims = {name: ["row", *(f"{name}_dim_{k}" for k in range(draws.ndim - 3))] for name, draws in posterior.items()}
-    data = "x" if "x" not in posterior else "x_observed"
     return make_arviz(
         {
             "posterior": posterior,
@@ -110,7 +110,7 @@ def posterior_samples(
             "sample_stats": {"diverging": torch.stack(diverging).reshape(shape).permute(1, 2, 0).numpy()},
             "observed_data": {data: x[labels].detach().cpu().numpy()},
         },
-        dims | {"diverging": ["row"], data: ["row", *(f"{data}_dim_{k}" for k in range(x.dim() - 1))]},
+        dims | {"sample_stats.diverging": ["row"], data: ["row", *(f"{data}_dim_{k}" for k in range(x.dim() - 1))]},
         {"row": labels},
     )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 
-from pyrovae import compare_bounds, log_weights, to_arviz
+from pyrovae import compare_bounds, log_weights, posterior_samples, to_arviz
 
 GROUPS = {
     "posterior",
@@ -129,6 +129,49 @@ def test_a_latent_called_x():
     assert result["posterior_predictive"]["x_observed"].shape == (1, 5, 4, 2)
     assert result["log_likelihood"]["x_observed"].shape == (1, 5, 4)
     np.testing.assert_array_equal(result["observed_data"]["x_observed"], x)
+
+
+def two_latents(first, second):
+    """The first has one number for each row, the second two."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample(first, dist.Normal(0.0, 1.0))
+            w = pyro.sample(second, dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("rows", dist.Normal(w + z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample(first, dist.Normal(x.mean(1), 0.5))
+            pyro.sample(second, dist.Normal(x, 0.5).to_event(1))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("names", [("row", "z"), ("draw", "z"), ("chain", "z"), ("z", "row"), ("z_dim_0", "z")])
+def test_latents_with_the_name_of_a_dimension_are_refused(names):
+    """ArviZ drops them without a word."""
+    pair, x = two_latents(*names), torch.randn(3, 2)
+    taken = "z_dim_0" if "z_dim_0" in names else (set(names) - {"z"}).pop()
+    message = f"latent '{taken}' has the name of a dimension.* another name in model and guide"
+    with pytest.raises(ValueError, match=message):
+        to_arviz(*pair, x, num_draws=5)
+    with pytest.raises(ValueError, match=message):
+        posterior_samples(*pair, x, num_draws=100_000)
+
+
+@pytest.mark.parametrize("names", [("x", "x_observed"), ("log_weight", "diverging"), ("diverging", "log_weight")])
+def test_latents_with_the_name_of_another_variable_are_kept(names):
+    x = torch.randn(3, 2)
+    rows = "x_observed_observed" if "x" in names else "x"
+    exported = to_arviz(*two_latents(*names), x, num_draws=5)
+    assert exported["sample_stats"]["log_weight"].dims == ("chain", "draw", "row")
+    sampled = posterior_samples(*two_latents(*names), x, num_draws=4, warm_up=4, num_chains=2)
+    assert sampled["sample_stats"]["diverging"].dims == ("chain", "draw", "row")
+    for result in (exported, sampled):
+        assert result["posterior"][names[0]].dims == ("chain", "draw", "row")
+        assert result["posterior"][names[1]].dims == ("chain", "draw", "row", f"{names[1]}_dim_0")
+        np.testing.assert_array_equal(result["observed_data"][rows], x)
 
 
 def of_cells(x):
