@@ -37,10 +37,11 @@ class SiteSummary:
         activity_standard_error: ``(dims,)``, with the rows as a sample of all possible rows, or None.
         activity_draws_error: ``(dims,)``, Monte Carlo standard error of ``activity`` with these rows held fixed, zero
             in closed form, or None.
-        active: ``(dims,)``, whether ``activity`` is above the threshold by more than two of ``activity_draws_error``,
-            or None.
-        undecided: ``(dims,)``, whether the threshold is within two of these errors, or None.
-        activity_missing: why there is no ``activity``, or None.
+        prior_variance: ``(dims,)``, variance of the prior, or None; the mean over rows where it depends on them.
+        active: ``(dims,)``, whether ``activity`` is above the threshold times ``prior_variance`` by more than two of
+            ``activity_draws_error``, or None.
+        undecided: ``(dims,)``, whether it is within two of these errors of that, or None.
+        activity_missing: why there is no ``activity``, or no ``active``, or None.
     """
 
     kl: Tensor
@@ -54,6 +55,7 @@ class SiteSummary:
     activity: Tensor | None
     activity_standard_error: Tensor | None
     activity_draws_error: Tensor | None
+    prior_variance: Tensor | None
     active: Tensor | None
     undecided: Tensor | None
     activity_missing: str | None
@@ -73,7 +75,7 @@ class LatentSummary:
         marginal_kl_standard_error: (), or None.
         sites: by name, in the order of the guide.
         num_samples: draws for each row.
-        threshold: activity above which a dimension counts as active.
+        threshold: activity above which a dimension counts as active, in variances of its prior.
     """
 
     kl: Tensor
@@ -99,12 +101,12 @@ class LatentSummary:
 
     @property
     def active_units(self) -> int | None:
-        """Number of active dimensions in all sites; None where a site has no posterior mean."""
+        """Number of active dimensions in all sites; None where a site has no ``active``."""
         return _number([site.active for site in self.sites.values()])
 
     @property
     def undecided_units(self) -> int | None:
-        """Number of dimensions of which the draws do not tell; None where a site has no posterior mean."""
+        """Number of dimensions of which the draws do not tell; None where a site has no ``active``."""
         return _number([site.undecided for site in self.sites.values()])
 
     def to_frame(self) -> "pd.DataFrame":
@@ -163,7 +165,7 @@ class LatentSummary:
             return f"Active dimensions cannot be counted: of latent {name!r}, {reason}."
         active, undecided = self.active_units, self.undecided_units
         total = sum(len(site.active) for site in self.sites.values() if site.active is not None)
-        rule = f"the posterior mean varies over rows with a variance above {self.threshold:g}"
+        rule = f"the posterior mean varies over rows with a variance above {self.threshold:g} times the prior's"
         if not active and not undecided:
             return f"Collapsed: in none of {total} latent dimensions {rule}."
         sentence = (

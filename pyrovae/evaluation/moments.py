@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import VonMises
 
@@ -12,7 +13,7 @@ from pyrovae.distributions.layers import innermost, without_reshaping
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_sites import RunningMoments
 from pyrovae.evaluation.opening import open_sampler
-from pyrovae.programs import Program, Sampler, check_positive, sample_sites
+from pyrovae.programs import Program, Sampler, check_positive, probe_rows, sample_sites
 from pyrovae.progress import Progress
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def posterior_moments(
             found = {name: _Draws(first=not place) for place, name in enumerate(latents)}
             step = draws_at_once(rows)
             for done in range(0, num_samples, step):
-                _add(sampler, rows, min(step, num_samples - done), found)
+                draws = min(step, num_samples - done)
+                _add(sampler, sampler.trace_guide(rows, draws), draws, found)
                 if all(site.exact or site.missing for site in found.values()):
                     break  # nothing depends on a draw
             missing |= {name: site.missing for name, site in found.items() if site.missing}
@@ -126,6 +128,26 @@ def posterior_moments(
     return PosteriorMoments(
         {name: _joined([block[name] for block in blocks]) for name in latents if name not in missing}, missing
     )
+
+
+def prior_variances(sampler: Sampler, x: Tensor) -> dict[str, Tensor | None]:
+    """The variance of each number of the latents under p(z), ``(dims,)``; None where there is none.
+
+    In closed form where the prior has one, and otherwise from thousands of draws. Of a prior that depends on the rows
+    it is the mean over some of them.
+    """
+    rows, structure = probe_rows(x, ROWS_PER_BLOCK), sampler.structure
+    found = {name: _Draws(first=name == structure.model_latents[0]) for name in structure.latents}
+    # Two draws show whether more are needed.
+    for draws in (2, max(2, draws_at_once(rows))):
+        latents = sampler.draw_prior(rows, draws)[0]
+        _add(sampler, sampler.trace_prior(rows, latents), draws, found)
+        if all(site.exact or site.missing for site in found.values()):
+            break
+    return {
+        name: None if site.missing else site.moments().standard_deviation.square().mean(0)
+        for name, site in found.items()
+    }
 
 
 class _Draws:
@@ -158,8 +180,8 @@ class _Draws:
         return SiteMoments(self._means.mean, variance.sqrt(), error)
 
 
-def _add(sampler: Sampler, rows: Tensor, num_draws: int, found: dict[str, _Draws]) -> None:
-    sites = sample_sites(sampler.trace_guide(rows, num_draws))
+def _add(sampler: Sampler, trace: Trace, num_draws: int, found: dict[str, _Draws]) -> None:
+    sites = sample_sites(trace)
     for name, event_dim in sampler.structure.latent_event_dims.items():
         q, value = sites[name]["fn"], sites[name]["value"]
         if not value.is_floating_point():

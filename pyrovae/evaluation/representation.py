@@ -11,11 +11,13 @@ from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
 from pyrovae.evaluation.latent_sites import CLOSED_FORM, RunningMoments, SiteTerms, log_prob, site_terms
 from pyrovae.evaluation.log_mean import error_of_mean
+from pyrovae.evaluation.moments import prior_variances
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.programs import Program, Sampler, SiteScales, check_positive, check_rows, sample_sites, trace_pair
 from pyrovae.progress import Progress
 
 _UNKNOWN_ERROR = "its posterior mean is drawn, and one draw says nothing of its error: num_samples=2 or more"
+_NO_VARIANCE = "its prior has no variance that those of its posterior means could be held against"
 
 
 def latent_summary(
@@ -43,10 +45,12 @@ def latent_summary(
     the few draws that fall between posteriors, and its Monte Carlo error may look too small. It is a mean over draws
     from the guide; the marginal KL is mean KL less I, so that the identity holds to rounding.
 
-    A dimension is active if the variance over rows of its posterior mean is above ``threshold``, 0.01 for a prior
-    of unit variance (Burda, Grosse and Salakhutdinov, 2016). Where the mean has itself to be drawn, the variance
-    is freed of the draws' part, and a dimension is active only if the variance is above ``threshold`` by more than
-    two of its errors from the draws; where the two are nearer, the draws do not tell.
+    A dimension is active if the variance over rows of its posterior mean is above ``threshold`` times the variance of
+    its prior: above 0.01 for a prior of unit variance (Burda, Grosse and Salakhutdinov, 2016). Where the mean has
+    itself to be drawn, the variance is freed of the draws' part, and a dimension is active only if the variance is
+    above this by more than two of its errors from the draws; where the two are nearer, the draws do not tell. The
+    variance of a prior without a closed form is that of thousands of draws; where it has none, as a Cauchy
+    distribution, active dimensions are not counted.
 
     With several latent sites the KL of each is given the sites drawn before it (the chain rule), with these taken
     from the draws; they sum to ``kl`` if model and guide draw them in the same order. If they do not, each is the
@@ -59,7 +63,7 @@ def latent_summary(
         guide: Pyro program of the rows, drawing the model's latents inside the same plate.
         x: rows ``(rows, *data_shape)``, two at least, on the device of the parameters.
         num_samples: draws for each row.
-        threshold: activity above which a dimension is active, in squared units of z.
+        threshold: activity above which a dimension is active, in variances of its prior.
         aggregate: False leaves out mutual information and marginal KL, whose work grows as ``rows**2 * num_samples``.
         seed: of the draws.
         progress: show a progress bar.
@@ -98,6 +102,7 @@ def latent_summary(
         for rows in x.split(ROWS_PER_BLOCK):
             blocks.append(_Block(sampler, rows, num_samples, mixture))
             bar.advance(len(rows))
+        prior = prior_variances(sampler, x)
     columns = _Columns(blocks)
     kl, kl_error = columns("", "kl")
     to_aggregate, to_aggregate_error = columns("", "to_aggregate") if aggregate else (None, None)
@@ -110,7 +115,8 @@ def latent_summary(
         marginal_kl=None if marginal is None else marginal.mean(),
         marginal_kl_standard_error=None if marginal_error is None else error_of_mean(marginal_error),
         sites={
-            name: _site_summary(name, blocks, columns, num_samples, threshold) for name in sampler.structure.latents
+            name: _site_summary(name, blocks, columns, num_samples, threshold, prior[name])
+            for name in sampler.structure.latents
         },
         num_samples=num_samples,
         threshold=float(threshold),
@@ -177,7 +183,12 @@ class _Columns:
 
 
 def _site_summary(
-    name: str, blocks: list[_Block], columns: _Columns, num_samples: int, threshold: float
+    name: str,
+    blocks: list[_Block],
+    columns: _Columns,
+    num_samples: int,
+    threshold: float,
+    prior_variance: Tensor | None,
 ) -> SiteSummary:
     kl, kl_error = columns(name, "kl")
     per_dim, per_dim_error = columns.optional(name, "kl_per_dim")
@@ -190,8 +201,12 @@ def _site_summary(
             activity_missing = _UNKNOWN_ERROR
         else:
             activity, activity_error, draws_error = _activity(mean, mean_error, num_samples)
-            active = activity - 2 * draws_error > threshold
-            undecided = (activity + 2 * draws_error > threshold) & ~active
+            if prior_variance is None:
+                activity_missing = _NO_VARIANCE
+            else:
+                least = threshold * prior_variance
+                active = activity - 2 * draws_error > least
+                undecided = (activity + 2 * draws_error > least) & ~active
     return SiteSummary(
         kl=kl,
         kl_standard_error=kl_error,
@@ -204,6 +219,7 @@ def _site_summary(
         activity=activity,
         activity_standard_error=activity_error,
         activity_draws_error=draws_error,
+        prior_variance=prior_variance,
         active=active,
         undecided=undecided,
         activity_missing=activity_missing,

@@ -219,6 +219,90 @@ def test_active_units_follow_the_threshold():
     assert "latent 'z': KL" in latents.summary()
 
 
+@pytest.mark.parametrize("unit", [0.01, 1.0, 30.0])
+def test_active_units_are_the_same_in_any_unit_of_the_latent(unit):
+    gains = unit * torch.tensor([1.0, 0.11, 0.09, 0.0], dtype=torch.float64)
+    x = rows(200, 4)
+    x = (x - x.mean(0)) / x.std(0)
+    programs = pair(
+        lambda x: dist.Normal(gains * x, unit).to_event(1),
+        lambda x: dist.Normal(torch.zeros(4).double(), unit).to_event(1),
+    )
+    site = latent_summary(*programs, x, num_samples=2).sites["z"]
+    torch.testing.assert_close(site.prior_variance, torch.full((4,), unit**2).double())
+    assert site.active.tolist() == [True, True, False, False]
+
+
+def test_posteriors_that_tell_all_rows_apart_are_not_called_collapsed():
+    """Exact posteriors of the shares of 30 words in texts of 60, each of a variance of 0.001 before."""
+    counts = torch.ones(30).double()
+    pyro.set_rng_seed(0)
+    x = dist.Multinomial(60, dist.Dirichlet(counts).sample((200,))).sample()
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            shares = pyro.sample("shares", dist.Dirichlet(counts))
+            pyro.sample("x", dist.Multinomial(60, probs=shares), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("shares", dist.Dirichlet(counts + x))
+
+    latents = latent_summary(model, guide, x)
+    torch.testing.assert_close(latents.sites["shares"].prior_variance, torch.full((30,), 29 / 900 / 31).double())
+    assert latents.mutual_information > 5
+    assert latents.active_units == 30
+    assert latents.verdict().startswith("30 of 30 latent dimensions are active")
+
+
+def test_the_variance_of_a_prior_is_that_of_its_draws_where_it_has_no_closed_form():
+    """A log-normal by its transform, and b given a, N(3 a, 1), drawn first by the model and last by the guide.
+
+    Of 8,192 draws the variances have errors of 6.4 % and 1.6 %, by excess kurtoses of 31 and 0: four of them are a
+    false alarm in about 1 of 16,000 seeds.
+    """
+    spread = 0.8
+
+    def log_normal(loc, scale):
+        return dist.TransformedDistribution(dist.Normal(loc, scale), [transforms.ExpTransform()])
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Normal(torch.zeros(()).double(), 1.0))
+            b = pyro.sample("b", dist.Normal(3 * a, 1.0))
+            c = pyro.sample("c", log_normal(torch.zeros(()).double(), spread))
+            pyro.sample("x", dist.Normal(a + b + c, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("b", dist.Normal(x, 1.0))
+            pyro.sample("a", dist.Normal(0 * x, 1.0))
+            pyro.sample("c", log_normal(0 * x, spread))
+
+    sites = latent_summary(model, guide, rows(70)[:, 0], num_samples=2, aggregate=False).sites
+    assert sites["a"].prior_variance.tolist() == [1.0]
+    assert sites["b"].prior_variance.item() == pytest.approx(10, rel=4 * 0.016)
+    shape = stats.lognorm(spread)
+    kurtosis = shape.stats("k").item()
+    assert sites["c"].prior_variance.item() == pytest.approx(shape.var(), rel=4 * math.sqrt((kurtosis + 2) / 8192))
+
+
+def test_active_units_of_a_prior_without_a_variance_are_not_counted():
+    x = rows(50, 2)
+    cauchy = pair(
+        lambda x: dist.Normal(x, 1.0).to_event(1), lambda x: dist.Cauchy(torch.zeros(2).double(), 1.0).to_event(1)
+    )
+    latents = latent_summary(*cauchy, x, aggregate=False)
+    assert latents.sites["z"].activity is not None
+    assert latents.active_units is None
+    assert latents.verdict() == (
+        "Active dimensions cannot be counted: of latent 'z', its prior has no variance that those of its posterior "
+        "means could be held against."
+    )
+    assert "activity unknown" in latents.summary()
+    assert latents.to_frame()["active"].isna().all()
+
+
 def test_the_error_of_activity_is_that_of_a_variance_of_rows():
     """Of normal posterior means the variance s^2 has the standard error s^2 sqrt(2 / (n - 1))."""
     samples = 0.5 * rows(400, 500)
@@ -339,7 +423,8 @@ def test_what_draws_do_not_tell_is_not_called_active():
     assert torch.equal(site.undecided, undecided)
     assert few.undecided_units == int(undecided.sum()) > 1
     sentence = (
-        "1 of 31 latent dimensions are active: there the posterior mean varies over rows with a variance above 0.01"
+        "1 of 31 latent dimensions are active: there the posterior mean varies over rows with a variance above 0.01 "
+        "times the prior's"
     )
     assert few.verdict() == (
         f"{sentence}; in {few.undecided_units} of the others the draws do not tell: there it is within two Monte Carlo "
