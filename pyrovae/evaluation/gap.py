@@ -27,6 +27,7 @@ from pyrovae.programs import (
     for_gradients,
     probe_rows,
 )
+from pyrovae.programs.explanations import explained_value
 from pyrovae.progress import Progress
 from pyrovae.recording import Replay
 
@@ -231,7 +232,11 @@ def _best_offsets(
 ) -> Offsets:
     """Move each row's offsets to the best member of the family."""
     guide.offsets = {}
-    local.draw(rows, 1)  # makes the offsets
+    try:
+        local.draw(rows, 1)  # makes the offsets
+    except ValueError as error:
+        # Pyro adds a table of shapes to what is said inside a program.
+        raise ValueError(explained_value(str(error))) from error
     offsets = guide.offsets
     # What the guide has kept for the model is of these rows now.
     loss.check_next()

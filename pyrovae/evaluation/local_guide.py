@@ -50,8 +50,8 @@ class LocalGuide:
             return self.moved(fn.base_dist, name).to_event(fn.reinterpreted_batch_ndims)
         if isinstance(fn, dist.MaskedDistribution):
             return self.moved(fn.base_dist, name).mask(fn._mask)
-        # A family of its own, such as LogNormal or Weibull, has parameters in its transforms too.
-        if isinstance(fn, torch.distributions.TransformedDistribution) and not fn.arg_constraints:
+        # A family of its own, such as LogNormal, has parameters in its transforms too, or a density of its own.
+        if type(fn) in (torch.distributions.TransformedDistribution, dist.TransformedDistribution):
             return dist.TransformedDistribution(self.moved(fn.base_dist, name), fn.transforms)
         if isinstance(fn, torch.distributions.MixtureSameFamily):
             return dist.MixtureSameFamily(

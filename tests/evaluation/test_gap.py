@@ -356,10 +356,33 @@ def test_covariances_that_were_asked_for_are_no_parameters():
     assert set(local.offsets) == {"z.loc", "z.scale_tril"}
 
 
-def test_families_that_cannot_be_moved_are_refused():
-    ends = {"low": 0.0, "high": 1.0}
-    with pytest.raises(ValueError, match="the Uniform of latent 'z' in the guide has no parameters that can be moved"):
-        inference_gap(*prior_and_start("Uniform", ends, ends), torch.tensor([0.3]), steps=1)
+REFUSED = {
+    "Uniform": lambda x: dist.Uniform(0 * x, 2.0),
+    "Pareto": lambda x: dist.Pareto(0.5 + 0 * x, 3.0),
+    "AffineBeta": lambda x: dist.AffineBeta(2.0 + x, 2.0, -1.0, 3.0),
+    "FoldedDistribution": lambda x: dist.FoldedDistribution(dist.Normal(x, 1.0)),
+}
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_families_that_cannot_be_moved_are_refused(family):
+    law = REFUSED[family]
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", law(torch.zeros(())))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", law(x))
+
+    # To its end: no table of shapes follows.
+    message = (
+        rf"inference_gap: the {family} of latent 'z' in the guide has no .* such as Normal, Gamma, Beta or LogNormal\Z"
+    )
+    with pytest.raises(ValueError, match=message):
+        inference_gap(model, guide, torch.tensor([0.3, 0.4]), steps=1, num_samples=10)
 
 
 def test_no_verdict_on_numbers_that_are_none():
