@@ -254,6 +254,12 @@ def _traces_of_few_rows(
             raise ValueError(
                 explained_plate(explained_value(str(error)), len(rows), all_rows, PROBE_ROWS[0])
             ) from error
+        except NotImplementedError as error:
+            unsaid = "a distribution has no log_prob, as one whose transform has no inverse, AbsTransform for example"
+            raise ValueError(
+                f"the programs ask for what is not implemented: {str(error) or unsaid}; use a distribution with a "
+                "density"
+            ) from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             explained = explained_sizes(reason, len(rows), all_rows, PROBE_ROWS[0])

@@ -545,6 +545,16 @@ def test_rows_in_several_tensors_are_to_be_joined(parts):
         compare_bounds(good_model, guide, parts)
 
 
+def test_a_distribution_without_a_density_is_named():
+    def folding(x):
+        with pyro.plate("data", len(x)):
+            fn = dist.TransformedDistribution(normal(x[:, :2]), [dist.transforms.AbsTransform()])
+            pyro.sample("z", fn)
+
+    with pytest.raises(ValueError, match="not implemented: a distribution has no log_prob, as one whose transform"):
+        compare_bounds(good_model, folding, X)
+
+
 def test_networks_of_another_precision_are_named_with_both_repairs():
     encoder = nn.Linear(4, 2).double()
 
