@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pyrovae.evaluation.latent_space import LatentSpace
 from pyrovae.evaluation.recorded import recorded
-from pyrovae.evaluation.unmasked import unmasked
 from pyrovae.programs import Sampler, for_gradients
 
 Start = Literal["prior", "guide"]
@@ -53,7 +52,8 @@ class Path:
     .. math:: \log f_\beta(z) = (1 - \beta) \log f_0(z) + \beta \log p(x, z), \qquad f_0 = p(z) \text{ or } q(z|x)
 
     It is kept as a base :math:`\log f_0` and a tilt :math:`\log p(x, z) - \log f_0`, which from the prior is
-    :math:`\log p(x|z)`. Numbers of a latent that a mask leaves out count with their own densities.
+    :math:`\log p(x|z)`. Numbers of a latent that a mask leaves out say nothing of the rows, so that their posterior is
+    their prior. They have it all along the path: without a density they would be free to go anywhere.
 
     Args:
         sampler: of the pair.
@@ -64,7 +64,7 @@ class Path:
     """
 
     def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start, gradients: int) -> None:
-        self.sampler, self.space, self.rows, self.start = unmasked(sampler), space, for_gradients(rows), start
+        self.sampler, self.space, self.rows, self.start = sampler, space, for_gradients(rows), start
         self._with_gradient = recorded(self.sampler, partial(_with_gradient, self.sampler, space, start), gradients)
 
     def draw(self, num_chains: int) -> State:
@@ -72,7 +72,7 @@ class Path:
         if self.start == "prior":
             latents = self.sampler.draw_prior(self.rows, num_chains)[0]
         else:
-            latents = self.sampler.draw(self.rows, num_chains)[0]
+            latents = self.sampler.draw_left_out(self.rows, self.sampler.draw(self.rows, num_chains)[0])
         return self.at(self.space.vectors(latents))
 
     def at(self, vectors: Tensor) -> State:
@@ -95,13 +95,14 @@ def _densities(
 ) -> tuple[Tensor, Tensor]:
     """Base and tilt ``(chains, rows)``."""
     latents, log_jacobian = space.latents(vectors)
-    if start == "prior":
-        base, tilt = sampler.log_terms(rows, latents)
-    else:
-        base = sampler.log_guide(rows, latents)
-        tilt = sampler.log_joint(rows, latents) - base
+    trace = sampler.trace_model(rows, latents)
+    base, tilt = sampler.log_terms_of(trace, len(vectors), len(rows))
+    if start == "guide":
+        log_joint, base = base + tilt, sampler.log_guide(rows, latents)
+        tilt = log_joint - base
+    left_out = sampler.log_left_out_of(trace, len(vectors), len(rows))
     # NaN stays: no trajectory accepts it, and a chain that starts there has a weight that is no number.
-    return base + log_jacobian, tilt.masked_fill(tilt == torch.inf, -torch.inf)
+    return base + left_out + log_jacobian, tilt.masked_fill(tilt == torch.inf, -torch.inf)
 
 
 def _with_gradient(

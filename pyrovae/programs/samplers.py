@@ -14,7 +14,7 @@ from pyrovae.programs.contract import PairStructure, compute_log_probs, sample_s
 from pyrovae.programs.leaving import leave_after
 from pyrovae.programs.modules import Program
 from pyrovae.programs.scales import SiteScales
-from pyrovae.programs.site_checks import Site
+from pyrovae.programs.site_checks import Site, counted_numbers, is_masked, without_masks
 from pyrovae.programs.unconditioned import unconditioned
 
 Latents = dict[str, Tensor]
@@ -57,7 +57,23 @@ class Sampler(ABC):
 
     def log_likelihood_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor:
         """log p(x|z) of a run of the model."""
-        return self._model_terms(trace, num_draws, num_rows)[1]
+        return self.log_terms_of(trace, num_draws, num_rows)[1]
+
+    def log_terms_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> tuple[Tensor, Tensor]:
+        """Log p(z) and log p(x|z) of a run of the model."""
+        sites = sample_sites(trace)
+        latent = [site for name, site in sites.items() if name in self.structure.latent_event_dims]
+        observed = [site for name, site in sites.items() if name not in self.structure.latent_event_dims]
+        return self._row_sums(latent, num_draws, num_rows), self._row_sums(observed, num_draws, num_rows)
+
+    def log_left_out_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor | float:
+        """Log density, in a run of the model, of the numbers of the latents that masks leave out of log p(z)."""
+        sites = [sample_sites(trace)[name] for name in self._masked_latents(trace)]
+        if not sites:
+            return 0.0
+        left_out = [without_masks(site["fn"]).log_prob(site["value"]) - site["log_prob"] for site in sites]
+        pairs = zip(sites, left_out, strict=True)
+        return self._row_sums([{**site, "log_prob": log_prob} for site, log_prob in pairs], num_draws, num_rows)
 
     def by_row(self, value: Tensor, num_draws: int, event_dim: int) -> Tensor:
         """Numbers in the dimensions of a site, the last ``event_dim`` its event, as ``(draws, rows, numbers)``."""
@@ -94,12 +110,21 @@ class Sampler(ABC):
     def draw_prior(self, rows: Tensor, num_draws: int) -> tuple[Latents, Tensor, Tensor]:
         """Latents from the prior, log p(z) and log p(x|z)."""
         trace = self._trace(self.model, rows, num_draws)
-        return self.latents_of(trace, num_draws), *self._model_terms(trace, num_draws, len(rows))
+        return self.latents_of(trace, num_draws), *self.log_terms_of(trace, num_draws, len(rows))
+
+    def draw_left_out(self, rows: Tensor, latents: Latents) -> Latents:
+        """The latents, with the numbers that masks leave out drawn from the prior given those before them."""
+        for name in self._masked_latents(self.trace_prior(rows, latents)):
+            site = sample_sites(self.trace_prior(rows, latents))[name]
+            value = torch.where(counted_numbers(site), site["value"], site["fn"].sample())
+            unfolded = self._unfold(value, len(latents[name]), self.structure.latent_event_dims[name])
+            latents = {**latents, name: unfolded}
+        return latents
 
     def log_terms(self, rows: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x|z), whose sum is ``log_joint``."""
         trace, num_draws = self._conditioned(self.model, rows, latents)
-        return self._model_terms(trace, num_draws, len(rows))
+        return self.log_terms_of(trace, num_draws, len(rows))
 
     def draw_observed(self, rows: Tensor, latents: Latents, site: str) -> Tensor:
         """Draws of an observed site given the latents, with a leading dimension of draws."""
@@ -143,11 +168,9 @@ class Sampler(ABC):
             for name, event_dim in self.structure.latent_event_dims.items()
         }
 
-    def _model_terms(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> tuple[Tensor, Tensor]:
+    def _masked_latents(self, trace: poutine.Trace) -> list[str]:
         sites = sample_sites(trace)
-        latent = [site for name, site in sites.items() if name in self.structure.latent_event_dims]
-        observed = [site for name, site in sites.items() if name not in self.structure.latent_event_dims]
-        return self._row_sums(latent, num_draws, num_rows), self._row_sums(observed, num_draws, num_rows)
+        return [name for name in self.structure.model_latents if is_masked(sites[name])]
 
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
         trace = self._run(program, rows, num_draws)

@@ -1,5 +1,6 @@
 """What every random site of a pair owes, and every latent in both programs."""
 
+import copy
 from typing import Any
 
 import pyro.distributions as dist
@@ -161,6 +162,20 @@ def counted_numbers(site: Site) -> Tensor:
 def is_masked(site: Site) -> bool:
     """Whether a site has a mask, of its own or in a layer of its distribution."""
     return site["mask"] is not None or any(isinstance(layer, dist.MaskedDistribution) for layer in layers(site["fn"]))
+
+
+def without_masks(fn: Any) -> Any:
+    """A distribution of which every number has a density, whatever layer of it had a mask."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return without_masks(fn.base_dist)
+    if not hasattr(fn, "base_dist"):
+        return fn
+    base = without_masks(fn.base_dist)
+    if base is fn.base_dist:
+        return fn
+    fn = copy.copy(fn)
+    fn.base_dist = base
+    return fn
 
 
 def is_point_mass(fn: Any) -> bool:
