@@ -89,11 +89,16 @@ def check_separator(path: Path, first: str, second: str) -> None:
         # Commas separate the cells where they end or begin them, and a tab or a semicolon may be beside each.
         if any(cell.startswith(",") or cell.endswith(",") for cell in cells):
             continue
+        # As numpy.savetxt writes a header.
+        commented = separator == r"\s+" and cells[:1] == ["#"]
+        cells = cells[1:] if commented else cells
         numbers, numbers_below = (all(_is_number(cell.replace(",", ".")) for cell in line) for line in (cells, below))
         # Spaces may be inside of names and words.
         separates = 1 < len(cells) == len(below) and (separator != r"\s+" or numbers_below)
         if separates and (numbers or "," not in first):
             read, write = (", header=None", ", header=False") if numbers else ("", "")
+            if commented:
+                read, write = f", names={cells}, skiprows=1", ""
             said = "spaces" if separator == r"\s+" else repr(separator)
             raise ValueError(
                 f"{path}: cells are separated by {said} here, and commas are expected, with points in numbers: "

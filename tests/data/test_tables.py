@@ -137,6 +137,19 @@ def test_a_table_with_another_separator_is_to_be_saved_again(tmp_path, separator
     assert rows(load_data(path)) == [(n + 0.5, float(n % 3)) for n in range(9)]
 
 
+@pytest.mark.parametrize("header", ["a bc", "2019 2020"])
+def test_names_that_numpy_writes_over_spaces_are_kept(tmp_path, header):
+    path, values = tmp_path / "table.csv", np.arange(20.0).reshape(10, 2)
+    np.savetxt(path, values, header=header)
+    with pytest.raises(ValueError, match=r"cells are separated by spaces here") as said:
+        load_data(path)
+    eval(re.search(r"save it by (.*)\.$", str(said.value))[1], {"pandas": pd, "path": path})
+    assert path.read_text().splitlines()[0] == header.replace(" ", ",")
+    if header == "a bc":
+        data = load_data(path)
+        assert (data.column_names, rows(data)) == (("a", "bc"), [tuple(row) for row in values.tolist()])
+
+
 def test_semicolons_in_names_and_words_separate_no_cells(tmp_path):
     assert load_data(write(tmp_path, "a;b\n" + "1.5\n2.5\n" * 5)).column_names == ("a;b",)
     for name in ("unit price", "unit|price"):
