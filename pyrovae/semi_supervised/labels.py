@@ -1,5 +1,6 @@
 """What the labels of rows have to be."""
 
+from itertools import islice
 from numbers import Integral
 from typing import Any
 
@@ -9,6 +10,9 @@ from torch import Tensor
 
 UNLABELLED = -1
 """The label of a row that has none."""
+
+# So many classes without a row are named in an error.
+_NAMED = 10
 
 
 def as_labels(y: Any, num_rows: int, num_classes: int | None = None, argument: str = "y") -> Tensor:
@@ -91,17 +95,21 @@ def check_labels(y: Any, num_rows: int, num_classes: int | None = None) -> tuple
             f"none of the {num_rows} rows has a label, all of y is -1; expected some labelled rows of each class: "
             "label a few, or use a model that needs no labels, such as pyrovae.VAE"
         )
-    counts = known.bincount(minlength=num_classes or 0)
-    if len(counts) < 2:
+    present = set(known.unique().tolist())
+    expected = range(int(num_classes) if num_classes is not None else max(present) + 1)
+    if len(expected) < 2:
         given = f"num_classes is {num_classes}" if num_classes is not None else "all labelled rows have the label 0"
         raise ValueError(
             f"{given}; expected two or more classes: with one class there is nothing to tell apart, so label rows of "
             "another class too"
         )
-    if not bool(counts.all()):
-        empty = (counts == 0).nonzero().flatten().tolist()
+    if len(present) < len(expected):
+        # Labels that are numbers of something else leave out millions.
+        first = list(islice((label for label in expected if label not in present), _NAMED))
+        others = len(expected) - len(present) - len(first)
         raise ValueError(
-            f"no row is labelled {', '.join(map(str, empty))}, of the classes 0 to {len(counts) - 1}; expected a "
-            "labelled row of every class: label one of each, or number the classes without gaps"
+            f"no row is labelled {', '.join(map(str, first))}{f' and {others:,} others' if others else ''}, of the "
+            f"classes 0 to {expected[-1]}; expected a labelled row of every class: label one of each, or number the "
+            "classes without gaps"
         )
-    return labels, len(counts)
+    return labels, len(expected)

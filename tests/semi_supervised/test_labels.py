@@ -36,6 +36,11 @@ REFUSED = {
     "no labelled row": ([-1] * 20, None, "none of the 20 rows has a label"),
     "a gap": ([0, 2] * 10, None, "no row is labelled 1, of the classes 0 to 2"),
     "a class without rows": ([0, 1] * 10, 4, "no row is labelled 2, 3, of the classes 0 to 3"),
+    "postal codes": (
+        [0, 1, 90210, 10**12] * 5,
+        None,
+        "no row is labelled 2, .*, 11 and 999,999,999,987 others, of the",
+    ),
     "too high": ([0, 1, 2, 3] * 5, 3, "y is 3 in row 3, and 5 labels are out of range; expected integers from 0 to 2"),
     "below -1": ([0, 1, -2, 1] * 5, None, "y is -2 in row 2"),
     "too few": ([0, 1] * 5, None, r"y has shape \(10,\) and x 20 rows"),
