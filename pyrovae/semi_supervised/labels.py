@@ -28,8 +28,13 @@ def as_labels(y: Any, num_rows: int, num_classes: int | None = None, argument: s
         ``(rows,)``, int64.
 
     Raises:
-        ValueError: labels that are no integers, for another number of rows, or out of range.
+        ValueError: labels that are masked or no integers, for another number of rows, or out of range.
     """
+    if np.ma.is_masked(y):
+        raise ValueError(
+            f"{argument} is a masked array, and what is under its mask would count; expected integers from 0, and -1 "
+            "for rows without a label: give y.filled(-1)"
+        )
     values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if values.dtype.kind not in "iu":
         raise ValueError(

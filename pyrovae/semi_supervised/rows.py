@@ -22,11 +22,16 @@ def as_rows(x: Any, argument: str, *, missing: bool = False) -> Tensor:
         missing: whether entries may be NaN.
 
     Raises:
-        ValueError: no numbers, no rows, infinite or missing values.
+        ValueError: a masked array, no numbers, no rows, infinite or missing values.
     """
     if not isinstance(x, Tensor):
         if hasattr(x, "toarray"):
             raise ValueError(f"{argument} is sparse, a {type(x).__name__}; expected a full array: give x.toarray()")
+        if np.ma.is_masked(x):
+            raise ValueError(
+                f"{argument} is a masked array, and what is under its mask would count; expected a full array: give "
+                "x.astype(float).filled(np.nan) to a model that takes missing entries, else fill them with numbers"
+            )
         values = np.asarray(x)
         if values.dtype.kind not in "fiub":
             raise ValueError(

@@ -85,6 +85,19 @@ def test_the_repair_keeps_rows_without_a_label(y, integers, recipe):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_what_is_under_a_mask_is_not_taken(name):
+    """NumPy drops masks of arrays without a word."""
+    y = np.ma.masked_array(np.arange(20) % 3, mask=Y < 0)
+    with pytest.raises(ValueError, match=r"^y is a masked array.*: give y\.filled\(-1\)$"):
+        MODELS[name].fit(X, y)
+    assert check_labels(y.filled(-1), 20)[0].tolist() == Y.tolist()
+    with pytest.raises(ValueError, match=r"^x is a masked array"):
+        MODELS[name].fit(np.ma.masked_array(X.numpy(), mask=X.numpy() > 0), Y)
+    nothing_masked = np.ma.masked_array(X.numpy(), mask=False)
+    assert MODELS[name].fit(nothing_masked, np.ma.masked_array(Y)).predict(nothing_masked).shape == (20,)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_refuses_them(name):
     for y, message in (
         ([-1] * 20, "has a label"),
