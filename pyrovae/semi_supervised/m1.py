@@ -20,7 +20,7 @@ from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
+from pyrovae.semi_supervised.rows import as_rows, blocks, check_held_out_shape, pair_of
 from pyrovae.training import EpochTerms, fit_svi
 
 Embedding = Literal["mean", "draws"]
@@ -144,7 +144,7 @@ class M1(SemiSupervisedClassifier):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
         judge = None if validation is None else as_rows(pair_of(validation)[0], "validation x", missing=True)
         if judge is not None:
-            check_shape(judge, tuple(rows.shape[1:]))
+            check_held_out_shape(judge, tuple(rows.shape[1:]))
         device = device_of(self.device, rows)
         default = LogisticRegression(C=0.1, max_iter=1000)
         classifier = default if self.classifier is None else clone(self.classifier)

@@ -30,7 +30,7 @@ from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.parts import predicted_normal_likelihood
-from pyrovae.semi_supervised.rows import as_rows, check_shape, pair_of
+from pyrovae.semi_supervised.rows import as_rows, check_held_out_shape, pair_of
 from pyrovae.semi_supervised.trained_together import check_trained
 from pyrovae.training import EpochTerms
 from pyrovae.training.transform import transformed
@@ -163,7 +163,7 @@ class M1M2(SemiSupervisedClassifier):
         held_out: tuple[Tensor, Tensor] | None = None
         if validation is not None:
             its_rows = as_rows(pair_of(validation)[0], "validation x", missing=True)
-            check_shape(its_rows, tuple(rows.shape[1:]))
+            check_held_out_shape(its_rows, tuple(rows.shape[1:]))
             held_out = its_rows, as_labels(validation[1], len(its_rows), num_classes, "validation y")
         kept_in = partial(_folder_of, checkpoints)
         m1.fit(rows, y, validation, checkpoints=kept_in("m1"), resume=resume)

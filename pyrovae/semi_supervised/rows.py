@@ -66,7 +66,7 @@ def pair_of(validation: Any) -> tuple[Any, Any]:
 
 
 def check_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:
-    """Refuse rows of another shape than those of the fit.
+    """Refuse rows to be scored of another shape than those of the fit.
 
     Raises:
         ValueError: the two shapes.
@@ -75,6 +75,19 @@ def check_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"x has rows of shape {tuple(x.shape[1:])}, the model was fitted to rows of shape {data_shape}: reshape "
             "them, or fit again"
+        )
+
+
+def check_held_out_shape(x: Tensor, data_shape: tuple[int, ...]) -> None:
+    """Refuse validation rows of another shape than those to be fitted to.
+
+    Raises:
+        ValueError: the two shapes.
+    """
+    if tuple(x.shape[1:]) != data_shape:
+        raise ValueError(
+            f"validation x has rows of shape {tuple(x.shape[1:])}, the training rows have shape {data_shape}: give "
+            "both the same"
         )
 
 

@@ -34,7 +34,7 @@ from pyrovae.semi_supervised.estimator import (
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import LabelledLoop, Step, TrainingPlan
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_shape, pair_of
+from pyrovae.semi_supervised.rows import as_rows, blocks, check_held_out_shape, pair_of
 from pyrovae.training import EpochTerms
 
 
@@ -126,7 +126,7 @@ class TrainedTogether(SemiSupervisedClassifier):
             initialize_modules(programs, seen)
             judge = None
             if held_out is not None:
-                check_shape(held_out[0], tuple(first_rows.shape[1:]))
+                check_held_out_shape(held_out[0], tuple(first_rows.shape[1:]))
                 judge = judge_by(partial(self._probabilities, programs), *held_out)
             (step, numbers), diagnose = self._step(programs), partial(self._non_finite_site, programs)
             plan = TrainingPlan(

@@ -203,7 +203,9 @@ def test_validation_is_refused(name):
     model = MODELS[name]
     with pytest.raises(ValueError, match="no row of validation has a label"):
         model.fit(X, Y, (X, np.full(20, -1)))
-    with pytest.raises(ValueError, match="was fitted to rows of shape"):
+    with pytest.raises(
+        ValueError, match=r"^validation x has rows of shape \(\d+,\), the training rows have shape \(1, "
+    ):
         model.fit(X, Y, (X.flatten(1), Y))
 
 
