@@ -38,7 +38,8 @@ class Comparison:
         settings: what the classifiers share.
 
     Raises:
-        ValueError: no labels, or labels that ``check_labels`` refuses.
+        ValueError: no labels, labels that ``check_labels`` refuses, test rows without any label or of a class that no
+                training row has.
 
     Example:
         >>> from pyrovae.data import load_data
@@ -61,7 +62,18 @@ class Comparison:
         self.data, self.settings = data, settings
         self.labels, self.num_classes = check_labels(data.train_labels, len(data.train))
         self.models = ComparedModels(data, settings, self.num_classes)
-        self.test_labels = as_labels(data.test_labels, len(data.test), self.num_classes)
+        self.test_labels = as_labels(data.test_labels, len(data.test), argument="test_labels")
+        highest = int(self.test_labels.max())
+        if highest == UNLABELLED:
+            raise ValueError(
+                f"none of the {len(data.test):,} test rows of {data.name} has a label; expected some to compare "
+                "predictions with: label test rows too, or leave rows without a label out of them"
+            )
+        if highest >= self.num_classes:
+            raise ValueError(
+                f"{data.name} has test rows with the label {highest}, which no training row has: give training rows of "
+                "this label, leave these test rows out or label them -1, or divide the rows by another seed"
+            )
         with isolated_rng(data.seed, torch.device("cpu")):
             self.fixed = data.train if data.train_transform is None else data.train_transform(data.train)
         # Parts and seconds of the VAE of M1, by seed.

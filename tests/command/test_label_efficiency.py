@@ -206,6 +206,14 @@ BAD = {
         ["--translation", "1", "--data", "table.npz"],
         ["--translation 1: rows have shape (5,), and only images move"],
     ),
+    "a class of test rows alone": (
+        ["--data", "other.npz"],
+        ["other.npz has test rows with the label 2, which no training row has: give training rows of this label"],
+    ),
+    "test rows without a label": (
+        ["--data", "bare.npz"],
+        ["none of the 3 test rows of bare.npz has a label; expected some to compare predictions with"],
+    ),
     "unknown option": (["--label", "100"], ["unknown option --label; did you mean --labels?"]),
 }
 
@@ -217,6 +225,9 @@ def test_bad_input(case, tmp_path, capsys, monkeypatch):
     labels = np.arange(40) % 2
     np.savez("narrow.npz", data=np.ones((40, 8, 3), dtype=np.float32), labels=labels)
     np.savez("table.npz", data=np.ones((40, 5), dtype=np.float32), labels=labels)
+    parts = {"train": np.ones((40, 5)), "train_labels": labels, "test": np.ones((3, 5)), "test_labels": np.arange(3)}
+    np.savez("other.npz", **parts)
+    np.savez("bare.npz", **{**parts, "test_labels": np.full(3, -1)})
     try:
         status = main([*arguments, "--output-dir", str(tmp_path / "out")])
     except SystemExit as error:
