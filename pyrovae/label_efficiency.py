@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyrovae import plots
 from pyrovae.checkpoints import whole_file, write_whole
@@ -27,7 +29,7 @@ from pyrovae.command_line import (
     run_command,
 )
 from pyrovae.command_line.label_options import label_parser
-from pyrovae.data import BINARIZED, UnusableValuesError, load_data
+from pyrovae.data import BINARIZED, DataSplits, UnusableValuesError, load_data
 from pyrovae.semi_supervised.comparison import Comparison, fit_name
 from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
@@ -91,7 +93,7 @@ def _compare(config: dict[str, Any]) -> int:
         raise ValueError(f"--{error}") from error
     keeper, undo = claim_run(config, f"labels-{Path(data.name).stem}")
     if under_way:
-        _check_rows(config, data.checksum, keeper)
+        _check_rows(config, data, keeper)
     # In the folder of a run that is under way a table of an earlier one may be.
     results = read_results((keeper.folder if under_way else keeper.run_folder) / TABLE_FILE) if resumes else []
     finished = {(result.method, result.labels, result.seed) for result in results}
@@ -103,7 +105,7 @@ def _compare(config: dict[str, Any]) -> int:
     if not under_way:
         if resumes:
             keeper.begin()
-        write_whole(keeper.folder / ROWS_FILE, data.checksum.encode())
+        write_whole(keeper.folder / ROWS_FILE, "\n".join(_checksums(data).values()).encode())
         write_results(results, keeper.folder / TABLE_FILE)
     if not config["quiet"]:
         moved = f", images moved by up to {settings.translation} pixels" if settings.translation else ""
@@ -119,16 +121,23 @@ def _compare(config: dict[str, Any]) -> int:
     return _compare_in_folder(comparison, runs, results, keeper, undo)
 
 
-def _check_rows(config: dict[str, Any], checksum: str, keeper: RunKeeper) -> None:
-    """Refuse to go on with other rows."""
+def _checksums(data: DataSplits[Tensor]) -> dict[str, str]:
+    """Checksums of what accuracies are of, by name."""
+    labels = [split for split in (data.train_labels, data.test_labels) if split is not None]
+    return {"rows": data.checksum, "labels": sha256(torch.cat(labels).numpy().data).hexdigest()}
+
+
+def _check_rows(config: dict[str, Any], data: DataSplits[Tensor], keeper: RunKeeper) -> None:
+    """Refuse to go on with other rows or labels."""
     path = keeper.folder / ROWS_FILE
     # Cut off before it was written, the comparison has nothing to go on with but its options.
-    before = path.read_text(encoding="utf-8") if path.exists() else checksum
-    if before != checksum:
-        raise ValueError(
-            f"--data {config['data']}: the checksum of its rows is {checksum[:12]}, and was {before[:12]} when the "
-            f"comparison in {keeper.run_folder} began: give the same rows, or begin another in another folder"
-        )
+    kept = path.read_text(encoding="utf-8").split() if path.exists() else []
+    for (what, now), before in zip(_checksums(data).items(), kept, strict=False):
+        if before != now:
+            raise ValueError(
+                f"--data {config['data']}: the checksum of its {what} is {now[:12]}, and was {before[:12]} when the "
+                f"comparison in {keeper.run_folder} began: give the same {what}, or begin another in another folder"
+            )
 
 
 def _compare_in_folder(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -337,7 +338,7 @@ def test_over_an_earlier_comparison_only_its_own_results_count(tmp_path, capsys)
     assert yaml.safe_load((folder / "config.yaml").read_text())["epochs"] == 3
 
 
-def test_other_rows_in_the_same_file_are_refused(tmp_path, capsys):
+def test_other_rows_or_labels_in_the_same_file_are_refused(tmp_path, capsys):
     folder, path, draws = tmp_path / "out", tmp_path / "rows.npz", np.random.default_rng(0)
     rows, labels = draws.random((60, 4)), np.arange(60) % 2
     np.savez(path, data=rows, labels=labels)
@@ -347,8 +348,14 @@ def test_other_rows_in_the_same_file_are_refused(tmp_path, capsys):
     (folder / "checkpoints").mkdir()
     config = yaml.safe_load((folder / "config.yaml").read_text()) | {"seeds": 2}
     (folder / "checkpoints" / "config.yaml").write_text(yaml.safe_dump(config))
-    checksum = load_data(str(path), binarize="none", validation_fraction=0.1, test_fraction=0.2).checksum
-    (folder / "checkpoints" / "rows.txt").write_text(checksum)
+    data = load_data(str(path), binarize="none", validation_fraction=0.1, test_fraction=0.2)
+    checksum, of_labels = data.checksum, sha256(torch.cat([data.train_labels, data.test_labels]).numpy()).hexdigest()
+    (folder / "checkpoints" / "rows.txt").write_text(f"{checksum}\n{of_labels}")
+    np.savez(path, data=rows, labels=1 - labels)
+    capsys.readouterr()
+    assert main(["--resume", str(folder)]) == 2
+    assert "rows.npz: the checksum of its labels is" in (printed := capsys.readouterr().err)
+    assert f"and was {of_labels[:12]} when the comparison in" in printed
     np.savez(path, data=rows + 1, labels=labels)
     capsys.readouterr()
     assert main(["--resume", str(folder)]) == 2
