@@ -29,7 +29,7 @@ from pyrovae.command_line import (
     run_command,
 )
 from pyrovae.command_line.label_options import label_parser
-from pyrovae.data import BINARIZED, DataSplits, UnusableValuesError, load_data
+from pyrovae.data import BINARIZED, DataSplits, UnusableValuesError, load_data, trouble_of_scale
 from pyrovae.semi_supervised.comparison import Comparison, fit_name
 from pyrovae.semi_supervised.comparison_settings import Settings
 from pyrovae.semi_supervised.label_draws import count_labels, draw_labels
@@ -116,6 +116,12 @@ def _compare(config: dict[str, Any]) -> int:
             sep="\n",
             flush=True,
         )
+        if trouble := trouble_of_scale(data.train) if data.train.dim() == 2 else None:
+            print(
+                f"{trouble}, and all but logistic regression on pixels take them as they are: give columns of one "
+                "scale, (column - mean) / standard deviation",
+                flush=True,
+            )
         if resumes:
             print(f"{'resumed':<12}after {len(finished)} of {len(finished) + len(runs)} runs", flush=True)
     return _compare_in_folder(comparison, runs, results, keeper, undo)

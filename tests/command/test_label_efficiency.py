@@ -156,6 +156,17 @@ def test_networks_are_chosen_by_the_images(tmp_path, capsys):
     assert "\nnetworks    conv, images moved by up to 2 pixels\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("scale", "said"), [(1e4, True), (10.0, False)])
+def test_columns_far_apart_in_scale_are_said(scale, said, tmp_path, capsys):
+    """Logistic regression has a scaler, and the networks have none."""
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "table.npz", data=rows / rows.std(0) * [scale, 5, 5], labels=np.arange(60) % 2)
+    options = ["--data", str(tmp_path / "table.npz"), "--labels", "10", "--batch-size", "20", "--seeds", "1"]
+    assert main([*options, "--methods", "pixels-logistic", "--output-dir", str(tmp_path / "out")]) == 0
+    remark = "columns have standard deviations from 5 to 1e+04, and all but logistic regression on pixels take them as"
+    assert (remark in capsys.readouterr().out) is said
+
+
 def test_labels_are_balanced_nested_and_true():
     labels = torch.from_numpy(np.random.default_rng(0).choice(4, p=[0.1, 0.2, 0.3, 0.4], size=500))
     labels[:50] = -1
