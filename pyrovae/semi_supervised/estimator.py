@@ -13,7 +13,7 @@ from pyrovae.checkpoints import fingerprint
 from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.programs import check_positive
 from pyrovae.semi_supervised.labels import as_labels
-from pyrovae.semi_supervised.rows import as_rows, check_shape
+from pyrovae.semi_supervised.rows import as_rows, check_column_names, check_shape
 from pyrovae.training.settings import settings_of
 
 Array = npt.NDArray[Any]
@@ -24,6 +24,7 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: Array
     data_shape_: tuple[int, ...]
+    column_names_: tuple[str, ...] | None = None
 
     def predict(self, x: Any) -> Array:
         """The most probable class of each row.
@@ -67,6 +68,7 @@ class SemiSupervisedClassifier(ClassifierMixin, BaseEstimator):
     def _rows(self, x: Any, *, missing: bool = False) -> Tensor:
         """Rows to be scored, by a fitted model."""
         check_is_fitted(self)
+        check_column_names(x, self.column_names_, "x")
         rows = as_rows(x, "x", missing=missing)
         check_shape(rows, self.data_shape_)
         return rows

@@ -20,7 +20,14 @@ from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.estimator import Array, SemiSupervisedClassifier, check_training_numbers, device_of
 from pyrovae.semi_supervised.labels import check_labels
 from pyrovae.semi_supervised.parts import Part, bernoulli_likelihood, build_parts, diagonal_posterior
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_held_out_shape, pair_of
+from pyrovae.semi_supervised.rows import (
+    as_rows,
+    blocks,
+    check_column_names,
+    check_held_out_shape,
+    column_names,
+    pair_of,
+)
 from pyrovae.training import EpochTerms, fit_svi
 
 Embedding = Literal["mean", "draws"]
@@ -142,8 +149,10 @@ class M1(SemiSupervisedClassifier):
         check_positive(num_draws=self.num_draws)
         if self.embedding not in get_args(Embedding):
             raise ValueError(f"embedding is {self.embedding!r}; expected 'mean' or 'draws'")
-        judge = None if validation is None else as_rows(pair_of(validation)[0], "validation x", missing=True)
-        if judge is not None:
+        judge = None
+        if validation is not None:
+            judge = as_rows(pair_of(validation)[0], "validation x", missing=True)
+            check_column_names(validation[0], column_names(x), "validation x")
             check_held_out_shape(judge, tuple(rows.shape[1:]))
         device = device_of(self.device, rows)
         default = LogisticRegression(C=0.1, max_iter=1000)
@@ -160,6 +169,7 @@ class M1(SemiSupervisedClassifier):
             fit_classifier(self, classifier, vae, rows[known.to(rows.device)], labels[known])
         self.vae_, self.classifier_, self.history_, self.best_epoch_ = vae, classifier, history, best_epoch
         self.data_shape_, self.classes_ = tuple(rows.shape[1:]), np.arange(num_classes)
+        self.column_names_ = column_names(x)
         return self
 
     def predict(self, x: Any) -> Array:

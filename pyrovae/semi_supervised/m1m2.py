@@ -30,7 +30,7 @@ from pyrovae.semi_supervised.m1 import M1, Embedding, posterior_latents
 from pyrovae.semi_supervised.m1m2_programs import M1M2Programs
 from pyrovae.semi_supervised.m2 import M2
 from pyrovae.semi_supervised.parts import predicted_normal_likelihood
-from pyrovae.semi_supervised.rows import as_rows, check_held_out_shape, pair_of
+from pyrovae.semi_supervised.rows import as_rows, check_column_names, check_held_out_shape, column_names, pair_of
 from pyrovae.semi_supervised.trained_together import check_trained
 from pyrovae.training import EpochTerms
 from pyrovae.training.transform import transformed
@@ -163,6 +163,7 @@ class M1M2(SemiSupervisedClassifier):
         held_out: tuple[Tensor, Tensor] | None = None
         if validation is not None:
             its_rows = as_rows(pair_of(validation)[0], "validation x", missing=True)
+            check_column_names(validation[0], column_names(x), "validation x")
             check_held_out_shape(its_rows, tuple(rows.shape[1:]))
             held_out = its_rows, as_labels(validation[1], len(its_rows), num_classes, "validation y")
         kept_in = partial(_folder_of, checkpoints)
@@ -190,6 +191,7 @@ class M1M2(SemiSupervisedClassifier):
         self.m1_, self.m2_, self.programs_ = m1, m2, programs
         self.history_, self.best_epoch_ = m2.history_, m2.best_epoch_
         self.classes_, self.data_shape_ = m2.classes_, m1.data_shape_
+        self.column_names_ = column_names(x)
         if self.fine_tune_epochs:
             self._fine_tune(rows, labels, held_out, *third)
         return self

@@ -52,6 +52,32 @@ def as_rows(x: Any, argument: str, *, missing: bool = False) -> Tensor:
     return x
 
 
+def column_names(x: Any) -> tuple[str, ...] | None:
+    """Names of the columns of a table, of pandas for example; None where they have none, or numbers alone."""
+    names = tuple(getattr(x, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_column_names(x: Any, known: tuple[str, ...] | None, argument: str) -> None:
+    """Refuse a table whose columns are others than those of the fit, or in another order.
+
+    Args:
+        x: the rows, as they were given.
+        known: names of the columns of the fit; None where its rows had none.
+        argument: the rows' name in the caller's signature.
+
+    Raises:
+        ValueError: the first column that differs.
+    """
+    # More columns or fewer are refused as rows of another shape.
+    for number, (given, expected) in enumerate(zip(column_names(x) or (), known or (), strict=False)):
+        if given != expected:
+            raise ValueError(
+                f"{argument} has the columns of the fit in another order, or others: column {number} is {given!r}, and "
+                f"was {expected!r} in the fit; give the same columns in the same order"
+            )
+
+
 def pair_of(validation: Any) -> tuple[Any, Any]:
     """Validation rows and their labels.
 

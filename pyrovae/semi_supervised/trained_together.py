@@ -34,7 +34,14 @@ from pyrovae.semi_supervised.estimator import (
 from pyrovae.semi_supervised.judging import judge_by
 from pyrovae.semi_supervised.labels import as_labels, check_labels
 from pyrovae.semi_supervised.loop import LabelledLoop, Step, TrainingPlan
-from pyrovae.semi_supervised.rows import as_rows, blocks, check_held_out_shape, pair_of
+from pyrovae.semi_supervised.rows import (
+    as_rows,
+    blocks,
+    check_column_names,
+    check_held_out_shape,
+    column_names,
+    pair_of,
+)
 from pyrovae.training import EpochTerms
 
 
@@ -105,7 +112,7 @@ class TrainedTogether(SemiSupervisedClassifier):
         rows = for_gradients(as_rows(x, "x"))
         labels, num_classes = check_labels(y, len(rows), self.num_classes)
         self.check_arguments(len(rows), num_classes)
-        held_out = None if validation is None else _held_out(validation, num_classes)
+        held_out = None if validation is None else _held_out(validation, num_classes, column_names(x))
         own = partial(settings_of_labelled, rows, labels, held_out, **arguments_of_fit(self))
         keeper, kept = begin_or_resume(checkpoints, resume, own if settings is None else settings)
         device = device_of(self.device, rows)
@@ -138,7 +145,7 @@ class TrainedTogether(SemiSupervisedClassifier):
             # Whatever ends a fit, what was reached is there.
             self.programs_, self.history_, self._numbers = programs, loop.history, numbers
             self.classes_ = np.arange(num_classes)
-            self.data_shape_ = tuple(first_rows.shape[1:])
+            self.data_shape_, self.column_names_ = tuple(first_rows.shape[1:]), column_names(x)
             try:
                 loop.run(keeper)
             finally:
@@ -214,8 +221,9 @@ class TrainedTogether(SemiSupervisedClassifier):
         raise NotImplementedError
 
 
-def _held_out(validation: tuple[Any, Any], num_classes: int) -> tuple[Tensor, Tensor]:
+def _held_out(validation: tuple[Any, Any], num_classes: int, columns: tuple[str, ...] | None) -> tuple[Tensor, Tensor]:
     x, y = pair_of(validation)
+    check_column_names(x, columns, "validation x")
     rows = as_rows(x, "validation x")
     return rows, as_labels(y, len(rows), num_classes, "validation y")
 

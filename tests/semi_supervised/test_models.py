@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pyro
 import pytest
 import scipy.sparse
@@ -444,6 +445,28 @@ def test_parts_that_take_one_class_alone_are_refused_with_their_repair(network, 
 def test_what_is_no_data_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         M2(**SMALL).fit(**{"x": X, "y": Y, **change(X, Y)})
+
+
+@pytest.mark.parametrize("name", ["M1", "M2", "PCVAE", "M1M2"])
+def test_columns_in_another_order_are_refused(name):
+    """A table is taken for its numbers, so that columns elsewhere would be taken one for another."""
+    table = pd.DataFrame(X.flatten(1).numpy()).rename(columns="column {}".format)
+    turned = table[["column 0", *table.columns[:0:-1]]]
+    model = MAKERS[name]()
+    message = (
+        r"x has the columns of the fit in another order, or others: column 1 is 'column 63', and was 'column 1' in"
+    )
+    with pytest.raises(ValueError, match=f"^validation {message}"):
+        model.fit(table, Y, (turned, TRUTH))
+    model.fit(table, Y, (table, TRUTH))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.predict(turned)
+    with pytest.raises(ValueError, match=r"x has rows of shape \(63,\), the model was fitted to rows of shape \(64,\)"):
+        model.score(table.iloc[:, :-1], TRUTH)
+    expected = model.predict_proba(table)
+    for without_names in (table.to_numpy(), pd.DataFrame(table.to_numpy())):
+        np.testing.assert_array_equal(model.predict_proba(without_names), expected)
+    assert model.fit(table.to_numpy(), Y).predict(turned).shape == (100,)
 
 
 def test_arrays_of_other_computers_are_taken():
