@@ -208,8 +208,8 @@ def compare_bounds(
     random generators stay as they are.
 
     The guide with the better ELBO need not give the better estimate of log p(x). On a posterior Normal(0, 1) the guide
-    Normal(0, 0.6) has an ELBO of -0.19 below log p(x) and weights of infinite variance, k-hat 0.64; Normal(0, 1.8) is
-    0.53 below, and its weights are bounded.
+    Normal(0, 0.6) has an ELBO 0.19 nats below log p(x) and weights of infinite variance, with a tail of index 0.64;
+    that of Normal(0, 1.8) is 0.53 below, and its weights are bounded.
 
     Several processes, within ``several_processes``, share out the rows, and each has the numbers of all of them. They
     are those of one process to rounding.
