@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.data.typed import Missing, UnusableValuesError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 
@@ -205,11 +208,32 @@ def check_digits(title: str, array: Array) -> None:
         # NumPy would compare whole numbers as float64.
         if list(map(int, single)) != entry.tolist() if exact else (single != entry).any():
             position = tuple(int(index) for index in np.unravel_index(number, array.shape[1:]))
+            place = f" at position {position}, counted from 0" if rows.shape[1] > 1 else ""
+            least, most = (f"{end[number]}" if exact else f"{end[number]:.17g}" for end in ends)
             raise ValueError(
-                f"{title} has values from {low[number]:.17g} to {high[number]:.17g} at position {position}, counted "
-                f"from 0, which float32 rounds to multiples of {distance[number]:g}: subtract their mean, or leave "
-                "that entry out; numbers that are names can be a categorical column, with columns= (--columns)."
+                f"{title} has values from {least} to {most}{place}, which float32 rounds to multiples of "
+                f"{distance[number]:g}: subtract the least of them, or leave that entry out; numbers that are names "
+                "can be a categorical column, with columns= (--columns)."
             )
+
+
+def check_whole_numbers(
+    path: Path, cells: Sequence[pd.Series[Any]], names: Sequence[str], kinds: Sequence[str]
+) -> None:
+    """``check_digits`` of columns of whole numbers, before they become float64 beside others and some may be equal.
+
+    Args:
+        path: Of the table.
+        cells: Its columns.
+        names: Their names.
+        kinds: Their kinds; whole numbers may be names of categories.
+
+    Raises:
+        ValueError: As ``check_digits`` does.
+    """
+    for column, name, kind in zip(cells, names, kinds, strict=True):
+        if column.dtype.kind in "iu" and kind != "categorical":
+            check_digits(f"{path}, column {name!r},", column.to_numpy()[:, None])
 
 
 def broken_values(

@@ -17,6 +17,7 @@ from pyrovae.data.arrays import (
     broken_values,
     check_arrays,
     check_digits,
+    check_whole_numbers,
     rows_without_values,
     to_labels,
     to_tensors,
@@ -188,6 +189,7 @@ def _typed(
     cells = [frame.iloc[:, number] for number in range(len(names))]
     levels = None if known is None else known.categories
     encoded = encode_columns(cells, names, kinds, missing, where, "correct the file or columns.", levels)
+    check_whole_numbers(path, cells, names, kinds)
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     parts = dict(zip(arrays, np.split(encoded.values, ends), strict=True))
     return parts, {"column_names": tuple(names), "column_kinds": encoded.kinds, "categories": encoded.categories}

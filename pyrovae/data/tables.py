@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from pyrovae.data.arrays import to_labels, to_tensors
+from pyrovae.data.arrays import check_whole_numbers, to_labels, to_tensors
 from pyrovae.data.cells import damage, keep_names, read_cells
 from pyrovae.data.headers import check_first_row, check_header, check_separator, names_columns
 from pyrovae.data.source import Rows, Source
@@ -60,8 +60,8 @@ def read_csv(
                 f"{where(int(found.isna().argmax()))}, column {LABEL_COLUMN!r} is missing ({absent} such cells); "
                 "every row needs a class: write -1 where it is not known, or leave the column out.",
             )
-        cells = encode_columns([found], [LABEL_COLUMN], ["real"], "refuse", where, _LABELS)
-        labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", cells.values[:, 0], len(frame))
+        numbers = encode_columns([found], [LABEL_COLUMN], ["real"], "refuse", where, _LABELS)
+        labels = to_labels(f"{path}, column {LABEL_COLUMN!r},", numbers.values[:, 0], len(frame))
         frame = frame.drop(columns=frame.columns[position])
         names = names[:position] + names[position + 1 :]
     if not names:
@@ -80,9 +80,9 @@ def read_csv(
     names, kinds = [names[position] for position in order], [kinds[position] for position in order]
     if named is not None:
         named.check_kinds(str(path), names, kinds)
-    encoded = encode_columns(
-        [frame.iloc[:, position] for position in order], names, kinds, missing, where, _NUMBERS, levels
-    )
+    cells = [frame.iloc[:, position] for position in order]
+    encoded = encode_columns(cells, names, kinds, missing, where, _NUMBERS, levels)
+    check_whole_numbers(path, cells, names, kinds)
     tensors, variant, _ = to_tensors({str(path): encoded.values}, missing)
     return Source(
         path.name,

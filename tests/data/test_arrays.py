@@ -2,6 +2,7 @@ import zipfile
 
 import numpy as np
 import numpy.lib.recfunctions
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
@@ -396,10 +397,11 @@ def test_numbers_that_float32_does_not_tell_apart_are_refused(tmp_path, column):
     paths = [save(tmp_path, array), tmp_path / "table.csv"]
     for path, options in ((paths[0], {}), (paths[1], {}), (paths[0], {"stream": True})):
         with pytest.raises(
-            ValueError, match=r"at position \(1,\), counted from 0, which float32 rounds to multiples of"
+            ValueError,
+            match=r"(at position \(1,\), counted from 0|column 'b', .*), which float32 rounds to multiples of",
         ):
             load_data(path, **options)
-    assert len(np.unique(load_data(save(tmp_path, array - array.mean(0))).train[:, 1])) > 0.7 * len(column)
+    assert len(np.unique(load_data(save(tmp_path, array - array.min(0))).train[:, 1])) > 0.7 * len(column)
 
 
 FINE = {
@@ -423,3 +425,22 @@ def test_whole_numbers_that_differ_by_little_of_themselves_are_no_rounding(tmp_p
     np.save(tmp_path / "stamps.npy", table)
     with pytest.raises(ValueError, match="float32"):
         load_data(tmp_path / "stamps.npy")
+
+
+@pytest.mark.parametrize("kinds", [None, {"b": "count"}, {"b": "real"}])
+def test_whole_numbers_of_a_table_that_float64_does_not_tell_apart_are_refused(tmp_path, kinds):
+    """Beside a column of fractions they would become float64, and be a constant."""
+    table = pd.DataFrame({"a": np.arange(60) / 7, "b": 2**60 + np.arange(60) % 5})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(ValueError, match=f"column 'b', has values from {2**60} to {2**60 + 4}, which float32 rounds"):
+        load_data(tmp_path / "table.csv", columns=kinds)
+    table.assign(b=table["b"] - table["b"].min()).to_csv(tmp_path / "table.csv", index=False)
+    assert load_data(tmp_path / "table.csv", columns=kinds).train[:, 1].unique().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_whole_numbers_of_an_array_with_kinds_that_float64_does_not_tell_apart_are_refused(tmp_path):
+    np.save(tmp_path / "array.npy", np.stack([np.arange(60) % 3, 2**60 + np.arange(60) % 5], axis=1))
+    with pytest.raises(ValueError, match=f"column '2', has values from {2**60} to {2**60 + 4}"):
+        load_data(tmp_path / "array.npy", columns={"1": "categorical"})
+    names = load_data(tmp_path / "array.npy", columns="categorical").categories["2"]
+    assert names == tuple(str(2**60 + number) for number in range(5))
