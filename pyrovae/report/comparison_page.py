@@ -194,8 +194,14 @@ def _gaps(tables: "dict[str, pd.DataFrame]") -> Section:
     if without:
         why = "the tables of these runs were scored without --gap. To have them:"
         blocks.append(Missing(f"the two halves of the gap of {', '.join(without)}", why))
-        blocks += [Command(f"python -m pyrovae.evaluate {shlex.quote(run)} --gap") for run in without]
+        blocks += [_to_split(run, tables[run]["num_samples"].iloc[0]) for run in without]
     return Section("The gap", blocks)
+
+
+def _to_split(run: str, draws: int) -> Command:
+    """What writes a table with the halves that counts in place of the compared one, beside which it may lie."""
+    table = shlex.quote(str(Path(run) / f"evaluation-{draws}-gap.csv"))
+    return Command(f"python -m pyrovae.evaluate {shlex.quote(run)} --num-samples {draws} --gap --output {table}")
 
 
 def _gap(run: str, table: "pd.DataFrame", figures: "dict[str, Figure]") -> list[Block]:

@@ -21,7 +21,9 @@ _COLUMNS = ("log_px", "standard_error", "elbo", "num_samples", "reliable", "data
 
 
 def scored_rows(folder: Path) -> "pd.DataFrame":
-    """The table of a run's own test rows that counts: the most complete one, and of those that of the most draws.
+    """The table of a run's own test rows that counts.
+
+    It is the most complete one, of those that of the most draws, and of those one with the halves of the gap.
 
     Args:
         folder: of a run with a density.
@@ -49,7 +51,7 @@ def scored_rows(folder: Path) -> "pd.DataFrame":
                 f"{path} is cut off, or has rows of other data among its own: remove it and score the rows again with "
                 "python -m pyrovae.evaluate"
             )
-    return max(own.values(), key=lambda table: (len(table), table["num_samples"].iloc[0]))
+    return max(own.values(), key=lambda table: (len(table), table["num_samples"].iloc[0], "approximation" in table))
 
 
 def _weights_of(table: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -313,8 +314,18 @@ def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_c
     # Three terms of two runs, one picture of the bounds, two of the gaps.
     assert len(page.images) == 9
     assert "Not shown: the two halves of the gap of a<b> " in text
-    assert "python -m pyrovae.evaluate 'a<b>' --gap" in text
-    assert "python -m pyrovae.evaluate b --gap" not in text
+    assert "python -m pyrovae.evaluate b" not in text
+    # A table of more draws without the halves counts; the command that is advised makes one that counts instead.
+    assert evaluate(["a<b>", "--num-samples", "70", "--quiet"]) == 0
+    for advice in (
+        "python -m pyrovae.evaluate 'a<b>' --num-samples 50 --gap --output 'a<b>/evaluation-50-gap.csv'",
+        "python -m pyrovae.evaluate 'a<b>' --num-samples 70 --gap --output 'a<b>/evaluation-70-gap.csv'",
+    ):
+        assert advice in text
+        assert evaluate(shlex.split(advice)[3:]) == 0
+        assert compare(["a<b>", "b", "--html", "both.html"]) == 0
+        text = " ".join(read_page(in_tmp / "both.html").text.split())
+    assert "Not shown" not in text
     (in_tmp / "a<b>" / "metrics.csv").unlink()
     assert compare(["a<b>", "b", "--html", "both.html"]) == 0
     assert "Not shown: learning curves of a<b>" in read_page(in_tmp / "both.html").text
