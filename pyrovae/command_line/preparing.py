@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.command_line.part_errors import errors_of_parts
+from pyrovae.command_line.resuming import start_of
 from pyrovae.data import BINARIZED, AnyRows, UnusableValuesError, load_data, rows_in_memory
 from pyrovae.likelihoods import Columns
 from pyrovae.models import Autoencoder
@@ -77,7 +78,7 @@ def prepare_run(config: dict[str, Any], device: torch.device) -> Prepared:
             if stored["binarize"] != "none":
                 rows = _load(config, stored["binarize"])
     if config["init_from"] is not None:
-        start_from(run, config["init_from"], device)
+        start_from(run, start_of(config), device)
     return Prepared(run, rows, example, device, tuple(line for line in on_columns if line is not None))
 
 

@@ -14,7 +14,10 @@ from pyrovae.command_line.execution import CHECKPOINT_FOLDER, claim_folder, new_
 from pyrovae.command_line.parser import CommandParser
 from pyrovae.command_line.slots import options_of
 from pyrovae.processes import processes_now
-from pyrovae.runs import CONFIG_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
+from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
+
+# Of the checkpoints: the run that ``--init-from`` named.
+_START = "init_from"
 
 
 class RunKeeper:
@@ -30,13 +33,17 @@ class RunKeeper:
         self._config = dict(config)
 
     def begin(self) -> None:
-        """Write the options down, and forget what an earlier run in this folder kept.
+        """Write the options down, with the weights to start from, and forget what an earlier run in this folder kept.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self.forget()
         self.folder.mkdir(parents=True)
+        if self._config.get("init_from") is not None:
+            (self.folder / _START).mkdir()
+            for name in (CONFIG_FILE, WEIGHTS_FILE, SUMMARY_FILE):
+                shutil.copyfile(Path(self._config["init_from"]) / name, self.folder / _START / name)
         self._write_options(self.folder)
 
     def write_options(self) -> None:
@@ -144,6 +151,20 @@ def claim_run(config: Mapping[str, Any], name: str) -> tuple[RunKeeper, Callable
             leave()
 
     return keeper, undo
+
+
+def start_of(config: Mapping[str, Any]) -> Path:
+    """The run whose weights a run starts from; one that is gone on with has a copy, as that one may be gone by now.
+
+    Args:
+        config: the command's options, with ``--init-from``.
+    """
+    if config["resume"] is not None:
+        copy = Path(config["resume"]) / CHECKPOINT_FOLDER / _START
+        # Runs that an earlier version began have none.
+        if copy.is_dir():
+            return copy
+    return Path(config["init_from"])
 
 
 def resumed_options(tokens: Sequence[str]) -> list[str]:

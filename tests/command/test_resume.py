@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,24 @@ def test_start_from_the_weights_of_a_run(tmp_path, capsys, whole):
     assert "has shape (16, 2), and the model needs (16, 3). Give the same parts" in error
     assert fit.main([*options, "--overwrite", "--init-from", str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_the_one_that_it_started_from_is_gone(tmp_path, whole):
+    """Here it started from the run that was in its own folder, of which a cut run leaves nothing."""
+    folder, expected = tmp_path / "cut", tmp_path / "expected"
+    shutil.copytree(whole("vae"), folder)
+    options = [*options_of("vae"), "--lr", "1e-2"]
+    assert fit.main([*options, "--init-from", str(folder), "--output-dir", str(expected)]) == 0
+    process = run(*options, "--init-from", folder, "--output-dir", folder, "--overwrite")
+    wait_for_checkpoint(folder, process, 5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert not (folder / "weights.pt").exists()
+    # Without a checkpoint it begins again.
+    for path in folder.glob("checkpoints/fit/*.pt"):
+        path.unlink()
+    assert fit.main(["--resume", str(folder), "--quiet"]) == 0
+    assert_same_run(folder, expected)
 
 
 @pytest.mark.slow
