@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
+from pyrovae.report.files.folder import is_of_a_run
 from pyrovae.runs import CODES_FILE, ModelRows, check_place_of_table, codes_of_rows, data_columns, load, write_table
 
 
@@ -51,6 +52,8 @@ def _encode(options: dict[str, Any]) -> int:
     device = choose_device(options["device"])
     run = load(options["run"], device=device)
     check_place_of_table(table)
+    if table.name != CODES_FILE and is_of_a_run(table):
+        raise ValueError(f"--output {table}: it is a file of a run; give another name")
     if table.exists() and not options["overwrite"]:
         raise ValueError(f"{table} is there already: give another --output, or --overwrite")
     rows = rows_of_run(

@@ -19,6 +19,7 @@ from processes import take_interrupts
 
 from pyrovae import ais, compare_bounds, compare_runs, inference_gap, load, load_data, save
 from pyrovae.compare import main as compare_main
+from pyrovae.encode import main as encode_main
 from pyrovae.evaluate import main as evaluate_main
 from pyrovae.evaluation import BoundComparison
 from pyrovae.evaluation.log_mean import means_table, row_means
@@ -582,8 +583,13 @@ def test_files_of_runs_are_not_written_over(runs, tmp_path, capsys):
     options = ["--output", str(folder / "summary.json"), "--overwrite", "--quiet"]
     assert evaluate_main([str(folder), *options]) == 2
     assert "is no table of this command" in capsys.readouterr().err
-    for option, name in (("--csv", "evaluation.csv"), ("--html", "config.yaml")):
-        assert compare_main([str(folder), str(runs / "long"), option, str(folder / name)]) == 2
+    (folder / "evaluation-7.csv").write_text("scored\n")
+    before["evaluation-7.csv"] = b"scored\n"
+    for name in ("evaluation.csv", "config.yaml", "evaluation-7.csv"):
+        for option in ("--csv", "--html"):
+            assert compare_main([str(folder), str(runs / "long"), option, str(folder / name)]) == 2
+            assert "it is a file of a run; give another name" in capsys.readouterr().err
+        assert encode_main([str(folder), "--output", str(folder / name), "--overwrite"]) == 2
         assert "it is a file of a run; give another name" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 

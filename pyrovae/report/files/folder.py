@@ -28,11 +28,13 @@ _TABLES_AND_PICTURES = (
     "denoising.png",
     REPORT_FILE,
 )
+# Tables of scored rows, and what was asked of them.
+_SCORED = ("evaluation*.csv", "evaluation*.csv.json")
 
 
 def clear_folder(folder: Path) -> None:
     """Remove what an overwritten run had and the new one may not have."""
-    scored = [path.name for pattern in ("evaluation*.csv", "evaluation*.csv.json") for path in folder.glob(pattern)]
+    scored = [path.name for pattern in _SCORED for path in folder.glob(pattern)]
     for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
         (folder / name).unlink(missing_ok=True)
 
@@ -40,7 +42,8 @@ def clear_folder(folder: Path) -> None:
 def is_of_a_run(file: Path) -> bool:
     """Whether a run has written the file into its folder."""
     names = {CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, *_TABLES_AND_PICTURES, *PICTURE_FILES}
-    return file.name in names and file.is_file() and (file.parent / SUMMARY_FILE).is_file()
+    is_named = file.name in names or any(map(file.match, _SCORED))
+    return is_named and file.is_file() and (file.parent / SUMMARY_FILE).is_file()
 
 
 def write_curves(folder: Path, rows: ModelRows, history: Sequence[Mapping[str, float]], curves: "Figure") -> None:
