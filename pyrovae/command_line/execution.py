@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -160,8 +161,8 @@ def claim_folder(folder: Path, *, overwrite: bool) -> Callable[[], None]:
         raise ValueError(f"--output-dir {folder}: this is a file; give a folder that is not there yet")
     if (folder / CHECKPOINT_FOLDER).is_dir() and not overwrite:
         raise ValueError(
-            f"--output-dir {folder}: it holds a run that was cut off: go on with it by --resume {folder}, or begin "
-            "anew by --overwrite"
+            f"--output-dir {folder}: it holds a run that was cut off: go on with it by --resume "
+            f"{shlex.quote(str(folder))}, or begin anew by --overwrite"
         )
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise ValueError(f"--output-dir {folder}: it holds files already; give another folder, or --overwrite")

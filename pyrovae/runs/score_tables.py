@@ -1,5 +1,6 @@
 """The tables of scored rows that a run folder has."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ def scored_rows(folder: Path) -> "pd.DataFrame":
     own = {path: table for path, table in tables.items() if len(table) and table["data_checksum"].iloc[0] == checksum}
     if not own:
         status = read_summary(folder).get("status")
-        raise ValueError(f"{folder} has no scored rows ({status}): score them with python -m pyrovae.evaluate {folder}")
+        command = f"python -m pyrovae.evaluate {shlex.quote(str(folder))}"
+        raise ValueError(f"{folder} has no scored rows ({status}): score them with {command}")
     for path, table in own.items():
         if not (table["data_checksum"] == checksum).all():
             raise ValueError(

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -592,6 +593,18 @@ def test_files_of_runs_are_not_written_over(runs, tmp_path, capsys):
         assert encode_main([str(folder), "--output", str(folder / name), "--overwrite"]) == 2
         assert "it is a file of a run; give another name" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_run_without_scored_rows_is_scored_by_the_command_that_is_named(runs, tmp_path, capsys):
+    folder = tmp_path / "no rows"
+    shutil.copytree(runs / "short", folder)
+    for path in folder.glob("evaluation*"):
+        path.unlink()
+    assert compare_main([str(folder), str(runs / "long")]) == 2
+    command = capsys.readouterr().err.strip().partition("score them with ")[2]
+    assert command == f"python -m pyrovae.evaluate '{folder}'"
+    assert evaluate_main([*shlex.split(command)[3:], "--num-samples", "50", "--quiet"]) == 0
+    assert compare_main([str(folder), str(runs / "long")]) == 0
 
 
 def test_large_numbers_stay_apart():

@@ -202,8 +202,11 @@ def test_a_fit_that_broke_off_is_not_gone_on_with(tmp_path, capsys):
 
 
 def test_an_unfinished_run_is_not_begun_over_by_mistake(cut, capsys):
-    assert fit.main([*options_of("vae"), "--output-dir", str(cut)]) == 2
-    assert f"it holds a run that was cut off: go on with it by --resume {cut}" in capsys.readouterr().err
+    spaced = cut.with_name("cut off")
+    shutil.copytree(cut, spaced)
+    for folder, said in ((cut, str(cut)), (spaced, f"'{spaced}'")):
+        assert fit.main([*options_of("vae"), "--output-dir", str(folder)]) == 2
+        assert f"it holds a run that was cut off: go on with it by --resume {said}, or" in capsys.readouterr().err
     assert list(cut.glob("checkpoints/*/*.pt"))
 
 
