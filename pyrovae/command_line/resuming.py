@@ -231,9 +231,12 @@ def check_same_options(config: Mapping[str, Any], otherwise: str) -> bool:
     under_way = options.is_file()
     path = options if under_way else folder / CONFIG_FILE
     stored = read_mapping(path)
+    # What changes no result may be another, but the files go to the run's own folder.
+    free = {*WITHOUT_EFFECT} - {"output_dir", "overwrite"}
     for option, now in config.items():
-        # What changes no result may be another.
-        if option not in WITHOUT_EFFECT and option in stored and stored[option] != now:
+        if option == "output_dir" and now == config["resume"]:
+            continue
+        if option not in free and option in stored and stored[option] != now:
             raise ValueError(
                 f"{as_option(option)} is {_shown(now)}, and the run in {folder} began with {_shown(stored[option])}: a "
                 f"run goes on with its own options, so leave it out. {otherwise}"

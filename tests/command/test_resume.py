@@ -150,6 +150,8 @@ def test_options_of_another_run_are_refused(cut, capsys):
         (["--lr", "0.1"], "error: --lr is 0.1, and the run in {} began with 0.001: a run goes on with its own options"),
         (["--prior", "GaussianMixture"], "error: --prior is GaussianMixture, and the run in {} began with Standard"),
         (["--data", "mnist"], "error: --data is mnist, and the run in {} began with digits"),
+        (["--output-dir", "other"], "error: --output-dir is other, and the run in {} began with"),
+        (["--overwrite"], "error: --overwrite is True, and the run in {} began with False"),
         (["--config", "other.yaml"], "error: --resume brings the options of the run: leave --config out"),
         (["--epocs", "3"], "--epochs"),
     ):
@@ -164,7 +166,7 @@ def test_options_of_another_run_are_refused(cut, capsys):
         assert message.format(cut) in error
         assert "Traceback" not in error
     # Those that change no result may be others.
-    assert fit.main(["--resume", str(cut), "--quiet", "--checkpoint-every", "60"]) == 0
+    assert fit.main(["--resume", str(cut), "--output-dir", str(cut), "--quiet", "--checkpoint-every", "60"]) == 0
 
 
 def test_a_run_on_other_data_is_refused(tmp_path, capsys):
