@@ -39,6 +39,7 @@ from pyrovae.programs.parameters import Weights, keep_params, param_values, priv
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
+from pyrovae.programs.repairs import repair_of_dtype
 from pyrovae.programs.sampler_choice import make_sampler
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler
 from pyrovae.programs.scales import SiteScales
@@ -100,6 +101,7 @@ __all__ = [
     "private_param_store",
     "probe_rows",
     "reachable",
+    "repair_of_dtype",
     "sample_sites",
     "set_generator_states",
     "trace_pair",

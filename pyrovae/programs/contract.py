@@ -17,6 +17,7 @@ from pyrovae.data import AnyRows
 from pyrovae.programs.explanations import NO_OBS_MASK, explained_plate, explained_sizes, explained_value
 from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules, owned_modules
+from pyrovae.programs.repairs import repair_of_dtype
 from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
 
 PROBE_ROWS = (3, 5)
@@ -268,10 +269,10 @@ def _traces_of_few_rows(
             parts = [*owned_modules(model, guide), *modules]
             kinds = {parameter.dtype for module in parts for parameter in module.parameters()}
             if kinds and rows.dtype not in kinds:
-                needed = sorted(map(str, kinds))[0]
+                needed = min(kinds, key=str)
                 raise ValueError(
                     f"the rows are of type {rows.dtype} and the parameters of {needed}, and the programs fail on them "
-                    f"({reason}): give x.to({needed}), or networks of {rows.dtype}, by their .to({rows.dtype})"
+                    f"({reason}): {repair_of_dtype('x', rows.dtype, needed)}"
                 ) from error
             # A module's own error says more, to those who know its parts.
             if owned_modules(model, guide) or not _OF_SHAPES.search(reason):

@@ -39,6 +39,21 @@ def repair_of(family: str, blocks: Iterable[Tensor]) -> str:
     return _REPAIRS.get(family, "transform the data into the support, or choose a likelihood whose support holds them")
 
 
+def repair_of_dtype(name: str, given: torch.dtype, needed: torch.dtype) -> str:
+    """What to do about rows of another type than the parameters, in words.
+
+    Args:
+        name: of the rows.
+        given: their type.
+        needed: that of the parameters.
+    """
+    rows = f"give {name}.to({needed})"
+    # Modules take no whole numbers, and in half precision steps of Adam divide by zero.
+    if given not in (torch.float32, torch.float64):
+        return rows
+    return f"{rows}, or networks of {given}, by their .to({given})"
+
+
 def _instead_of_bits(blocks: Iterable[Tensor]) -> str:
     """The likelihoods that fit values which are no bits."""
     whole, least, most, is_table, scales = True, torch.inf, -torch.inf, False, None

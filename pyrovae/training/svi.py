@@ -21,6 +21,7 @@ from pyrovae.programs import (
     check_positive,
     check_seed,
     owned_modules,
+    repair_of_dtype,
 )
 from pyrovae.recording import Stepping
 from pyrovae.training.plan import Plan, Trained
@@ -202,6 +203,6 @@ def _check_dtype(model: Program, guide: Program, train: AnyRows) -> None:
         for name, parameter in module.named_parameters():
             if parameter.is_floating_point() and parameter.dtype != train.dtype:
                 raise ValueError(
-                    f"train is {train.dtype} and the parameter {name!r} is {parameter.dtype}: convert the data, "
-                    f"train.to({parameter.dtype}), or the module"
+                    f"train is {train.dtype} and the parameter {name!r} is {parameter.dtype}: "
+                    f"{repair_of_dtype('train', train.dtype, parameter.dtype)}"
                 )

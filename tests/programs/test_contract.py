@@ -484,8 +484,16 @@ def test_networks_for_other_rows_are_named():
         return dist.Normal(encoder(x), 1.0).to_event(1)
 
     programs = pair_of(standard_normal, posterior)
-    with pytest.raises(ValueError, match=r"the rows are of type torch.float64 and the parameters of torch.float32"):
+    with pytest.raises(
+        ValueError,
+        match=r"rows are of type torch.float64 and the parameters of torch.float32, .*: give x.to\(torch.float32\), "
+        r"or networks of torch.float64, by their .to\(torch.float64\)$",
+    ):
         inspect_pair(*programs, torch.randn(10, 4, dtype=torch.float64))
+    # Modules take no whole numbers, and do not learn in half precision.
+    for dtype in (torch.bool, torch.uint8, torch.int64, torch.float16):
+        with pytest.raises(ValueError, match=rf"the rows are of type {dtype} .*: give x.to\(torch.float32\)$"):
+            inspect_pair(*programs, torch.ones(10, 4, dtype=dtype))
     with pytest.raises(
         ValueError, match=r"the programs fail on 3 rows of shape \(5,\) \(.*mat1 and mat2 shapes.*build the networks"
     ):

@@ -343,7 +343,7 @@ def test_other_objectives_of_pyro_are_refused_by_name(name):
         ({"train": torch.full((20, 1, 8, 8), 0.5)}, "row 0 has the value 0.5.*binarise the grey values.*Normal"),
         ({"train": torch.full((20, 1, 8, 8), 255.0)}, "use a likelihood for real values such as Normal"),
         ({"train": torch.full((20, 1, 8, 8), math.inf)}, "train has NaN or infinite values in 20 of 20 rows"),
-        ({"train": bits(20).double()}, r"train is torch.float64 and the parameter .* is torch.float32: convert"),
+        ({"train": bits(20).double()}, r"train is torch.float64 and the parameter .* is torch.float32: give train.to"),
         ({"train": bits(20).numpy()}, "train is a ndarray; expected a tensor"),
         ({"train": bits(0)}, "train has shape"),
         ({"train": bits(1), "batch_size": 1}, "train has 1 row; a model needs several"),
