@@ -11,6 +11,8 @@ from pyrovae.objectives.schedules import Schedule
 from pyrovae.objectives.terms import ObjectiveTerms
 from pyrovae.programs import Sampler
 
+# Of 1 - alpha: below it the powers of the weights are close to one another.
+_CLOSE = 0.1
 OTHERWISE = "objective='ReweightedWakeSleep' or 'ScoreFunction', which take any density"
 
 
@@ -90,7 +92,14 @@ class IWAE(Renyi):
 def renyi_bound(log_weights: Tensor, alpha: float = 0.0) -> Tensor:
     """The bound of each row, from log weights ``(draws, rows)``."""
     order = 1 - alpha
-    return ((order * log_weights).logsumexp(0) - math.log(len(log_weights))) / order
+    powers = order * log_weights
+    log_mean = powers.logsumexp(0) - math.log(len(powers))
+    if abs(order) < _CLOSE:
+        # What log K leaves of the sum has too few digits for the division.
+        top = powers.detach().amax(0)
+        below = (powers - top).expm1().mean(0)
+        log_mean = torch.where(below > -0.5, top + below.log1p(), log_mean)
+    return log_mean / order
 
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:

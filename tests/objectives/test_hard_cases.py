@@ -1,5 +1,7 @@
 """Objectives where numbers are large, batches small, and modules change with their mode."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -20,6 +22,7 @@ from pyrovae.objectives import (
     Trace_ELBO,
     TraceMeanField_ELBO,
 )
+from pyrovae.objectives.importance_weighted import renyi_bound
 from pyrovae.programs import evaluation_mode
 
 OBJECTIVES = {
@@ -221,3 +224,19 @@ def test_bounds_at_infinity_do_not_move():
     pair, x = Pair(), torch.randn(20, 3)
     for objective in ("StickingTheLanding", "DReG"):
         fit_svi(pair.model, pair.guide, x, objective=objective, epochs=1, batch_size=10, progress=False)
+
+
+@pytest.mark.parametrize("alpha", [0.99, 0.9999, 1 - 1e-6, 1 + 1e-6, 1 - 1e-9])
+@pytest.mark.parametrize("spread", [3.0, 1e5])
+def test_the_renyi_bound_close_to_the_elbo(alpha, spread):
+    """In float32 it has the digits of its weights, however small the power that they are taken to."""
+    noise = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    log_weights = (-100 + spread * noise).requires_grad_()
+    exact = log_weights.detach().double().requires_grad_()
+    middle = exact.detach().mean(0)
+    log_mean = ((1 - alpha) * (exact - middle)).logsumexp(0) - math.log(len(exact))
+    wanted = middle + log_mean / (1 - alpha)
+    bound = renyi_bound(log_weights, alpha)
+    torch.testing.assert_close(bound.double(), wanted, rtol=0, atol=1e-6 * exact.abs().max().item())
+    (slopes,), (expected,) = (torch.autograd.grad(b.sum(), w) for b, w in ((bound, log_weights), (wanted, exact)))
+    torch.testing.assert_close(slopes.double(), expected, rtol=1e-4, atol=1e-6)
