@@ -8,6 +8,8 @@ from torch import Tensor
 
 # Above it four terms of the series of the normaliser are exact to float64.
 _LARGE = 30.0
+# Its square is in float32, and 1 is nothing beside a part of that, whatever the degrees of freedom.
+_FAR = 1e15
 
 
 class StudentT(dist.StudentT):
@@ -27,12 +29,20 @@ class StudentT(dist.StudentT):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of each value, in nats."""
-        plain = super().log_prob(value)
-        df = self.df.clamp(min=_LARGE)
-        inverse = 2 / df
+        if self._validate_args:
+            self._validate_sample(value)
+        distance = ((value - self.loc) / self.scale).abs()
+        # log(1 + distance^2 / df), whose square would overflow.
+        near = torch.log1p(distance.clamp(max=_FAR).square() / self.df)
+        tail = torch.where(distance < _FAR, near, 2 * distance.clamp(min=_FAR).log() - self.df.log())
+        return -0.5 * (self.df + 1) * tail - self.scale.log() - self._log_normalizer()
+
+    def _log_normalizer(self) -> Tensor:
+        """Of the density at scale 1."""
+        large = self.df.clamp(min=_LARGE)
+        inverse = 2 / large
         square = inverse.square()
         series = inverse * (1 / 8 - square * (1 / 192 - square * (1 / 640 - square * 17 / 14336)))
-        standard = (value - self.loc) / self.scale
-        tail = -0.5 * (df + 1) * torch.log1p(standard.square() / df)
-        large = tail - self.scale.log() - 0.5 * math.log(2 * math.pi) - series
-        return torch.where(self.df > _LARGE, large, plain)
+        half = 0.5 * self.df
+        plain = 0.5 * self.df.log() + 0.5 * math.log(math.pi) + torch.lgamma(half) - torch.lgamma(half + 0.5)
+        return torch.where(self.df > _LARGE, 0.5 * math.log(2 * math.pi) + series, plain)

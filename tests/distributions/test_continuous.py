@@ -226,3 +226,15 @@ def test_student_t_keeps_its_digits(df):
             torch.testing.assert_close(
                 ours.double(), expected, rtol=2e-3, atol=1e-5 if dtype == torch.float32 else 1e-9
             )
+
+
+@pytest.mark.parametrize("df", [0.5, 3.0, 1e3])
+@pytest.mark.parametrize("value", [1e10, 1e15, 3e15, 1e20, -1e36])
+def test_student_t_is_finite_wherever_its_density_is(df, value):
+    """Fill values of outliers, 1e20 or 1e36, have squares that float32 does not hold."""
+    x = torch.tensor(value, requires_grad=True)
+    log_prob = StudentT(torch.tensor(df), torch.tensor(0.5), torch.tensor(2.0)).log_prob(x)
+    exact = torch.tensor(t(df, 0.5, 2.0).logpdf(x.item()))
+    torch.testing.assert_close(log_prob.double(), exact, rtol=1e-6, atol=0)
+    (slope,) = torch.autograd.grad(log_prob, x)
+    torch.testing.assert_close(slope.item(), -(df + 1) / x.item(), rtol=1e-5, atol=0)
