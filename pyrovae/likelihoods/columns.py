@@ -13,7 +13,7 @@ from pyrovae.distributions import NegativeBinomial, NormalInUnits
 from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.choices import PositiveByLogarithm, ScaleByLogarithm
 from pyrovae.likelihoods.counts import bounded_log_rate
-from pyrovae.likelihoods.shapes import data_dims, start_decoder
+from pyrovae.likelihoods.shapes import as_data_shape, data_dims, start_decoder
 
 Scale = Literal["per_column", "predicted"]
 
@@ -99,10 +99,11 @@ class Columns(nn.Module):
         cls, data_shape: Sequence[int], column_kinds: Sequence[str], scale: Scale = "per_column"
     ) -> tuple[int, ...]:
         """``(total,)``, all numbers that the decoder gives for a row."""
-        if tuple(data_shape) != (len(check_column_kinds(column_kinds)),):
+        shape = as_data_shape(data_shape)
+        if shape != (len(check_column_kinds(column_kinds)),):
             raise ValueError(
-                f"Columns: data_shape is {tuple(data_shape)} and column_kinds has {len(column_kinds)} kinds; expected "
-                "rows of one number for each kind"
+                f"Columns: data_shape is {shape} and column_kinds has {len(column_kinds)} kinds; expected rows of one "
+                "number for each kind"
             )
         return (sum(_sizes(column_kinds, scale).values()),)
 

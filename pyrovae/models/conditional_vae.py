@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows, rows_in_memory
 from pyrovae.models.looking import mean_or_draws
+from pyrovae.networks.shapes import as_shape
 from pyrovae.programs import check_positive, evaluating, initialize_modules
 
 
@@ -62,7 +63,7 @@ class ConditionalVAE(nn.Module):
         super().__init__()
         check_positive(covariate_dim=covariate_dim)
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
-        self.data_shape, self.covariate_dim = tuple(data_shape), covariate_dim
+        self.data_shape, self.covariate_dim = as_shape(data_shape, "data_shape"), covariate_dim
 
     @torch.no_grad()
     def initialize(self, rows: AnyRows) -> None:

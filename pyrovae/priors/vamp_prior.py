@@ -47,7 +47,7 @@ class VampPrior(nn.Module):
         check_called(type(self).__name__, posterior=posterior)
         check_counts(type(self).__name__, num_pseudo_inputs=num_pseudo_inputs)
         self.posterior = posterior
-        start = torch.rand(num_pseudo_inputs, *as_shape(tuple(data_shape), "VampPrior: data_shape"))
+        start = torch.rand(num_pseudo_inputs, *as_shape(data_shape, "VampPrior: data_shape"))
         if learned:
             self.pseudo_inputs = nn.Parameter(start)
         else:

@@ -10,6 +10,7 @@ from torch import nn
 from pyrovae import (
     VAE,
     Autoencoder,
+    ConditionalVAE,
     compare_bounds,
     fit_svi,
     likelihoods,
@@ -355,6 +356,12 @@ def test_numbers_of_numpy_and_a_number_for_a_shape_are_taken():
     assert likelihoods.Normal(decoder, "per_dimension", DATA).scale.shape == (DATA,)
     assert likelihoods.FullCovarianceNormal(decoder, DATA).data_shape == (DATA,)
     assert posteriors.PartlyObserved(diagonal_normal(), DATA).fill.shape == (DATA,)
+    assert priors.VampPrior(diagonal_normal(), DATA, 5).pseudo_inputs.shape == (5, DATA)
+    assert likelihoods.Categorical.decoder_shape(DATA, num_levels=5) == (5, DATA)
+    assert likelihoods.DiscretizedLogisticMixture.decoder_shape(DATA, num_components=2) == (6, DATA)
+    assert likelihoods.Columns.decoder_shape(DATA, ["real"] * DATA) == (DATA,)
+    assert likelihoods.PartlyObserved.decoder_shape(DATA, likelihoods.Bernoulli) == (DATA,)
+    assert ConditionalVAE(None, None, None, DATA, 2).data_shape == (DATA,)
     vae = VAE(priors.StandardNormal(LATENT), likelihoods.Normal(decoder), diagonal_normal())
     options = {"objective": objectives.IWAE(two, np.float32(1)), "epochs": 1, "batch_size": 10, "progress": False}
     fit_svi(vae.model, vae.guide, torch.randn(20, DATA), step="recorded", **options)
