@@ -38,7 +38,7 @@ from pyrovae.programs.parameter_use import check_known, check_leaves, named_para
 from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store, warn_of_first_values
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
-from pyrovae.programs.reachable import GENERATORS, named_tensors, plain_values, reachable
+from pyrovae.programs.reachable import GENERATORS, is_iterator, named_tensors, plain_values, reachable
 from pyrovae.programs.repairs import repair_of_dtype
 from pyrovae.programs.sampler_choice import make_sampler
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler
@@ -84,6 +84,7 @@ __all__ = [
     "initialize_modules",
     "inspect_pair",
     "is_deterministic",
+    "is_iterator",
     "is_masked",
     "isolated_rng",
     "keep_params",

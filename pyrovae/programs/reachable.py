@@ -26,6 +26,29 @@ GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.G
 """What draws random numbers by itself."""
 
 
+class _Slots:
+    """An object's attributes that are in no dictionary, as one."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self.owner, name)
+        except AttributeError as error:
+            raise KeyError(name) from error
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.owner, name, value)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        for base in type(self.owner).__mro__:
+            slots = vars(base).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(self.owner, name):
+                    yield name, self[name]
+
+
 def unwrapped(program: Any) -> Any:
     """A program without the partial applications and Pyro's handlers around it."""
     while isinstance(program, functools.partial):
@@ -45,7 +68,7 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
         reached = waiting.pop()
         if id(reached) in found or isinstance(reached, _NO_OWNERS):
             continue
-        if isinstance(reached, (*GENERATORS, *_SEQUENCES, set)):
+        if isinstance(reached, (*GENERATORS, *_SEQUENCES, set)) or is_iterator(reached):
             found[id(reached)] = reached
         try:
             names = list(_names_of(reached, given=id(reached) in given))
@@ -55,6 +78,11 @@ def reachable(programs: Iterable[Any]) -> list[Any]:
             found[id(reached)] = reached
             waiting += (value for _, value in names)
     return list(found.values())
+
+
+def is_iterator(reached: Any) -> bool:
+    """Whether an object gives items one by one, in an order that only taking them tells: a generator for example."""
+    return isinstance(reached, Iterator) and type(reached).__module__ in ("builtins", "itertools")
 
 
 def plain_values(reached: Any) -> Iterator[tuple[Any, Any, Any]]:
@@ -92,16 +120,22 @@ def _names_of(reached: Any, *, given: bool) -> Iterator[tuple[tuple[Any, Any], A
     elif isinstance(reached, _SEQUENCES):
         if len(reached) <= _MOST_ITEMS:
             yield from (((reached, key), value) for key, value in enumerate(reached))
+    elif isinstance(reached, np.ndarray):
+        if reached.size <= _MOST_ITEMS:
+            yield from (((reached, key), value) for key, value in np.ndenumerate(reached))
     elif isinstance(reached, tuple):
         yield from (((reached, None), value) for value in reached[:_MOST_ITEMS])
     elif isinstance(reached, type):
         # The members of an enumeration stay as they are.
         if not _is_of_library(reached) and not isinstance(reached, EnumType):
             yield from (((reached, key), value) for key, value in vars(reached).items() if not key.startswith("__"))
-    elif hasattr(reached, "__dict__") and (given or _is_of_user(reached)):
+    elif given or _is_of_user(reached):
         yield from (((reached, None), base) for base in type(reached).__mro__ if not _is_of_library(base))
-        own = {key: value for key, value in vars(reached).items() if key not in _OF_ALL_MODULES}
-        yield from (((vars(reached), key), value) for key, value in own.items())
+        slots = _Slots(reached)
+        yield from (((slots, key), value) for key, value in slots.items())
+        if hasattr(reached, "__dict__"):
+            own = {key: value for key, value in vars(reached).items() if key not in _OF_ALL_MODULES}
+            yield from (((vars(reached), key), value) for key, value in own.items())
         if isinstance(reached, nn.Module):
             yield from (((reached, None), child) for child in reached.children())
 
@@ -113,6 +147,8 @@ def _names_of_function(function: FunctionType) -> Iterator[tuple[tuple[Any, Any]
         except ValueError:  # nothing is in it yet
             continue
     yield from (((vars(function), key), value) for key, value in vars(function).items())
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    yield from (((function, None), value) for value in defaults)
     names = set(_global_names(function.__code__))
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]

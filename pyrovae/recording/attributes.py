@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.programs import GENERATORS, named_tensors, plain_values, reachable
+from pyrovae.programs import GENERATORS, is_iterator, named_tensors, plain_values, reachable
 
 # Looked at before each step: more of them are data.
 _MOST_VALUES = 2000
@@ -33,7 +33,13 @@ class Attributes:
         self._met: list[tuple[Any, Any, Tensor]] = []
         self._lists = [reached for reached in found if isinstance(reached, list | deque | set)]
         self._generators = [reached for reached in found if isinstance(reached, GENERATORS)]
+        self._iterators = [reached for reached in found if is_iterator(reached)]
         self.note()
+
+    def unforeseen(self) -> str:
+        """What cannot be looked at without a change of it, with the repair; empty if there is nothing."""
+        kinds = [type(iterator).__name__ for iterator in self._iterators]
+        return f"it may take items of an iterator, a {kinds[0]}: count in a buffer" if kinds else ""
 
     def changed(self) -> str:
         """Which number, text or tensor that a recording has met is another one by now, with the repair; empty if none.

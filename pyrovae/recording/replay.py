@@ -189,6 +189,9 @@ class Replay:
 
         state, weights = RandomState.now(inputs[0].device), list(self.weights())
         before, attributes = _copies(weights), Attributes(self.owners)
+        if unforeseen := attributes.unforeseen():
+            self._give_up(unforeseen)
+            return
         try:
             self._recorded = record(self.recordable, tuple(_copies(inputs)), weights)
             self._checks = _CHECKS

@@ -101,8 +101,9 @@ def fit_svi(
             ``"auto"`` records after a hundred steps, and compiles where some minutes are to come, small steps once
             there were so many that it pays. A recording is checked against the programs, at first and at each
             five-hundredth step. Programs that decide by values of tensors run plainly, and so do those that change what
-            is none and what they name, in attributes, closures, classes and globals: numbers and texts are looked at
-            before each step, lengths of lists and generators of random numbers where a recording is made and checked.
+            is none and what they name, in attributes, closures, defaults, classes and globals, and that name an
+            iterator: numbers and texts are looked at before each step, lengths of lists and generators of random
+            numbers where a recording is made and checked.
             ``stepping`` of the result says how they ran. What else a program does, printing for example, it does in
             plain steps only, and so does Pyro's validation.
         clip_norm: the gradient over all parameters is shortened to this norm where it is longer; None leaves it.

@@ -1,6 +1,7 @@
 """What programs keep in Python from call to call: recorded operations give the same results, or are not used."""
 
 import enum
+import itertools
 import random
 import sys
 from types import ModuleType
@@ -123,6 +124,68 @@ class WithNumPyNumber(LinearPair):
         return 1.0 if self.calls < 30 else 0.5
 
 
+class WithArray(LinearPair):
+    def __init__(self):
+        super().__init__()
+        self.state = np.zeros((2, 3))
+
+    def scale(self):
+        self.state[1, 2] += 1
+        return 1.0 if self.state[1, 2] < 30 else 0.5
+
+
+class Slotted:
+    __slots__ = ("calls", "unset")
+
+    def __init__(self):
+        self.calls = 0
+
+
+class WithSlots(LinearPair):
+    def __init__(self):
+        super().__init__()
+        self.state = Slotted()
+
+    def scale(self):
+        self.state.calls += 1
+        return 1.0 if self.state.calls < 30 else 0.5
+
+
+class WithDefaults(LinearPair):
+    def __init__(self):
+        super().__init__()
+
+        def scale(state={"calls": 0}):  # noqa: B006 what people write
+            state["calls"] += 1
+            return 1.0 if state["calls"] < 30 else 0.5
+
+        self.scale = scale
+
+
+class WithCounter(LinearPair):
+    def __init__(self):
+        super().__init__()
+        self.calls = itertools.count(1)
+
+    def scale(self):
+        return 1.0 if next(self.calls) < 30 else 0.5
+
+
+def falling():
+    yield from [1.0] * 30
+    while True:
+        yield 0.5
+
+
+class WithGenerator(LinearPair):
+    def __init__(self):
+        super().__init__()
+        self.scales = falling()
+
+    def scale(self):
+        return next(self.scales)
+
+
 class WithSettings(LinearPair):
     def __init__(self):
         super().__init__()
@@ -163,7 +226,17 @@ class ByItsOwnTorch(LinearPair):
 
 KINDS = [
     *(WithHelper, WithDictionary, SetFromOutside, OfTheClass, OfAFunction, WithList, WithTuple, WithNumPyNumber),
-    *(WithSettings, ByItsOwnRandom, ByItsOwnNumPy, ByItsOwnTorch),
+    *(
+        WithArray,
+        WithSlots,
+        WithDefaults,
+        WithCounter,
+        WithGenerator,
+        WithSettings,
+        ByItsOwnRandom,
+        ByItsOwnNumPy,
+        ByItsOwnTorch,
+    ),
 ]
 
 
