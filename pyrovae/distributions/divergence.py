@@ -35,9 +35,10 @@ def has_right_rule(q: Any, p: Any) -> bool:
     even = any(all(isinstance(family, kind) for family in families) for kind in (HalfNormal, HalfCauchy))
     if not even and any(_folds(layer) for fn in (q, p) for layer in layers(fn)):
         return False
-    # Infinite, as if values at the bounds were outside; and from draws of the gradient that the guide then lacks.
-    beyond = isinstance(families[0], ContinuousBernoulli) and isinstance(families[1], Uniform)
-    return not beyond and not isinstance(families[0], Wishart)
+    # Infinite between these two, as if their bounds, which are the same, were outside one another.
+    bounds = all(any(isinstance(family, kind) for family in families) for kind in (ContinuousBernoulli, Uniform))
+    # Of a Wishart distribution the KL is right, and has no gradient of its parameters.
+    return not bounds and not isinstance(families[0], Wishart)
 
 
 def _folds(layer: Any) -> bool:

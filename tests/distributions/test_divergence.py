@@ -29,6 +29,8 @@ def folded(loc, scale=1.0):
             dist.TransformedDistribution(dist.Normal(torch.tensor(2.0), 1.0), [ABS]),
         ),
         (dist.ContinuousBernoulli(torch.tensor(0.3)), dist.Uniform(torch.tensor(0.0), 1.0)),
+        (dist.Uniform(torch.tensor(0.0), 1.0), dist.ContinuousBernoulli(torch.tensor(0.3))),
+        (dist.Uniform(torch.zeros(2), 1.0).to_event(1), dist.ContinuousBernoulli(torch.full((2,), 0.3)).to_event(1)),
         (dist.Wishart(torch.tensor(4.0), torch.eye(2)), dist.Wishart(torch.tensor(5.0), torch.eye(2))),
     ],
 )
