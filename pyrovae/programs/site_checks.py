@@ -122,13 +122,20 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
         guide_site: its site in the guide.
 
     Raises:
-        ValueError: a point mass, a probability against a density, draws that do not reach all values, or other entries
-            that count.
+        ValueError: a point mass, a probability against a density, draws that do not have their density or do not reach
+            all values, or other entries that count.
     """
     if is_point_mass(guide_site["fn"]) and not is_point_mass(model_site["fn"]):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
             "is defined for it; use a distribution with a density, such as Normal"
+        )
+    drawn = innermost(guide_site["fn"])
+    if isinstance(drawn, torch.distributions.LKJCholesky) and drawn.dim > 2:
+        raise ValueError(
+            f"latent {name!r} of the guide is drawn by LKJCholesky, whose draws in more than two dimensions do not "
+            "have its density in PyTorch: transform real numbers, as many as are below the diagonal, by "
+            "dist.transforms.CorrCholeskyTransform()"
         )
     check_values(name, model_site["fn"], guide_site["fn"])
     check_same_mask(name, model_site, guide_site)

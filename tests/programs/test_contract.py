@@ -132,6 +132,25 @@ def point_mass_guide(x):
         pyro.sample("z", dist.Delta(loc).to_event(1))
 
 
+def correlated_model(x):
+    with pyro.plate("data", len(x)):
+        factor = pyro.sample("z", dist.LKJCholesky(4, torch.tensor(2.0)))
+        loc = torch.zeros(*factor.shape[:-2], 4)
+        pyro.sample("x", dist.MultivariateNormal(loc, scale_tril=factor), obs=x)
+
+
+def correlated_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.LKJCholesky(4, torch.tensor(1.5)))
+
+
+def correlated_guide_as_advised(x):
+    scale = pyro.param("scale", torch.full((6,), 0.7), constraint=dist.constraints.positive)
+    base = normal(torch.zeros(len(x), 6), scale)
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.TransformedDistribution(base, [dist.transforms.CorrCholeskyTransform()]))
+
+
 def enumerating_model(x):
     with pyro.plate("data", len(x)):
         pyro.sample("kind", dist.Categorical(torch.ones(3)), infer={"enumerate": "parallel"})
@@ -222,6 +241,11 @@ BREACHES = [
         r"plate 'groups' at dim -1 has size 3 for 5 rows.*other plates left of it",
     ),
     (good_model, point_mass_guide, r"latent 'z' of the guide is a point mass \(Delta\), which has no density"),
+    (
+        correlated_model,
+        correlated_guide,
+        r"latent 'z' of the guide is drawn by LKJCholesky.*do not have its density.*CorrCholeskyTransform",
+    ),
     (unobserving_model, guide, r"the model observes nothing"),
     (latentless_model, empty_guide, r"the guide draws no latent site"),
     (
@@ -245,6 +269,37 @@ def test_breaches_are_refused(model, guide, message):
 def test_the_good_pair_is_taken():
     fit_svi(good_model, guide, X, epochs=1, batch_size=3, progress=False)
     assert compare_bounds(good_model, guide, X, num_samples=50).log_px.shape == (6,)
+
+
+def lkj_factors(num_draws, size, concentration):
+    """Draws by the onion method (Lewandowski, Kurowicka and Joe, 2009): each row in a direction of its own."""
+    factors = torch.eye(size).repeat(num_draws, 1, 1)
+    for row in range(1, size):
+        length = dist.Beta(row / 2, concentration + (size - 1 - row) / 2).sample((num_draws,))
+        direction = torch.nn.functional.normalize(torch.randn(num_draws, row), dim=1)
+        factors[:, row, :row] = length.sqrt()[:, None] * direction
+        factors[:, row, row] = (1 - length).sqrt()
+    return factors
+
+
+def test_reals_transformed_as_advised_take_the_place_of_draws_by_lkj():
+    """Against a mean over exact draws, within 4 standard errors in 6 rows: a false alarm in 1 of 2,600 seeds."""
+    bounds = compare_bounds(correlated_model, correlated_guide_as_advised, X, num_samples=20_000)
+    torch.manual_seed(0)
+    law = dist.MultivariateNormal(torch.zeros(4), scale_tril=lkj_factors(20_000, 4, 2.0))
+    likelihoods = law.log_prob(X[:, None]).double().exp()
+    error = likelihoods.std(1) / likelihoods.mean(1) / len(likelihoods[0]) ** 0.5
+    difference = bounds.log_px - likelihoods.mean(1).log()
+    assert (difference.abs() < 4 * (error.square() + bounds.standard_error.square()).sqrt()).all()
+    assert (error < 0.05).all()
+
+
+def test_draws_of_lkj_do_not_have_its_density_in_pytorch():
+    """The mean of a ratio of densities over draws is 1; where it is, the refusal of such guides has had its day."""
+    narrow, wide = (dist.LKJCholesky(4, torch.tensor(concentration)) for concentration in (2.0, 1.0))
+    torch.manual_seed(0)
+    draws = wide.sample((10_000,))
+    assert (narrow.log_prob(draws) - wide.log_prob(draws)).exp().mean() < 0.8
 
 
 def test_rows_moved_to_the_last_dim_have_the_exact_log_px():
