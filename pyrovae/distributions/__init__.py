@@ -8,6 +8,7 @@ from pyrovae.distributions.columns import Columns, ColumnValues
 from pyrovae.distributions.constraints import EquallySpaced, OpenInterval
 from pyrovae.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyrovae.distributions.discretized_logistic import DiscretizedLogistic
+from pyrovae.distributions.lkj_cholesky import LKJCholesky
 from pyrovae.distributions.multivariate_normal import LowRankMultivariateNormal, MultivariateNormal, Reshaped
 from pyrovae.distributions.negative_binomial import NegativeBinomial
 from pyrovae.distributions.normal import IndependentNormal, NormalInUnits
@@ -29,6 +30,7 @@ __all__ = [
     "EquallySpaced",
     "IndependentBernoulli",
     "IndependentNormal",
+    "LKJCholesky",
     "LowRankMultivariateNormal",
     "MultivariateNormal",
     "NegativeBinomial",

@@ -18,7 +18,15 @@ from pyrovae.programs.explanations import NO_OBS_MASK, explained_plate, explaine
 from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules, owned_modules
 from pyrovae.programs.repairs import repair_of_dtype
-from pyrovae.programs.site_checks import Site, check_latent, check_parameters, check_site, is_point_mass, kind_of
+from pyrovae.programs.site_checks import (
+    Site,
+    check_draws,
+    check_latent,
+    check_parameters,
+    check_site,
+    is_point_mass,
+    kind_of,
+)
 
 PROBE_ROWS = (3, 5)
 """Numbers of rows that a pair is tried on: few show its structure, and two tell the rows from any other dimension."""
@@ -192,7 +200,9 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         for program, sites in (("model", model_sites), ("guide", guide_sites)):
             for name, site in sites.items():
                 check_site(program, name, site, num_rows)
-                check_parameters(f"{kind_of(name, site)} of the {program}", site["fn"])
+                kind = f"{kind_of(name, site)} of the {program}"
+                check_parameters(kind, site["fn"])
+                check_draws(kind, site["fn"])
         for name in latents:
             check_latent(name, model_sites[name], guide_sites[name])
     left_out = [values_left_out(name, model_sites[name]["fn"], guide_sites[name]["fn"]) for name in latents]
@@ -257,10 +267,9 @@ def _traces_of_few_rows(
             ) from error
         except NotImplementedError as error:
             unsaid = "a distribution has no log_prob, as one whose transform has no inverse, AbsTransform for example"
-            raise ValueError(
-                f"the programs ask for what is not implemented: {str(error) or unsaid}; use a distribution with a "
-                "density"
-            ) from error
+            reason = (str(error) or unsaid).splitlines()[0].rstrip(".")
+            repair = "in a plate it needs one" if ".expand" in reason else "use a distribution with a density"
+            raise ValueError(f"the programs ask for what is not implemented: {reason}; {repair}") from error
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             explained = explained_sizes(reason, len(rows), all_rows, PROBE_ROWS[0])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrovae.distributions import LKJCholesky
 from pyrovae.distributions.layers import innermost, layers
 from pyrovae.programs.latent_values import check_values
 
@@ -113,6 +114,16 @@ def check_parameters(kind: str, fn: Any) -> None:
             )
 
 
+def check_draws(kind: str, fn: Any) -> None:
+    """Refuse a distribution whose draws do not have its density: estimates from them are of something else."""
+    fn = innermost(fn)
+    if isinstance(fn, torch.distributions.LKJCholesky) and not isinstance(fn, LKJCholesky) and fn.dim > 2:
+        raise ValueError(
+            f"{kind} has an LKJCholesky, whose draws in more than two dimensions do not have its density in PyTorch: "
+            "take pyrovae.distributions.LKJCholesky"
+        )
+
+
 def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
     """Refuse a latent whose density in the guide is none for that in the model.
 
@@ -122,20 +133,13 @@ def check_latent(name: str, model_site: Site, guide_site: Site) -> None:
         guide_site: its site in the guide.
 
     Raises:
-        ValueError: a point mass, a probability against a density, draws that do not have their density or do not reach
-            all values, or other entries that count.
+        ValueError: a point mass, a probability against a density, draws that do not reach all values, or other entries
+            that count.
     """
     if is_point_mass(guide_site["fn"]) and not is_point_mass(model_site["fn"]):
         raise ValueError(
             f"latent {name!r} of the guide is a point mass (Delta), which has no density: neither an ELBO nor log p(x) "
             "is defined for it; use a distribution with a density, such as Normal"
-        )
-    drawn = innermost(guide_site["fn"])
-    if isinstance(drawn, torch.distributions.LKJCholesky) and drawn.dim > 2:
-        raise ValueError(
-            f"latent {name!r} of the guide is drawn by LKJCholesky, whose draws in more than two dimensions do not "
-            "have its density in PyTorch: transform real numbers, as many as are below the diagonal, by "
-            "dist.transforms.CorrCholeskyTransform()"
         )
     check_values(name, model_site["fn"], guide_site["fn"])
     check_same_mask(name, model_site, guide_site)
