@@ -12,15 +12,7 @@ from pyrovae.programs.checks import (
     check_seed,
     which_rows,
 )
-from pyrovae.programs.contract import (
-    PROBE_ROWS,
-    PairStructure,
-    inspect_pair,
-    is_deterministic,
-    probe_rows,
-    sample_sites,
-    trace_pair,
-)
+from pyrovae.programs.contract import inspect_pair
 from pyrovae.programs.inference_mode import for_gradients
 from pyrovae.programs.latent_values import bounds_of
 from pyrovae.programs.modules import (
@@ -44,7 +36,9 @@ from pyrovae.programs.sampler_choice import make_sampler
 from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, VectorizedSampler
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, is_masked
+from pyrovae.programs.structure import PairStructure
 from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
+from pyrovae.programs.traces import PROBE_ROWS, is_deterministic, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.unconditioned import unconditioned
 
 __all__ = [

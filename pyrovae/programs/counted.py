@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import AnyRows
-from pyrovae.programs.contract import sample_sites, trace_pair
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.site_checks import Site, check_same_mask, check_scale, is_masked
+from pyrovae.programs.traces import sample_sites, trace_pair
 
 _ROWS_AT_ONCE = 1000
 

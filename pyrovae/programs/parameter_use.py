@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.programs.contract import sample_sites
 from pyrovae.programs.parameters import Weights
 from pyrovae.programs.samplers import Sampler
+from pyrovae.programs.traces import sample_sites
 
 
 def named_parameters(weights: Weights) -> dict[str, Tensor]:

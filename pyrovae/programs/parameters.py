@@ -19,8 +19,8 @@ import torch
 from pyro.params.param_store import StateDict
 from torch import Tensor, nn
 
-from pyrovae.programs.contract import PairStructure
 from pyrovae.programs.modules import Program, has_numbers, owned_modules
+from pyrovae.programs.structure import PairStructure
 from pyrovae.programs.turns import TURN, handlers_put_back
 
 # pyro.module joins the names of module and parameter by this.

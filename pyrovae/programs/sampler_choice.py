@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pyrovae.programs.contract import PROBE_ROWS, PairStructure, probe_rows
 from pyrovae.programs.modules import Program, owned_modules
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.samplers import RepeatedSampler, Sampler, VectorizedSampler
+from pyrovae.programs.structure import PairStructure
+from pyrovae.programs.traces import PROBE_ROWS, probe_rows
 
 # Below it, what a number multiplies is too small to see whether draws and rows are mixed there.
 _CLOSE_TO_ZERO = 0.01

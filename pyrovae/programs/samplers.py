@@ -10,11 +10,12 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
-from pyrovae.programs.contract import PairStructure, compute_log_probs, sample_sites
 from pyrovae.programs.leaving import leave_after
 from pyrovae.programs.modules import Program
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, counted_numbers, is_masked, without_masks
+from pyrovae.programs.structure import PairStructure
+from pyrovae.programs.traces import compute_log_probs, sample_sites
 from pyrovae.programs.unconditioned import unconditioned
 
 Latents = dict[str, Tensor]

@@ -16,12 +16,12 @@ from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
 from pyrovae.distributions.layers import entry_support
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import rows_where, which_rows
-from pyrovae.programs.contract import probe_rows, sample_sites, trace_pair
 from pyrovae.programs.counted import check_counted
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
 from pyrovae.programs.repairs import repair_of
 from pyrovae.programs.site_checks import Site, counted_numbers, is_masked
+from pyrovae.programs.traces import probe_rows, sample_sites, trace_pair
 
 # They have a base distribution, and a name of their own.
 _NAMED = (TransformedDistribution, ZeroInflatedDistribution)
