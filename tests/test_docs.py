@@ -82,7 +82,9 @@ def run_python(code: str, page: Path, names: dict) -> str:
 
 # What their fits take: more than a minute, and ten seconds to half a minute.
 LONG = {"exercises.md": pytest.mark.slow}
-LONG |= dict.fromkeys(("evaluation.md", "extending.md", "likelihoods.md", "pictures.md"), pytest.mark.ci)
+LONG |= dict.fromkeys(
+    ("evaluation.md", "extending.md", "likelihoods.md", "objectives.md", "pictures.md"), pytest.mark.ci
+)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.ci
 def test_the_default_run_in_a_process_of_its_own(tmp_path):
     """The real thing, shortened: one table, a run folder of nine files, and no bar where there is no terminal."""
     done = subprocess.run(
@@ -579,6 +580,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(in_tmp, capsys):
     assert all(torch.isfinite(value).all() for value in loaded.vae.state_dict().values())
 
 
+@pytest.mark.ci
 def test_an_interrupt_keeps_the_fit_and_says_how_to_go_on(tmp_path):
     started = OnATerminal(
         [sys.executable, "-m", "pyrovae.fit", "--epochs", "100000", "--output-dir", "out"],

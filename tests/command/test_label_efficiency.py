@@ -38,6 +38,7 @@ def accuracies(folder):
     return {(row["method"], int(row["labels"]), int(row["seed"])): float(row["accuracy"]) for row in rows_of(folder)}
 
 
+@pytest.mark.ci
 def test_all_methods_files_and_table(tmp_path, capsys):
     assert (
         main([*QUICK, "--epochs", "1", "--labels", "20", "0.1", "--seeds", "2", "--output-dir", str(tmp_path / "out")])
@@ -120,6 +121,7 @@ def test_every_method_learns_two_kinds_of_rows(tmp_path):
     "options",
     [["--network", "conv"], pytest.param(["--network", "mlp", "--translation", "1"], marks=pytest.mark.slow)],
 )
+@pytest.mark.ci
 def test_convolutions_and_moved_images_in_every_network(options, tmp_path, capsys):
     """A bright column of 16x16 images says the class by its place, left or right; every row moves."""
     generator = np.random.default_rng(0)

@@ -88,6 +88,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "system", ["vae", *(pytest.param(s, marks=pytest.mark.slow) for s in ("autoencoder", *LONGER))]
 )
+@pytest.mark.ci
 def test_killed_runs_go_on(tmp_path, capsys, whole, system):
     folder, expected = tmp_path / "cut", whole(system)
     process = run(*options_of(system), "--output-dir", folder)
@@ -229,6 +230,7 @@ def test_start_from_the_weights_of_a_run(tmp_path, capsys, whole):
     assert "is no run folder" in capsys.readouterr().err
 
 
+@pytest.mark.ci
 def test_a_run_goes_on_where_the_one_that_it_started_from_is_gone(tmp_path, whole):
     """Here it started from the run that was in its own folder, of which a cut run leaves nothing."""
     folder, expected = tmp_path / "cut", tmp_path / "expected"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pyro.distributions as dist
+import pytest
 import torch
 
 from pyrovae import Run, compare_bounds, fit_svi, save
@@ -68,6 +69,7 @@ def exact_log_px(decoder, params, x):
     return dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), of_x).log_prob(x).double()
 
 
+@pytest.mark.ci
 def test_another_process_gives_a_stored_pair_its_log_px(tmp_path, monkeypatch):
     """Exactly, and the closed form within four standard errors, which chance breaks once in 15,000 times."""
     monkeypatch.chdir(tmp_path)

@@ -195,6 +195,7 @@ def check_run(folder):
         assert (table["log_px"] >= table["elbo"] - slack).all()
 
 
+@pytest.mark.ci
 @lengths(12, 300)
 def test_fit_with_any_options(count, place):
     @examples(count)
@@ -226,6 +227,7 @@ KEYS = st.sampled_from(
 ) | st.text(max_size=5)
 
 
+@pytest.mark.ci
 @lengths(4, 300)
 def test_fit_with_options_that_go_together(count, place):
     pairs = st.sampled_from([(data, likelihood) for data, kinds in SOUND_DATA.items() for likelihood in kinds])
@@ -245,6 +247,7 @@ def test_fit_with_options_that_go_together(count, place):
     holds()
 
 
+@pytest.mark.ci
 @lengths(15, 300)
 def test_fit_with_any_configuration(count, place):
     @examples(count)
@@ -280,6 +283,7 @@ def test_fit_with_any_configuration(count, place):
     holds()
 
 
+@pytest.mark.ci
 @lengths(12, 200)
 def test_evaluate_with_any_options(count, place):
     @examples(count)
@@ -313,6 +317,7 @@ DAMAGE = st.lists(
 )
 
 
+@pytest.mark.ci
 @lengths(25, 400)
 def test_runs_with_damaged_files(count, place):
     @examples(count)
@@ -342,6 +347,7 @@ def values_of(tree, path=()):
     ]
 
 
+@pytest.mark.ci
 @lengths(25, 400)
 def test_runs_that_say_something_else(count, place):
     """One value of the configuration or of the summary is another one, or gone."""
@@ -379,6 +385,7 @@ def test_runs_that_say_something_else(count, place):
     holds()
 
 
+@pytest.mark.ci
 @lengths(10, 100)
 def test_compare_with_any_folders(count, place):
     names = ["run", "other", "nothing", "real.npy", ".", "", "own.py", "\0", "--", "--csv"]

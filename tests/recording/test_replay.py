@@ -365,6 +365,7 @@ def test_auto_compiles_small_steps_once_there_were_many(monkeypatch):
     assert (step.way, asked) == ("recorded", [1602])
 
 
+@pytest.mark.ci
 def test_compiled_late_it_gives_what_the_function_gives(monkeypatch):
     """Weights, draws and values, from the call on at which the compiled operations take over."""
 

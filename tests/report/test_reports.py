@@ -298,6 +298,7 @@ def test_a_mean_of_two_categories_is_no_category(likelihood, named, in_tmp):
     assert (figure.axes[0].images[0].get_cmap().N == 2) == named
 
 
+@pytest.mark.ci
 def test_several_runs_have_one_page_with_the_halves_of_the_gap_where_they_were_computed(in_tmp, capsys):
     assert fit(["--data", "two.npy", *NORMAL, "--output-dir", "b"]) == 0
     shutil.copytree("b", "a<b>")

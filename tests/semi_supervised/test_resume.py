@@ -254,6 +254,7 @@ def test_a_refused_fit_leaves_the_one_before(tmp_path):
     "method",
     ["pixels-network", "m1-m2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("m1-draws", "pc-vae", "m2"))],
 )
+@pytest.mark.ci
 def test_a_comparison_goes_on_within_a_fit(tmp_path, method):
     data, settings = load_data("digits", binarize="threshold"), Settings(hidden_dims=(16,), epochs=2, latent_dim=3)
     known = draw_labels(data.train_labels, 30, seed=0)

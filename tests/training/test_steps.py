@@ -64,6 +64,7 @@ def test_objectives_with_a_beta_that_moves(name):
     assert_same_fit(small_vae, bits(60), objective=name, beta=Linear(0.0, 2.0, length=0.7), epochs=3)
 
 
+@pytest.mark.ci
 def test_compiled_steps():
     """Where there is a C++ compiler; without one the recorded steps run, which a test of recording shows."""
     if not has_compiler():
