@@ -65,7 +65,7 @@ class Path:
 
     def __init__(self, sampler: Sampler, space: LatentSpace, rows: Tensor, start: Start, gradients: int) -> None:
         self.sampler, self.space, self.rows, self.start = sampler, space, for_gradients(rows), start
-        self._with_gradient = recorded(self.sampler, partial(_with_gradient, self.sampler, space, start), gradients)
+        self._with_gradient = recorded(sampler, partial(_with_gradient, sampler, space, start), gradients)
 
     def draw(self, num_chains: int) -> State:
         """Exact draws from the start of the path."""

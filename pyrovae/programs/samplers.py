@@ -69,11 +69,11 @@ class Sampler(ABC):
 
     def log_left_out_of(self, trace: poutine.Trace, num_draws: int, num_rows: int) -> Tensor | float:
         """Log density, in a run of the model, of the numbers of the latents that masks leave out of log p(z)."""
-        sites = [sample_sites(trace)[name] for name in self._masked_latents(trace)]
-        if not sites:
+        masked = self._masked_latents(trace).values()
+        if not masked:
             return 0.0
-        left_out = [without_masks(site["fn"]).log_prob(site["value"]) - site["log_prob"] for site in sites]
-        pairs = zip(sites, left_out, strict=True)
+        left_out = [without_masks(site["fn"]).log_prob(site["value"]) - site["log_prob"] for site in masked]
+        pairs = zip(masked, left_out, strict=True)
         return self._row_sums([{**site, "log_prob": log_prob} for site, log_prob in pairs], num_draws, num_rows)
 
     def by_row(self, value: Tensor, num_draws: int, event_dim: int) -> Tensor:
@@ -169,9 +169,9 @@ class Sampler(ABC):
             for name, event_dim in self.structure.latent_event_dims.items()
         }
 
-    def _masked_latents(self, trace: poutine.Trace) -> list[str]:
+    def _masked_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         sites = sample_sites(trace)
-        return [name for name in self.structure.model_latents if is_masked(sites[name])]
+        return {name: sites[name] for name in self.structure.model_latents if is_masked(sites[name])}
 
     def _trace(self, program: Program, rows: Tensor, num_draws: int) -> poutine.Trace:
         trace = self._run(program, rows, num_draws)
