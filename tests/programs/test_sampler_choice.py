@@ -4,6 +4,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from normal_pairs import normal
 from torch import nn
 
 from pyrovae import fit_svi, log_weights
@@ -83,3 +84,52 @@ def test_a_small_scale_is_not_taken_for_something_hidden():
     structure = inspect_pair(pair.model, pair.guide, X)
     assert type(make_sampler(pair.model, pair.guide, X, structure)) is VectorizedSampler
     assert (pair.scale == 0.005).all()
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_draws_and_dimensions_are_told_apart_though_weights_start_at_zero(dim):
+    """Over dim 1 are the dimensions of a plain latent, and the rows of one with draws before them."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+            nn.init.zeros_(self.layer.weight)
+
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", normal(torch.zeros(3)))
+                pyro.sample("x", normal(self.layer(z.softmax(dim))), obs=x)
+
+    model, encoder = Model(), nn.Linear(4, 3)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(encoder(x)))
+
+    structure = inspect_pair(model, guide, X)
+    expected = VectorizedSampler if dim == -1 else RepeatedSampler
+    with torch.no_grad():
+        assert type(make_sampler(model, guide, X, structure)) is expected
+    assert not model.layer.weight.any()
+
+
+def test_draws_and_rows_are_told_apart_where_few_rows_do_not_show_it():
+    """The rows that the program writes to, one by one, are draws where draws stand before rows."""
+    marked = torch.zeros(15, 4)
+    # Of three rows looked at none is marked, of five the second.
+    marked[3, 0] = 1.0
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            loc = pyro.sample("z", normal(torch.zeros(4))).clone()
+            for row in (x[:, 0] > 0.5).nonzero().flatten():
+                loc[row] = 0.0
+            pyro.sample("x", normal(loc), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", normal(torch.zeros(4)))
+
+    for x, expected in ((torch.zeros(15, 4), VectorizedSampler), (marked, RepeatedSampler)):
+        assert type(make_sampler(model, guide, x, inspect_pair(model, guide, x))) is expected
