@@ -42,7 +42,7 @@ from pyrovae.models import (
     VAECheck,
     check_vae,
 )
-from pyrovae.objectives import GradientComparison, compare_gradients, kl_forms
+from pyrovae.objectives import GradientComparison, ObjectiveModule, compare_gradients, kl_forms
 from pyrovae.processes import ProcessEndedError, Processes, several_processes
 from pyrovae.programs import PairStructure, check_pair
 from pyrovae.runs import Run, RunComparison, compare_runs, load, save
@@ -69,6 +69,7 @@ __all__ = [
     "LossResult",
     "MixtureOfProbabilisticPCA",
     "NonFiniteLossError",
+    "ObjectiveModule",
     "OutOfDistributionScores",
     "PairStructure",
     "PosteriorMoments",

@@ -6,6 +6,7 @@ from pyrovae.objectives.gradient_moments import GradientNoise
 from pyrovae.objectives.gradients import compare_gradients
 from pyrovae.objectives.importance_weighted import IWAE, Renyi
 from pyrovae.objectives.kl_forms import KlForm, kl_forms
+from pyrovae.objectives.module import ObjectiveModule
 from pyrovae.objectives.named import as_objective
 from pyrovae.objectives.objective import Objective
 from pyrovae.objectives.path_gradients import DReG, StickingTheLanding
@@ -25,6 +26,7 @@ __all__ = [
     "Linear",
     "Objective",
     "ObjectiveGradients",
+    "ObjectiveModule",
     "ObjectiveTerms",
     "Renyi",
     "ReweightedWakeSleep",

@@ -27,7 +27,14 @@ from pyrovae.programs.modules import (
     training_mode,
 )
 from pyrovae.programs.parameter_use import check_known, check_leaves, named_parameters, used_by_programs
-from pyrovae.programs.parameters import Weights, keep_params, param_values, private_param_store, warn_of_first_values
+from pyrovae.programs.parameters import (
+    Weights,
+    keep_params,
+    param_values,
+    private_param_store,
+    share_params,
+    warn_of_first_values,
+)
 from pyrovae.programs.precision import Precision, precision_of_layers
 from pyrovae.programs.random_state import RandomState, generator_states, isolated_rng, set_generator_states
 from pyrovae.programs.reachable import GENERATORS, is_iterator, named_tensors, plain_values, reachable
@@ -99,6 +106,7 @@ __all__ = [
     "repair_of_dtype",
     "sample_sites",
     "set_generator_states",
+    "share_params",
     "trace_pair",
     "training_mode",
     "unconditioned",

@@ -7,7 +7,7 @@ values of ``pyro.param`` statements are kept with the function, or the object, w
 
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,22 +57,30 @@ def _seen(state: StateDict, name: str) -> _Seen | None:
 
 
 @contextmanager
-def private_param_store(model: Program, guide: Program) -> Iterator[StateDict]:
+def private_param_store(
+    model: Program, guide: Program, shared: Mapping[str, Tensor] | None = None
+) -> Iterator[StateDict]:
     """Run Pyro with a param store of this pair's own, and leave the caller's as it is.
 
-    A value comes from what is kept with the programs; from the caller's store where that has none, or changed after
-    it was kept. Weights of modules are never taken from a store: the module itself has them. The context gives the
-    caller's store. Threads that are inside take turns. Gradients may be taken inside where the caller is in
-    ``torch.inference_mode``, once they are turned on.
+    A value is one of ``shared``, which are no copies; or comes from what is kept with the programs; from the caller's
+    store where that has none, or changed after it was kept. Weights of modules are never taken from a store: the module
+    itself has them. The context gives the caller's store. Threads that are inside take turns. Gradients may be taken
+    inside where the caller is in ``torch.inference_mode``, once they are turned on.
     """
     # Leaving inference mode turns gradients on, for callers in no_grad too.
     kept = torch.set_grad_enabled(torch.is_grad_enabled())
-    with torch.inference_mode(False), kept, TURN, handlers_put_back(), _own_store(model, guide) as outside:
+    with (
+        torch.inference_mode(False),
+        kept,
+        TURN,
+        handlers_put_back(),
+        _own_store(model, guide, shared or {}) as outside,
+    ):
         yield outside
 
 
 @contextmanager
-def _own_store(model: Program, guide: Program) -> Iterator[StateDict]:
+def _own_store(model: Program, guide: Program, shared: Mapping[str, Tensor]) -> Iterator[StateDict]:
     outside = _state()
     inside: StateDict = {"params": {}, "constraints": {}}
     for name, value in outside["params"].items():
@@ -85,6 +93,7 @@ def _own_store(model: Program, guide: Program) -> Iterator[StateDict]:
                 inside["params"][name], inside["constraints"][name] = kept.value, kept.constraint
     # Copies, or training would change the source.
     inside["params"] = {name: value.detach().clone().requires_grad_() for name, value in inside["params"].items()}
+    inside["params"] |= shared
     with pyro.get_param_store().scope(inside):
         yield outside
 
@@ -98,13 +107,39 @@ def keep_params(model: Program, guide: Program, structure: PairStructure, outsid
         structure: what ``inspect_pair`` found.
         outside: the caller's store, which ``private_param_store`` gives.
     """
-    state = _state()
     own = _own_statements(model, guide, structure)
+    _keep(model, guide, structure, outside, {name: _state()["params"][name] for name in own})
+
+
+def share_params(
+    model: Program, guide: Program, structure: PairStructure, outside: StateDict
+) -> dict[str, nn.Parameter]:
+    """Keep the pair's ``pyro.param`` statements as parameters, by name; call it inside ``private_param_store``.
+
+    Whoever moves them moves what is kept: runs that begin later have them as they are then.
+
+    Args:
+        model: Pyro program of the rows.
+        guide: Pyro program of the latents.
+        structure: what ``inspect_pair`` found.
+        outside: the caller's store, which ``private_param_store`` gives.
+    """
+    own = {name: _state()["params"][name] for name in sorted(_own_statements(model, guide, structure))}
+    # A statement that begins with an nn.Parameter has that one.
+    shared = {n: v if isinstance(v, nn.Parameter) else nn.Parameter(v.detach().clone()) for n, v in own.items()}
+    _keep(model, guide, structure, outside, shared)
+    return shared
+
+
+def _keep(
+    model: Program, guide: Program, structure: PairStructure, outside: StateDict, unconstrained: Mapping[str, Tensor]
+) -> None:
+    constraints = _state()["constraints"]
     for program, names in ((model, structure.model_params), (guide, structure.guide_params)):
         values = {
-            name: _Kept(state["params"][name], state["constraints"][name], _seen(outside, name))
+            name: _Kept(unconstrained[name], constraints[name], _seen(outside, name))
             for name in sorted(names)
-            if name in own
+            if name in unconstrained
         }
         if values:
             holder = _holder(program)
