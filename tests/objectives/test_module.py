@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from kinds_of_pairs import PAIRS
 from problems import LinearGaussian, small_vae
 from torch import nn
 from torch.distributed import destroy_process_group, init_process_group
@@ -136,6 +137,19 @@ def test_a_statement_that_begins_with_a_parameter_moves_that_one():
     objective(X).loss.backward()
     assert all(parameter.grad is not None for parameter in objective.parameters())
     assert slope.grad.any()
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_step_of_a_loop_moves_what_a_fit_moves(kind):
+    make, rows = PAIRS[kind]
+    pair, fitted, x = make(), make(), rows(40)
+    before = {name: parameter.detach().clone() for name, parameter in fitted.named_parameters()}
+    fit_svi(fitted.model, fitted.guide, x, objective="Trace_ELBO", epochs=1, batch_size=40, progress=False)
+    moved = {name for name, parameter in fitted.named_parameters() if not torch.equal(parameter, before[name])}
+    objective = ObjectiveModule(pair.model, pair.guide, x, "Trace_ELBO")
+    assert {id(p) for p in objective.parameters()} == {id(p) for p in pair.parameters() if p.requires_grad}
+    objective(x).loss.backward()
+    assert {name for name, parameter in pair.named_parameters() if parameter.grad is not None} == moved
 
 
 def test_pairs_of_equal_names_do_not_meet():
