@@ -44,6 +44,11 @@ def _array_stats() -> Any:
     return importlib.import_module("arviz_stats.base").array_stats
 
 
+def is_path(name: str) -> bool:
+    """Whether ArviZ takes the name of a variable for a path: a ``DataTree`` holds no name with a slash."""
+    return "/" in name and _is_version_1()
+
+
 def k_hat_limit(num_samples: int) -> float:
     """The largest k-hat at which an estimate from so many draws can be believed.
 
@@ -87,7 +92,8 @@ def pareto_smooth(log_weights: Floats, resolution: float) -> tuple[Floats, Float
     if not fitted.any():
         return k_hat, log_mean
     tail = math.ceil(min(0.2 * num_draws, 3 * math.sqrt(num_draws)))
-    cutoff = np.partition(log_weights, -tail, axis=1)[:, -tail]
+    # The largest weight below the tail.
+    cutoff = np.partition(log_weights, -tail - 1, axis=1)[:, -tail - 1]
     with np.errstate(invalid="ignore"):
         # ArviZ 1 takes weights that have underflowed to zero for a short tail.
         endless = fitted & (largest - cutoff > _EXPONENT_RANGE)

@@ -52,6 +52,6 @@ def _bound(log_w: Tensor, relative: Tensor, k: int) -> tuple[Tensor, Tensor]:
     num_groups = len(log_w) // k
     groups = log_w[: num_groups * k].reshape(num_groups, k, -1)
     values = torch.logsumexp(groups, 1) - math.log(k)
-    if num_groups >= _MIN_GROUPS:
+    if num_groups >= _MIN_GROUPS or k == 1:
         return values.mean(0), standard_error(values)
     return values.mean(0), spread(relative) / math.sqrt(num_groups * k)

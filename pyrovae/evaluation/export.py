@@ -25,7 +25,9 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     - ``posterior_predictive``: draws of the rows, each given a draw of z from q(z|x).
     - ``observed_data``: the rows.
 
-    The rows are ``x``, or ``x_observed`` where a latent is called x.
+    The rows are ``x``, or ``x_observed`` where a latent is called x. As each row has a z of its own, ``arviz.loo``,
+    and with it ``arviz.compare``, gives a harmonic mean of p(x|z), which its own k-hat warns of: log p(x) of a pair is
+    that of ``compare_bounds``.
 
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
@@ -37,7 +39,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
 
     Raises:
         ValueError: numbers out of range, no site that observes the rows as they are, a latent with the name of a
-            dimension, a pair that breaks the contract of ``check_pair``.
+            dimension or, under ArviZ 1, with a slash in its name, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch

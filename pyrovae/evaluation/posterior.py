@@ -8,6 +8,7 @@ import torch
 from pyro.infer.mcmc import NUTS
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.evaluation.arviz_interface import convergence, make_arviz
 from pyrovae.evaluation.hamiltonian import Path
 from pyrovae.evaluation.latent_space import LatentSpace
@@ -42,7 +43,8 @@ def posterior_samples(
     guide's, both ``(chain, draw, row, *plates, *event)``; ``result["r_hat"]["z"]`` and ``result["ess"]["z"]`` NUTS's
     split R-hat and bulk effective sample size ``(row, *plates, *event)`` (Vehtari et al., 2021), which should be below
     1.01 and above 400; ``result["sample_stats"]["diverging"]`` its divergent transitions ``(chain, draw, row)``; and
-    ``result["observed_data"]["x"]`` the rows. ``arviz.summary(result)`` tabulates all but the guide.
+    ``result["observed_data"]["x"]`` the rows. ``arviz.summary(result)`` tabulates all but the guide. Of ArviZ's plots
+    those that mark divergent transitions of pairs of numbers take one row, ``result.sel(row=4)``.
 
     Args:
         model: Pyro program of the rows, observing them inside a plate ``len(x)`` at dim -1.
@@ -60,7 +62,8 @@ def posterior_samples(
 
     Raises:
         ValueError: numbers out of range, no rows, NaN in the data, a pair that breaks the contract of
-            ``check_pair``, a discrete latent, a latent with the name of a dimension, such as ``row``.
+            ``check_pair``, a discrete latent, a latent with the name of a dimension, such as ``row``, or, under
+            ArviZ 1, with a slash in its name.
 
     Example:
         >>> import torch
@@ -116,9 +119,10 @@ def posterior_samples(
 
 
 def _row_labels(rows: Sequence[int] | None, count: int) -> list[int]:
-    labels = list(range(count)) if rows is None else [int(row) for row in rows]
-    outside = [label for label in labels if not 0 <= label < count]
-    if not labels or outside:
+    indices = torch.arange(count) if rows is None else torch.as_tensor(rows)
+    labels = indices.tolist()
+    # The truth values of a mask are no indices, and neither are numbers that would be rounded.
+    if indices.dim() != 1 or not labels or any(not is_whole_number(n) or not 0 <= n < count for n in labels):
         raise ValueError(f"rows is {rows!r}; expected one or more indices from 0 to {count - 1}")
     return labels
 

@@ -62,6 +62,7 @@ class PriorEstimate:
         import pandas as pd
 
         columns = {name: value.numpy() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        columns["reliable"] = self.reliable.numpy()
         return pd.DataFrame(columns).rename_axis(index="row")
 
     def summary(self) -> str:

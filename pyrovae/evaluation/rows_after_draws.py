@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor
 
+from pyrovae.evaluation.arviz_interface import is_path
 from pyrovae.programs import Latents, PairStructure
 
 
@@ -21,9 +22,15 @@ def name_of_rows(structure: PairStructure) -> str:
     """What the rows are called beside the latents: ``x``, where none of these is called so.
 
     Raises:
-        ValueError: a latent with the name of a dimension, which ArviZ leaves out without a word.
+        ValueError: a latent with the name of a dimension, which ArviZ leaves out without a word, or with a slash in its
+            name under ArviZ 1.
     """
     for name in structure.latents:
+        if is_path(name):
+            raise ValueError(
+                f"latent {name!r} has a slash in its name, which ArviZ 1 takes for a path: give its pyro.sample "
+                "another name in model and guide"
+            )
         inner = re.fullmatch(r"(.+)_dim_\d+", name)
         if name in ("chain", "draw", "row") or (inner and inner[1] in structure.latents):
             of_latent = f" of latent {inner[1]!r}" if inner else ""

@@ -1,5 +1,7 @@
 """The ArviZ object, with whichever ArviZ is installed."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -154,6 +156,19 @@ def test_latents_with_the_name_of_a_dimension_are_refused(names):
     pair, x = two_latents(*names), torch.randn(3, 2)
     taken = "z_dim_0" if "z_dim_0" in names else (set(names) - {"z"}).pop()
     message = f"latent '{taken}' has the name of a dimension.* another name in model and guide"
+    with pytest.raises(ValueError, match=message):
+        to_arviz(*pair, x, num_draws=5)
+    with pytest.raises(ValueError, match=message):
+        posterior_samples(*pair, x, num_draws=100_000)
+
+
+def test_a_slash_in_the_name_of_a_latent_is_kept_or_refused_before_anything_is_drawn():
+    """Pyro's scopes write such names."""
+    pair, x = two_latents("scope/z", "w"), torch.randn(3, 2)
+    if find_spec("arviz_stats") is None:
+        assert to_arviz(*pair, x, num_draws=5)["posterior"]["scope/z"].shape == (1, 5, 3)
+        return
+    message = "latent 'scope/z' has a slash in its name, which ArviZ 1 takes for a path: give its pyro.sample another"
     with pytest.raises(ValueError, match=message):
         to_arviz(*pair, x, num_draws=5)
     with pytest.raises(ValueError, match=message):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyrovae.evaluation import BoundComparison
-from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k
+from pyrovae.evaluation.arviz_interface import k_hat_limit, pareto_k, pareto_smooth
 from pyrovae.evaluation.estimates import estimates
 
 
@@ -99,6 +99,16 @@ def test_impossible_draws_are_weights_of_zero():
     log_w = np.random.default_rng(0).normal(size=(1, 1000))
     log_w[0, ::2] = -np.inf
     assert np.isfinite(pareto_k(log_w, 1e-15)).all()
+
+
+@pytest.mark.parametrize("possible", [94, 95])
+def test_where_only_the_tail_is_possible_the_index_is_infinite_and_nothing_is_smoothed(possible):
+    """Of 1,000 weights ArviZ takes the 95 largest for the tail."""
+    log_w = np.random.default_rng(0).normal(size=(1, 1000))
+    log_w[0, possible:] = -np.inf
+    k_hat, log_mean = pareto_smooth(log_w, 1e-15)
+    assert np.isposinf(k_hat).all()
+    np.testing.assert_allclose(log_mean, np.log(np.exp(log_w).mean()))
 
 
 def test_input_is_left_alone():

@@ -157,6 +157,13 @@ def test_discrete_latents_are_refused():
         ({"num_chains": 0}, "num_chains is 0"),
         ({"rows": []}, r"rows is \[\]; expected one or more indices from 0 to 2"),
         ({"rows": [1, 3]}, r"rows is \[1, 3\]"),
+        ({"rows": [-1]}, r"rows is \[-1\]"),
+        (
+            {"rows": torch.tensor([True, False, True])},
+            r"rows is tensor\(\[ True, False,  True\]\); expected one or more",
+        ),
+        ({"rows": [1.7]}, r"rows is \[1.7\]"),
+        ({"rows": 2}, "rows is 2"),
         ({"x": torch.zeros(0, 1, 8, 8)}, "x has shape"),
         ({"x": torch.full((3, 1, 8, 8), float("nan"))}, "NaN or infinite values in 3 of 3 rows"),
     ],

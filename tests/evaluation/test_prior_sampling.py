@@ -109,6 +109,7 @@ def test_frame_means_and_one_draw():
     estimate = prior_log_px(vae.model, vae.guide, x, num_samples=100)
     frame = estimate.to_frame()
     np.testing.assert_array_equal(frame["log_px"], estimate.log_px.numpy())
+    np.testing.assert_array_equal(frame["reliable"], estimate.reliable.numpy())
     assert estimate.means()["log_px"][1] == pytest.approx(frame["log_px"].std() / 5**0.5)
     one = prior_log_px(vae.model, vae.guide, x, num_samples=1)
     assert one.standard_error.isnan().all()

@@ -77,6 +77,13 @@ def test_one_draw_is_the_elbo_and_all_draws_are_log_px():
     assert means[0] < means[1] < means[2]
 
 
+def test_the_error_of_one_draw_is_that_of_the_elbo_however_few_there_are():
+    log_w = torch.randn(10, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers = estimates(log_w, [1, 10])
+    torch.testing.assert_close(numbers["sweep_standard_errors"][0], numbers["elbo_standard_error"])
+    torch.testing.assert_close(numbers["sweep_standard_errors"][1], numbers["standard_error"])
+
+
 def test_the_usual_numbers_of_draws():
     vae, x = small_vae(), bits(3)
     assert compare_bounds(vae.model, vae.guide, x, num_samples=1000).sweep == (1, 10, 100, 1000)
