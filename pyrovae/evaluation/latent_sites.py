@@ -34,7 +34,8 @@ class RunningMoments:
                 self.mean, self.count = draws[0].cpu().double(), 1
             return
         draws = draws.cpu().double()
-        new, mean = len(draws), draws.mean(0)
+        # Equal draws have an error of zero, whatever rounding does to their sum.
+        new, mean = len(draws), torch.where((draws == draws[0]).all(0), draws[0], draws.mean(0))
         step = mean - self.mean
         total = self.count + new
         self._squares = self._squares + (draws - mean).square().sum(0) + step.square() * (self.count * new / total)

@@ -77,6 +77,9 @@ def test_a_later_latent_that_depends_on_no_other_is_as_exact():
     torch.testing.assert_close(below.mean, shape / 3, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(below.standard_deviation, shape.sqrt() / 3, rtol=1e-6, atol=1e-6)
     assert (below.mean_standard_error < 1e-9).all()
+    x = torch.linspace(-2, 2, 70, dtype=torch.float64)[:, None]
+    frame = posterior_moments(*pair(latents), x).to_frame()
+    assert list(frame) == ["z1[0]", "z1[0]_standard_deviation", "z2[0]", "z2[0]_standard_deviation"]
 
 
 def test_a_flow_is_known_by_its_draws():
