@@ -8,7 +8,7 @@ from torch import Tensor
 from pyrovae.evaluation.arviz_interface import make_arviz
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.evaluation.rows_after_draws import name_of_rows, rows_after_draws
-from pyrovae.programs import Program, check_positive, check_rows, observing_site
+from pyrovae.programs import Program, check_positive, check_rows, site_of_rows
 
 
 def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500, seed: int = 0) -> Any:
@@ -25,6 +25,7 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
     - ``posterior_predictive``: draws of the rows, each given a draw of z from q(z|x).
     - ``observed_data``: the rows.
 
+    Where no site of the model observes the rows as they are, as of a ``ConditionalVAE``, draws of rows are left out.
     The rows are ``x``, or ``x_observed`` where a latent is called x. As each row has a z of its own, ``arviz.loo``,
     and with it ``arviz.compare``, gives a harmonic mean of p(x|z), which its own k-hat warns of: log p(x) of a pair is
     that of ``compare_bounds``.
@@ -38,8 +39,8 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         seed: of the draws.
 
     Raises:
-        ValueError: numbers out of range, no site that observes the rows as they are, a latent with the name of a
-            dimension or, under ArviZ 1, with a slash in its name, a pair that breaks the contract of ``check_pair``.
+        ValueError: numbers out of range, a latent with the name of a dimension or, under ArviZ 1, with a slash in its
+            name, a pair that breaks the contract of ``check_pair``.
 
     Example:
         >>> import torch
@@ -60,17 +61,18 @@ def to_arviz(model: Program, guide: Program, x: Tensor, *, num_draws: int = 500,
         latents, log_q = sampler.draw(x, num_draws)
         log_prior, log_likelihood = sampler.log_terms(x, latents)
         prior, _, _ = sampler.draw_prior(x, num_draws)
-        site = observing_site(sampler.model, sampler.guide, x)
-        predictive = {name: sampler.draw_observed(x, z, site) for name, z in (("posterior", latents), ("prior", prior))}
+        site = site_of_rows(sampler.model, sampler.guide, x)
+        predictive = {}
+        if site is not None:
+            for group, z in (("posterior_predictive", latents), ("prior_predictive", prior)):
+                predictive[group] = sampler.draw_observed(x, z, site).reshape(num_draws, *x.shape)
         latents, prior = (rows_after_draws(z, sampler.structure) for z in (latents, prior))
-    rows = {name: value.reshape(num_draws, *x.shape) for name, value in predictive.items()}
     arrays = {
         "posterior": latents,
         "sample_stats": {"log_weight": log_prior + log_likelihood - log_q},
         "log_likelihood": {data: log_likelihood},
         "prior": prior,
-        "prior_predictive": {data: rows["prior"]},
-        "posterior_predictive": {data: rows["posterior"]},
+        **{group: {data: value} for group, value in predictive.items()},
     }
     groups = {
         group: {name: value.cpu().numpy()[None] for name, value in variables.items()}

@@ -19,8 +19,10 @@ class ConditionalVAE(nn.Module):
     .. math:: \log p(x|c) \ge E_{q(z|x, c)}[\log p(x|z, c)] - KL(q(z|x, c) \,\|\, p(z))
 
     The programs take one tensor, the rows that ``join(x, c)`` makes, x flattened with c behind it, so ``fit_svi``,
-    ``compare_bounds`` and all other functions serve them as they are; what these report is log p(x|c). The likelihood
-    and the posterior are those of a VAE, over inputs that c is appended to.
+    ``compare_bounds`` and the other functions of a pair serve them as they are; what these report is log p(x|c). Those
+    that draw rows need a model of whole rows, and leave them out (``to_arviz``) or refuse it (``bdmc``, ``impute``,
+    ``reconstruct_rows``, ``sample_rows``): ``sample`` and ``reconstruct`` give rows. The likelihood and the posterior
+    are those of a VAE, over inputs that c is appended to.
 
     The parts get c as it is given: standardise real covariates by the mean and spread of the training rows first, or an
     income of 40,000 drowns z beside it. ``ColumnEncoder`` does so by itself, and in runs of ``python -m pyrovae.fit``

@@ -44,7 +44,14 @@ from pyrovae.programs.samplers import Latents, RepeatedSampler, Sampler, Vectori
 from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, is_masked
 from pyrovae.programs.structure import PairStructure
-from pyrovae.programs.support import check_missing, check_support, observes, observes_bits, observing_site
+from pyrovae.programs.support import (
+    check_missing,
+    check_support,
+    observes,
+    observes_bits,
+    observing_site,
+    site_of_rows,
+)
 from pyrovae.programs.traces import PROBE_ROWS, is_deterministic, probe_rows, sample_sites, trace_pair
 from pyrovae.programs.unconditioned import unconditioned
 
@@ -107,6 +114,7 @@ __all__ = [
     "sample_sites",
     "set_generator_states",
     "share_params",
+    "site_of_rows",
     "trace_pair",
     "training_mode",
     "unconditioned",

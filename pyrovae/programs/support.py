@@ -43,16 +43,25 @@ def observes(site: Site, rows: Tensor) -> bool:
 
 
 @torch.no_grad()
+def site_of_rows(model: Program, guide: Program, x: Tensor) -> str | None:
+    """Name of the first site of the model that observes the rows as they are; None without one."""
+    sites = sample_sites(trace_pair(model, guide, x)[0])
+    return next((name for name, site in sites.items() if observes(site, x)), None)
+
+
 def observing_site(model: Program, guide: Program, x: Tensor) -> str:
     """Name of the first site of the model that observes the rows as they are.
 
     Raises:
         ValueError: there is none.
     """
-    for name, site in sample_sites(trace_pair(model, guide, x)[0]).items():
-        if observes(site, x):
-            return name
-    raise ValueError("no site of the model observes the rows as they are, so it cannot give rows of its own")
+    site = site_of_rows(model, guide, x)
+    if site is None:
+        raise ValueError(
+            "no site of the model observes the rows as they are, so it cannot give rows of its own: observe them as a "
+            "whole, pyro.sample(..., obs=x); a ConditionalVAE gives rows by its sample and reconstruct"
+        )
+    return site
 
 
 @torch.no_grad()

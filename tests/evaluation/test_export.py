@@ -9,7 +9,18 @@ import pytest
 import torch
 from problems import LinearGaussian, ScaledPosterior, bits, small_vae
 
-from pyrovae import compare_bounds, log_weights, posterior_samples, to_arviz
+from pyrovae import (
+    ConditionalVAE,
+    compare_bounds,
+    likelihoods,
+    log_weights,
+    networks,
+    posterior_samples,
+    posteriors,
+    priors,
+    to_arviz,
+)
+from pyrovae.evaluation import sample_rows
 
 GROUPS = {
     "posterior",
@@ -40,6 +51,26 @@ def test_groups_and_shapes():
         assert set(np.unique(result[group]["x"])) <= {0.0, 1.0}
     np.testing.assert_array_equal(result["observed_data"]["x"], x)
     assert result["posterior"]["z"]["row"].to_numpy().tolist() == [0, 1, 2, 3]
+
+
+def test_draws_of_rows_are_left_out_where_the_model_observes_a_part_of_them():
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2 + 3, 4)),
+        posteriors.DiagonalNormal(networks.MLP(4 + 3, 2 * 2)),
+        data_shape=(4,),
+        covariate_dim=3,
+    )
+    rows = vae.join(torch.ones(5, 4), torch.tensor([0, 1, 2, 0, 1]))
+    result = to_arviz(vae.model, vae.guide, rows, num_draws=7)
+    assert names_of(result) == GROUPS - {"prior_predictive", "posterior_predictive"}
+    np.testing.assert_array_equal(result["observed_data"]["x"], rows)
+    z = torch.from_numpy(result["posterior"]["z"].to_numpy()[0])
+    with torch.no_grad():
+        exact = vae.likelihood(torch.cat([z, rows[:, 4:].expand(7, 5, 3)], -1)).log_prob(rows[:, :4])
+    np.testing.assert_allclose(result["log_likelihood"]["x"].to_numpy()[0], exact, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"observe them as a whole, pyro\.sample.* by its sample and reconstruct"):
+        sample_rows(vae.model, vae.guide, rows)
 
 
 def test_values_are_those_of_the_model():
