@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 
 from pyrovae.distributions import EntryOrMissing, EquallySpaced, PartlyObserved
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.distributions.layers import entry_support, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.evaluation.log_mean import row_means
@@ -142,7 +143,7 @@ def bits_per_dim(
         )
     if len(bounds.log_px) != len(x):
         raise ValueError(f"bounds are of {len(bounds.log_px)} rows and x has {len(x)}: give the rows they were made of")
-    if bin_width is not None and not (isinstance(bin_width, int | float) and 0 < bin_width < math.inf):
+    if bin_width is not None and not (is_finite_number(bin_width) and bin_width > 0):
         raise ValueError(f"bin_width is {bin_width!r}; expected a positive number in the units of x")
     sites = _observed_sites(model, guide, x)
     discrete = {name: _is_discrete(name, site) for name, site in sites.items()}

@@ -1,11 +1,11 @@
 """What the latents of a pair hold: KL per row and dimension, active units, mutual information."""
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.evaluation.aggregate import AggregatedPosterior
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
 from pyrovae.evaluation.latent_results import LatentSummary, SiteSummary
@@ -88,7 +88,7 @@ def latent_summary(
         True
     """
     check_positive(num_samples=num_samples)
-    if not (isinstance(threshold, int | float) and 0 <= threshold < math.inf):
+    if not (is_finite_number(threshold) and threshold >= 0):
         raise ValueError(f"threshold is {threshold!r}; expected a variance, zero or positive")
     check_rows(x, "x")
     with (

@@ -201,7 +201,7 @@ def test_dequantised_values_are_taken(count, shape, dtype):
     """Also so many that float32 repeats its fractions. By the limits a false alarm in 1 of 100,000 seeds."""
     x = ((levels_of(count, shape) + noise_of(shape)) / count).to(dtype)
     pair = independent_pair(lambda z, x: dist.Normal(torch.zeros(shape[1], dtype=dtype), 1.0).to_event(1))
-    found, _ = score(pair, x, bin_width=1 / count)
+    found, _ = score(pair, x, bin_width=np.float32(1 / count))
     assert 1 <= found.levels <= count + 1
     assert math.isfinite(found.bits.mean())
 
@@ -261,7 +261,7 @@ def test_other_refusals():
         bits_per_dim(*pair, x[:4], bounds)
     with pytest.raises(ValueError, match=r"Bernoulli at site 'x' is no density for these data"):
         bits_per_dim(*pair, x / 2, bounds)
-    for width in (0, -1.0, math.nan, math.inf, "1/256"):
+    for width in (0, -1.0, math.nan, math.inf, "1/256", True):
         with pytest.raises(ValueError, match="bin_width is"):
             bits_per_dim(*pair, x, bounds, bin_width=width)
 

@@ -212,7 +212,7 @@ def test_active_units_follow_the_threshold():
     torch.testing.assert_close(latents.sites["z"].activity, gains**2)
     assert latents.active_units == 2
     assert latents.verdict().startswith("2 of 4 latent dimensions are active: there the posterior mean")
-    assert latent_summary(*two_programs, x, num_samples=2, threshold=0.005).active_units == 3
+    assert latent_summary(*two_programs, x, num_samples=2, threshold=np.float32(0.005)).active_units == 3
     frame = latents.to_frame()
     assert frame["active"].tolist() == [True, True, False, False]
     np.testing.assert_allclose(frame["kl"].sum(), latents.kl.mean().item())
