@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _SWEEP = (1, 10, 100, 1000, 5000)
 
+# Estimates take several copies of the weights: of so many 250 MiB in all.
+_WEIGHTS_AT_ONCE = 2**22
+
 
 @dataclass(frozen=True)
 class BoundComparison:
@@ -254,8 +257,9 @@ def compare_bounds(
     ):
         scored = 0
         for number, block in enumerate(blocks, start=1):
-            kept = {"log_weights": block.cpu().double()} if keep_log_weights else {}
-            parts.append({**estimates(block, numbers), **kept})
+            for log_w in block.split(max(1, _WEIGHTS_AT_ONCE // num_samples), dim=1):
+                kept = {"log_weights": log_w.cpu().double()} if keep_log_weights else {}
+                parts.append({**estimates(log_w, numbers), **kept})
             # The others are as far.
             bar.advance(len(x) * number // len(share) - scored)
             scored = len(x) * number // len(share)

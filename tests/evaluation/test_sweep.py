@@ -237,6 +237,24 @@ def test_an_exact_guide_is_believed_by_few_draws():
     assert bounds.verdict() == "log p(x) can be believed: k-hat is at most 0.00 in every row."
 
 
+def test_the_weights_of_many_draws_are_taken_a_few_rows_at_a_time(monkeypatch):
+    vae, x = small_vae(), bits(70)
+    options = {"num_samples": 100, "keep_log_weights": True}
+    at_once = compare_bounds(vae.model, vae.guide, x, **options)
+    taken = []
+
+    def few(log_w, sweep):
+        taken.append(log_w.shape[1])
+        return estimates(log_w, sweep)
+
+    monkeypatch.setattr("pyrovae.evaluation.bounds._WEIGHTS_AT_ONCE", 1050)
+    monkeypatch.setattr("pyrovae.evaluation.bounds.estimates", few)
+    in_parts = compare_bounds(vae.model, vae.guide, x, **options)
+    assert taken == [10, 10, 10, 10, 10, 10, 4, 6]
+    for name, value in vars(at_once).items():
+        torch.testing.assert_close(getattr(in_parts, name), value)
+
+
 def test_rows_not_to_be_believed_are_listed_the_worst_first():
     problem = LinearGaussian.random(6, 2, 0)
     vae = problem.vae(ScaledPosterior(problem, widen=0.4, shift=0.5))
