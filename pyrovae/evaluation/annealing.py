@@ -122,7 +122,7 @@ class Annealing:
 
     def rows_per_block(self, x: Tensor) -> int:
         """Rows whose chains run side by side."""
-        return max(1, evaluations_at_once(x) // self.num_chains)
+        return max(1, evaluations_at_once(x) // int(self.num_chains))
 
     def transitions(self, directions: int = 1) -> int:
         """Transitions of a block of rows, with those of the throw-away chains."""

@@ -257,7 +257,7 @@ def compare_bounds(
     ):
         scored = 0
         for number, block in enumerate(blocks, start=1):
-            for log_w in block.split(max(1, _WEIGHTS_AT_ONCE // num_samples), dim=1):
+            for log_w in block.split(max(1, _WEIGHTS_AT_ONCE // int(num_samples)), dim=1):
                 kept = {"log_weights": log_w.cpu().double()} if keep_log_weights else {}
                 parts.append({**estimates(log_w, numbers), **kept})
             # The others are as far.

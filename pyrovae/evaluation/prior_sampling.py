@@ -127,7 +127,7 @@ def prior_log_px(
         open_sampler(model, guide, x, seed=seed) as sampler,
         Progress("scoring", len(x), "row", shown=progress) as bar,
     ):
-        for rows in x.split(max(1, min(ROWS_PER_BLOCK, _WEIGHTS_PER_BLOCK // num_samples))):
+        for rows in x.split(max(1, min(ROWS_PER_BLOCK, _WEIGHTS_PER_BLOCK // int(num_samples)))):
             parts.append(_reduce(_log_likelihoods(sampler, rows, num_samples)))
             bar.advance(len(rows))
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -82,7 +82,7 @@ def test_both_starts_agree_with_the_exact_answer_within_their_errors():
 def test_one_temperature_is_plain_importance_sampling(start):
     problem, pair = linear_pair(3, 1, 1)
     x = problem.rows(10)
-    estimate = ais(*pair, x, num_temperatures=1, num_chains=2000, start=start)
+    estimate = ais(*pair, x, num_temperatures=1, num_chains=np.int64(2000), start=start)
     assert_unbiased(estimate.log_weights, problem.log_px(x))
     assert estimate.acceptance.isnan().all()
     if start == "guide":

@@ -239,7 +239,7 @@ def test_an_exact_guide_is_believed_by_few_draws():
 
 def test_the_weights_of_many_draws_are_taken_a_few_rows_at_a_time(monkeypatch):
     vae, x = small_vae(), bits(70)
-    options = {"num_samples": 100, "keep_log_weights": True}
+    options = {"num_samples": np.int64(100), "keep_log_weights": True}
     at_once = compare_bounds(vae.model, vae.guide, x, **options)
     taken = []
 
