@@ -44,7 +44,7 @@ class BoundComparison:
         log_px_smoothed: the same estimate with the largest weights replaced by Pareto quantiles, which vary less.
         gap: ``log_px - elbo``; estimates KL(q(z|x) || p(z|x)), how far the guide is from the posterior.
         gap_standard_error: its Monte Carlo standard error; both numbers come from the same draws.
-        ess: effective number of draws behind ``log_px``, between 1 and ``num_samples``.
+        ess: effective number of draws behind ``log_px``, between 1 and ``num_samples``; 0 where all weights are zero.
         k_hat: tail index of the weights; above ``k_hat_limit`` (or NaN) neither ``log_px`` nor its error is to be
             believed. Of discrete latents it is 0 too where all draws of a row have one value, and then says nothing
             of the values that the guide almost never draws.

@@ -31,7 +31,7 @@ class PriorEstimate:
     Attributes:
         log_px: the log mean likelihood; in expectation a lower bound of log p(x).
         standard_error: its Monte Carlo standard error, by the delta method.
-        ess: effective number of draws behind it, between 1 and ``num_samples``.
+        ess: effective number of draws behind it, between 1 and ``num_samples``; 0 where all likelihoods are zero.
         k_hat: tail index of the likelihoods; above ``k_hat_limit`` (or NaN) neither ``log_px`` nor its error is to be
             believed.
         num_samples: draws for each row.
