@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from pyrovae.plots.figures import BLACK, BLUE, GREEN, GREY, ORANGE, in_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pyrovae.semi_supervised.scores import Score
 
-_COLOURS = (GREY, "#000000", "#56B4E9", BLUE, GREEN, "#E69F00", ORANGE, "#CC79A7")
+_COLOURS = (GREY, BLACK, "#56B4E9", BLUE, GREEN, "#E69F00", ORANGE, "#CC79A7")
 _MARKERS = "sDv^oPX*"
 
 
@@ -30,7 +30,7 @@ def accuracy_by_labels(scores: "Sequence[Score]") -> "Figure":
 
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
-    for index, (method, colour, marker) in enumerate(zip(METHODS, _COLOURS, _MARKERS, strict=False)):
+    for index, (method, colour, marker) in enumerate(zip(METHODS, in_style(_COLOURS), _MARKERS, strict=False)):
         # Side by side, where they would hide one another.
         aside = 1.02 ** (index - len(METHODS) // 2)
         own = [score for score in scores if score.method == method]

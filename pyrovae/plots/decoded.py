@@ -251,7 +251,16 @@ def _maps_of_entries(
         # A colour for each category, or those from the lowest to the highest value.
         ends = (-0.5, len(ticks) - 0.5) if ticks else (None, None)
         colours = colormaps["viridis"].resampled(len(ticks) or 256)
-        picture = axes.imshow(cells[..., entry].numpy(), cmap=colours, aspect="equal", vmin=ends[0], vmax=ends[1])
+        picture = axes.imshow(
+            cells[..., entry].numpy(),
+            cmap=colours,
+            aspect="equal",
+            vmin=ends[0],
+            vmax=ends[1],
+            origin="upper",
+            interpolation="nearest",
+        )
+        axes.grid(False)
         bar = figure.colorbar(picture, ax=axes, fraction=0.05)
         if ticks:
             bar.set_ticks(range(len(ticks)), labels=ticks, fontsize=8)

@@ -17,6 +17,8 @@ FILE_DPI = 120
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 # Of filled areas, on which the others are seen.
 PALE_BLUE = "#9ecae1"
+# Seen on white; ``in_style`` has what a dark style of the user takes in its place.
+BLACK = "#000000"
 # Ten that are told apart with any colour vision (Petroff, 2021), with black for the darker of two greys.
 CLASS_COLOURS = (
     "#3f90da",
@@ -27,7 +29,7 @@ CLASS_COLOURS = (
     "#a96b59",
     "#e76300",
     "#b9ac70",
-    "#000000",
+    BLACK,
     "#92dadd",
 )
 
@@ -87,6 +89,19 @@ def wrapped(title: str, inches: float) -> str:
     return "\n".join(textwrap.fill(line, letters, break_long_words=False) for line in title.split("\n"))
 
 
+def in_style(colours: Sequence[str]) -> list[str]:
+    """Colours with that of letters in the place of black, which a dark style would hide.
+
+    Example:
+        >>> in_style([BLUE, BLACK])
+        ['#0072B2', 'black']
+    """
+    import matplotlib
+
+    ink: str = matplotlib.rcParams["text.color"]
+    return [ink if colour == BLACK else colour for colour in colours]
+
+
 def class_colours(classes: Sequence[int]) -> list[Any]:
     """A colour for each class: ten that differ, or a scale from dark to light where there are more.
 
@@ -95,7 +110,7 @@ def class_colours(classes: Sequence[int]) -> list[Any]:
         ['#3f90da', '#ffa90e']
     """
     if len(classes) <= len(CLASS_COLOURS):
-        return list(CLASS_COLOURS[: len(classes)])
+        return in_style(CLASS_COLOURS[: len(classes)])
     import matplotlib
 
     shades = matplotlib.colormaps["viridis"]

@@ -130,9 +130,13 @@ def show(axes: "Axes", picture: "NDArray[np.float32]") -> None:
     from matplotlib.colors import to_rgb
 
     if picture.ndim == 3:
-        picture = np.where(np.isnan(picture), np.array(to_rgb(_MISSING), np.float32), picture)
+        # In all channels, also where one alone is missing.
+        missing = np.isnan(picture).any(-1, keepdims=True)
+        picture = np.where(missing, np.array(to_rgb(_MISSING), np.float32), picture)
     grey = matplotlib.colormaps["gray"].with_extremes(bad=_MISSING)
-    axes.imshow(picture, cmap=grey, vmin=0, vmax=1, aspect="equal")
+    # Whatever the user's settings are: the first line is at the top, and no grid lies on the images.
+    axes.imshow(picture, cmap=grey, vmin=0, vmax=1, aspect="equal", origin="upper", interpolation="antialiased")
+    axes.grid(False)
 
 
 def tile(images: Tensor, lines: int, columns: int, low: float, high: float) -> "NDArray[np.float32]":

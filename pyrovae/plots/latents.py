@@ -98,6 +98,8 @@ def _name_classes(axes: "Axes", points: Tensor, labels: Tensor, colours: dict[in
             ha="center",
             va="center",
             fontsize=11 if len(colours) <= 10 else 7,
+            # On white, whatever the user's style is.
+            color="black",
             bbox={
                 "boxstyle": "circle,pad=0.25",
                 "facecolor": "white",

@@ -8,7 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, counted, legend_below, new_figure
+from pyrovae.plots.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE_BLUE,
+    counted,
+    in_style,
+    legend_below,
+    new_figure,
+)
 from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 _LONGEST = 50
 _LINES = ("-", "--", ":")
-_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
+_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY, BLACK)
 
 
 def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation: Tensor | None = None) -> "Figure":
@@ -181,7 +192,7 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
     if not any(bool(bounds.sweep_bounds.mean(1).isfinite().any()) for bounds in runs.values()):
         raise ValueError("no finite bound to show")
     figure = new_figure(4.8, 3.4 + (0.2 * len(runs) if len(runs) > 1 else 0))
-    axes = figure.subplots()
+    axes, colours = figure.subplots(), in_style(_COLOURS)
     for index, (name, bounds) in enumerate(runs.items()):
         errors = bounds.sweep_standard_errors.square().sum(1).sqrt() / bounds.sweep_bounds.shape[1]
         # One draw says nothing of its error.
@@ -189,7 +200,7 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
             bounds.sweep,
             bounds.sweep_bounds.mean(1).numpy(),
             2 * errors.nan_to_num(nan=0.0, posinf=0.0).numpy(),
-            color=_COLOURS[index % len(_COLOURS)],
+            color=colours[index % len(colours)],
             marker=_MARKERS[index % len(_MARKERS)],
             linestyle=_LINES[index // len(_COLOURS) % len(_LINES)],
             markersize=5,

@@ -99,7 +99,9 @@ def _strips(
     figure = new_figure(max(4.0, across * wide + 1.8), down * (0.2 * columns + 0.5) + below + 0.9)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
     for axes, name, strip in zip(grid, line_names, scaled, strict=False):
-        picture = axes.imshow(strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        picture = axes.imshow(
+            strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="upper", interpolation="nearest"
+        )
         axes.set_title(name, fontsize=9)
         axes.set_yticks(range(columns), column_names, fontsize=8)
         axes.set_xticks(range(len(labels)), labels, fontsize=8, rotation=90)
@@ -147,5 +149,6 @@ def _name_columns(axes: "Axes", labels: Sequence[str]) -> None:
 
 def _without_frame(axes: "Axes") -> None:
     axes.tick_params(length=0)
+    axes.grid(False)
     for side in axes.spines.values():
         side.set_visible(False)

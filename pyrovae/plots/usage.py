@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, GREY, counted, legend_below, new_figure
+from pyrovae.plots.figures import BLACK, BLUE, GREY, counted, in_style, legend_below, new_figure
 from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
     # Counted from 1, as the first of them is.
     ranks = range(1, len(order) + 1)
     axes = figure.subplots()
-    kinds = {True: ("active", BLUE, ""), False: ("not active", "white", "////"), None: ("activity unknown", GREY, "")}
+    kinds = {True: ("active", BLUE, ""), False: ("not active", "none", "////"), None: ("activity unknown", GREY, "")}
     for kind, (label, colour, hatch) in kinds.items():
         places = [place for place, dim in enumerate(order) if active[dim] is kind]
         if places:
@@ -74,7 +74,7 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
                 edgecolor=GREY if hatch else colour,
                 hatch=hatch,
                 linewidth=0.5,
-                ecolor="black",
+                ecolor=in_style([BLACK])[0],
                 capsize=2,
                 label=f"{label}: {len(places)} of {len(order)}",
             )
