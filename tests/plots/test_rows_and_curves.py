@@ -148,6 +148,15 @@ def test_missing_pixels_have_a_colour_of_their_own_and_the_title_says_so(channel
     assert pixels(plots.image_blocks({"all": torch.full((1, channels, 4, 4), torch.nan)})).std() > 1
 
 
+def test_a_pixel_that_lacks_one_colour_is_missing():
+    x = torch.rand(1, 3, 6, 4)
+    x[0, 1, 2, 3] = torch.nan
+    shown = np.asarray(plots.image_blocks({"data": x}).axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown[2, 3], np.array([86, 180, 233]) / 255, atol=0.01)
+    low, high = x[x.isfinite()].aminmax()
+    np.testing.assert_allclose(shown[2, 2], ((x[0, :, 2, 2] - low) / (high - low)).numpy(), atol=1e-6)
+
+
 def test_rows_that_do_not_fit_one_another_are_refused():
     with pytest.raises(ValueError, match=r"means has shape \(3, 4\), the rows of data have \(3, 5\)"):
         plots.reconstructions(torch.rand(3, 5), torch.rand(3, 4))
