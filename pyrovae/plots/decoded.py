@@ -10,7 +10,7 @@ from pyrovae.plots.figures import check_names, new_figure, wrapped
 from pyrovae.plots.images import are_images, missing_said, scale_of, show, tile
 from pyrovae.plots.names import level_ticks, short_names
 from pyrovae.plots.projection import dimension_names
-from pyrovae.plots.tables import table_of_rows
+from pyrovae.plots.tables import table_of_rows, white_said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -211,8 +211,9 @@ def _grid_of_images(cells: Tensor, values: Tensor | None, title: str) -> "Figure
     size = len(cells)
     height, width = cells.shape[-2:]
     low, high = scale_of(cells)
-    side = min(8.0, 0.6 * size + 1)
-    figure = new_figure(side, side * height / width)
+    side = min(8.0, 0.6 * size * max(width / height, 1) + 1)
+    # With room for the letters above and below images that are far wider than high.
+    figure = new_figure(side, max(side * height / width, 2.0))
     axes = figure.subplots()
     show(axes, tile(cells.flatten(0, 1), size, size, low, high))
     across = [index * (width + 1) + (width - 1) / 2 for index in range(size)]
@@ -238,7 +239,8 @@ def _maps_of_entries(
 
     size, entries = len(cells), cells.shape[-1]
     check_names("entry_names", entry_names, entries, "entries")
-    spread = cells.flatten(0, 1).var(0)
+    # Of one cell too.
+    spread = cells.flatten(0, 1).var(0, correction=0)
     shown = sorted(spread.argsort(descending=True)[:_MOST_PANELS].tolist())
     across = min(len(shown), 4)
     down = -(-len(shown) // across)
@@ -250,7 +252,7 @@ def _maps_of_entries(
         ticks = level_ticks(entry, entry_names, levels)
         # A colour for each category, or those from the lowest to the highest value.
         ends = (-0.5, len(ticks) - 0.5) if ticks else (None, None)
-        colours = colormaps["viridis"].resampled(len(ticks) or 256)
+        colours = colormaps["viridis"].resampled(len(ticks) or 256).with_extremes(bad="white")
         picture = axes.imshow(
             cells[..., entry].numpy(),
             cmap=colours,
@@ -271,7 +273,7 @@ def _maps_of_entries(
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     some = f", {len(shown)} of {entries} entries, those that vary most" if len(shown) < entries else ""
-    figure.suptitle(wrapped(f"{title}{some}", figure.get_figwidth()), fontsize=10)
+    figure.suptitle(wrapped(f"{title}{some}{white_said(cells[..., shown])}", figure.get_figwidth()), fontsize=10)
     return figure
 
 

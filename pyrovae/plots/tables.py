@@ -35,7 +35,8 @@ def table_of_rows(
     entries at most these two stand behind its name.
 
     Args:
-        cells: ``(lines, columns, *data_shape)``; NaN is left white, and blue in images, as the title says.
+        cells: ``(lines, columns, *data_shape)``; NaN and infinite values are left white, and NaN blue in images, as the
+            title says.
         title: of the whole.
         line_names: of the lines.
         column_names: of the columns.
@@ -82,51 +83,63 @@ def _strips(
     entry_names: Sequence[str] | None,
     column_label: str,
 ) -> "Figure":
+    from matplotlib import colormaps
+
     lines, columns, entries = cells.shape
     check_names("entry_names", entry_names, entries, "entries")
     flat = cells.reshape(-1, entries)
-    # Of an entry that is missing everywhere nothing is shown.
-    low = flat.nan_to_num(nan=torch.inf).amin(0)
-    high = flat.nan_to_num(nan=-torch.inf).amax(0)
-    scaled = (cells - low) / (high - low).clamp(min=1e-12)
+    # Of an entry that is finite nowhere nothing is shown.
+    low = flat.where(flat.isfinite(), torch.inf).amin(0)
+    high = flat.where(flat.isfinite(), -torch.inf).amax(0)
+    scaled = ((cells - low) / (high - low).clamp(min=1e-12)).where(cells.isfinite(), torch.nan)
     wide = min(max(0.24 * entries, 2.2), 10.0)
     across = min(max(int(_WIDE / wide), 1), 3, lines)
     down = -(-lines // across)
     named = entries <= _MOST_NAMES
     # Names of entries are written upright below the lowest panels.
-    labels = _with_ends(entry_names or [str(entry) for entry in range(entries)], low, high) if named else []
+    labels = _with_ends(entry_names or [str(entry) for entry in range(entries)], flat, low, high) if named else []
     below = 0.08 * max(map(len, labels), default=0)
     figure = new_figure(max(4.0, across * wide + 1.8), down * (0.2 * columns + 0.5) + below + 0.9)
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
+    colours = colormaps["viridis"].with_extremes(bad="white")
     for axes, name, strip in zip(grid, line_names, scaled, strict=False):
         picture = axes.imshow(
-            strip.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="upper", interpolation="nearest"
+            strip.numpy(), cmap=colours, vmin=0, vmax=1, aspect="auto", origin="upper", interpolation="nearest"
         )
         axes.set_title(name, fontsize=9)
         axes.set_yticks(range(columns), column_names, fontsize=8)
-        axes.set_xticks(range(len(labels)), labels, fontsize=8, rotation=90)
+        if named:
+            axes.set_xticks(range(entries), labels, fontsize=8, rotation=90)
+        else:
+            axes.locator_params(axis="x", integer=True)
         _without_frame(axes)
     for axes in grid[lines:]:
         axes.set_axis_off()
     for axes in grid[lines - across : (down - 1) * across]:
         _name_columns(axes, labels)
-    if entry_names is None:
+    if entry_names is None or not named:
         for axes in grid[(down - 1) * across : lines]:
             axes.set_xlabel("entry")
     grid[0].set_ylabel(column_label)
     bar = figure.colorbar(picture, ax=list(grid), ticks=[0, 1], fraction=0.05, aspect=30)
     bar.ax.set_yticklabels(["lowest in\nthis picture", "highest in\nthis picture"], fontsize=8)
     bar.outline.set_visible(False)
-    missing = "; missing entries are white" if bool(cells.isnan().any()) else ""
-    figure.suptitle(wrapped(f"{title}{missing}", figure.get_figwidth()), fontsize=10)
+    figure.suptitle(wrapped(f"{title}{white_said(cells)}", figure.get_figwidth()), fontsize=10)
     return figure
 
 
-def _with_ends(names: Sequence[str], low: Tensor, high: Tensor) -> list[str]:
+def white_said(cells: Tensor) -> str:
+    """What the title says of cells without a colour; nothing where all have one."""
+    kinds = {"missing": cells.isnan(), "infinite": cells.isinf()}
+    white = " and ".join(kind for kind, found in kinds.items() if bool(found.any()))
+    return f"; {white} entries are white" if white else ""
+
+
+def _with_ends(names: Sequence[str], flat: Tensor, low: Tensor, high: Tensor) -> list[str]:
     """The names of entries, with the lowest and the highest value of each."""
     ends = [
-        "all missing" if lowest > highest else f"{lowest:.3g} to {highest:.3g}"
-        for lowest, highest in zip(low.tolist(), high.tolist(), strict=True)
+        f"{lowest:.3g} to {highest:.3g}" if lowest <= highest else "all missing" if missing else "none finite"
+        for missing, lowest, highest in zip(flat.isnan().all(0).tolist(), low.tolist(), high.tolist(), strict=True)
     ]
     return [f"{name}: {end}" for name, end in zip(names, ends, strict=True)]
 

@@ -1,10 +1,12 @@
 """Decoded rows in lines and columns: what stands where, for images and for other rows."""
 
 import io
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from matplotlib import style
 from torch import nn
 
 from pyrovae import VAE, likelihoods, load_data, networks, plots, posteriors, priors
@@ -93,6 +95,30 @@ def test_rows_that_are_no_images_have_a_panel_each_with_every_entry_in_its_own_s
     assert bar == ["lowest in\nthis picture", "highest in\nthis picture"]
 
 
+def test_infinite_cells_are_white_and_leave_the_colours_of_the_others():
+    images = torch.rand(4, 1, 3)
+    images[0, 0, 0], images[1, 0, 1], images[:, 0, 2] = torch.inf, torch.nan, -torch.inf
+    figure = plots.interpolation(images, title="rows")
+    (axes,) = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    drawn = np.ma.filled(axes.images[0].get_array().astype(float), np.nan)
+    finite = images[1:, 0, 0]
+    assert drawn[1:, 0] == pytest.approx(((finite - finite.min()) / (finite.max() - finite.min())).numpy(), abs=1e-6)
+    assert np.isnan(drawn).tolist() == (~images[:, 0].isfinite()).tolist()
+    assert figure.get_suptitle() == "rows; missing and infinite entries are white"
+    names = tick_names(axes)[0]
+    assert (names[0], names[2]) == (f"0: {finite.min():.3g} to {finite.max():.3g}", "2: none finite")
+
+
+def test_entries_too_many_for_names_are_numbered_at_some():
+    for names in (None, [f"hour {entry}" for entry in range(60)]):
+        figure = plots.traversals(torch.rand(2, 5, 60), entry_names=names)
+        lowest = [axes for axes in figure.axes if axes.images and axes.get_title()][-1]
+        figure.draw_without_rendering()
+        assert lowest.get_xlabel() == "entry"
+        assert {0, 20, 40} <= set(lowest.get_xticks())
+        assert "20" in tick_names(lowest)[0]
+
+
 def test_a_panel_above_an_empty_place_has_the_names_of_its_columns():
     images = torch.rand(5, 8, 4)
     images[..., 2] = torch.nan
@@ -120,6 +146,28 @@ def test_a_manifold_of_rows_that_are_no_images_is_a_map_of_each_entry():
     expected = images[..., 10].T.flip(0).numpy()
     np.testing.assert_array_equal(np.asarray(maps["column 10"].images[0].get_array()), expected)
     assert figure.get_suptitle().endswith("12 of 30 entries, those that vary most")
+
+
+def test_a_map_says_what_is_white_and_may_have_one_cell():
+    images = torch.rand(3, 3, 2)
+    images[0, 0, 0] = torch.nan
+    with style.context("dark_background"):
+        figure = plots.manifold(images, title="rows")
+    assert figure.get_suptitle() == "rows; missing entries are white"
+    picture = figure.axes[0].images[0]
+    assert tuple(picture.to_rgba(picture.get_array())[2, 0]) == (1, 1, 1, 1)
+    with warnings.catch_warnings(action="error"):
+        plots.manifold(images[:1, :1])
+
+
+@pytest.mark.parametrize("height", [2, 40])
+def test_images_of_a_manifold_fill_its_picture_whatever_their_form(height):
+    figure = plots.manifold(torch.rand(5, 5, 1, height, 20))
+    with warnings.catch_warnings(action="error"):
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+    box = figure.axes[0].get_window_extent()
+    assert box.width > 0.6 * figure.bbox.width or box.height > 0.6 * figure.bbox.height
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1,), (45,), (2, 3)])
