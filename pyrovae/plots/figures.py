@@ -1,5 +1,6 @@
 """What all pictures share: figures, colours, what they say of their data."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,23 @@ def class_legend(figure: "Figure", classes: Sequence[int], colours: Sequence[Any
         for name, colour in list(zip(classes, colours, strict=True))[::step]
     ]
     figure.legend(handles=handles, title="class", loc="outside right upper", frameon=False)
+
+
+def spaced_names(numbers: Sequence[int]) -> list[str]:
+    """Labels of ticks on a logarithmic axis: the ends, powers of ten, and others as far as there is room.
+
+    Example:
+        >>> spaced_names([1, 10, 95, 100])
+        ['1', '10', '', '100']
+    """
+    least = 0.1 * math.log(numbers[-1] / numbers[0])
+    named: list[int] = []
+    for number in sorted(
+        numbers, key=lambda k: (k not in (numbers[0], numbers[-1]), not math.log10(k).is_integer(), k)
+    ):
+        if all(abs(math.log(number / other)) >= least for other in named):
+            named.append(number)
+    return [f"{number:,}" if number in named else "" for number in numbers]
 
 
 def check_names(argument: str, names: Sequence[str] | None, count: int, things: str) -> None:

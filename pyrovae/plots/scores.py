@@ -19,6 +19,7 @@ from pyrovae.plots.figures import (
     in_style,
     legend_below,
     new_figure,
+    spaced_names,
 )
 from pyrovae.plots.names import literal
 
@@ -74,7 +75,10 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
         counts = np.histogram(finite.numpy(), edges)[0]
         label = f"{name}, mean {finite.mean().item():.3g} nats" if len(finite) else f"{name}, known of no row"
         axes.stairs(counts, edges, fill=fill, color=colour, linestyle=line, linewidth=0 if fill else 1.6, label=label)
-    axes.axvline(known.mean().item(), color=BLUE, linewidth=1.2, label="mean of the gap")
+    mean = known.mean().item()
+    # A few rows far outside may have taken it out of the panel.
+    if edges[0] <= mean <= edges[-1]:
+        axes.axvline(mean, color=BLUE, linewidth=1.2, label="mean of the gap")
     axes.set_xlim(edges[0] - 0.02 * (edges[-1] - edges[0]), edges[-1] + 0.02 * (edges[-1] - edges[0]))
     axes.set(xlabel="gap, nats per row", ylabel="rows")
     far = [values.isfinite() & ((values < edges[0]) | (values > edges[-1])) for values in named.values()]
@@ -210,23 +214,19 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
         )
     axes.set(xscale="log", xlabel="draws K", ylabel="bound, nats per row")
     numbers = sorted({k for bounds in runs.values() for k in bounds.sweep})
-    axes.set_xticks(numbers, _apart(numbers))
+    axes.set_xticks(numbers, spaced_names(numbers))
     axes.set_xticks([], minor=True)
     rows = sorted({bounds.sweep_bounds.shape[1] for bounds in runs.values()})
     over = " to ".join(f"{count:,}" for count in dict.fromkeys((rows[0], rows[-1])))
-    axes.set_title(f"mean bound of {over} rows, bars of two standard errors", fontsize=10)
+    title = f"mean bound of {over} row{'' if over == '1' else 's'}, bars of two standard errors"
+    axes.set_title(f"{title}{_not_finite(runs)}", fontsize=10)
     if len(runs) > 1:
         legend_below(figure, axes)
     return figure
 
 
-def _apart(numbers: list[int]) -> list[str]:
-    """Labels of ticks on a logarithmic axis: the ends, powers of ten, and others as far as there is room."""
-    least = 0.1 * math.log(numbers[-1] / numbers[0])
-    named: list[int] = []
-    for number in sorted(
-        numbers, key=lambda k: (k not in (numbers[0], numbers[-1]), not math.log10(k).is_integer(), k)
-    ):
-        if all(abs(math.log(number / other)) >= least for other in named):
-            named.append(number)
-    return [f"{number:,}" if number in named else "" for number in numbers]
+def _not_finite(runs: "Mapping[str, BoundComparison]") -> str:
+    """What the title says of means that cannot be shown; nothing where all can."""
+    means = [dict(zip(bounds.sweep, bounds.sweep_bounds.mean(1).tolist(), strict=True)) for bounds in runs.values()]
+    lost = sorted({k for of_run in means for k, mean in of_run.items() if not math.isfinite(mean)})
+    return f"\nnot finite, and left out: K = {', '.join(f'{k:,}' for k in lost)}" if lost else ""

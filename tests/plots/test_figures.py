@@ -148,6 +148,9 @@ FIGURES = {
     "accuracy": lambda: plots.accuracy_by_labels(
         [Score(method, labels, 90.0, 1.0, 3) for method in METHODS for labels in (20, 100, 1000)]
     ),
+    "accuracy of close numbers": lambda: plots.accuracy_by_labels(
+        [Score("m2", labels, 90.0, 1.0, 3) for labels in (1000, 1100, 1200, 1300, 20000)]
+    ),
 }
 
 

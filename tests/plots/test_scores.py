@@ -10,6 +10,7 @@ import torch
 from pyrovae import VAE, latent_summary, likelihoods, networks, plots, posteriors, priors
 from pyrovae.evaluation import BoundComparison
 from pyrovae.evaluation.estimates import estimates
+from pyrovae.semi_supervised.scores import Score
 
 SWEEP = (1, 10, 100, 400)
 
@@ -46,7 +47,9 @@ def test_a_row_far_from_all_others_does_not_flatten_the_gaps():
     assert axes.get_xlim()[1] < 2
     assert axes.get_title() == "gap of 100 rows\n1 row far outside not shown"
     # Of all rows, as in the tables.
-    assert legend(figure) == ["gap, mean 9.99 nats", "mean of the gap"]
+    assert legend(figure) == ["gap, mean 9.99 nats"]
+    # No legend of a line that is outside of the panel.
+    assert not axes.lines
     assert gap.mean().item() == pytest.approx(9.99)
 
 
@@ -123,6 +126,41 @@ def test_the_bound_is_drawn_with_two_errors_of_its_mean():
     (axes,) = figure.axes
     assert axes.get_title() == "mean bound of 30 rows, bars of two standard errors"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("draws K", "bound, nats per row")
+
+
+def test_means_of_bounds_that_are_not_finite_are_named():
+    log_weights = torch.randn(400, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_weights[:100, 3] = -torch.inf
+    bounds = BoundComparison(**estimates(log_weights, SWEEP), sweep=SWEEP, num_samples=400)
+    assert bounds.sweep_bounds.mean(1).isfinite().tolist() == [False, False, False, True]
+    said = plots.bound_by_draws({"a": bounds, "b": bounds_of(1.0)}).axes[0].get_title()
+    assert said == "mean bound of 30 rows, bars of two standard errors\nnot finite, and left out: K = 1, 10, 100"
+    assert plots.bound_by_draws({"a": bounds_of(1.0, rows=1)}).axes[0].get_title().startswith("mean bound of 1 row,")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ((3, 3), "bars of one standard error over 3 draws of the labels"),
+        ((1, 3), "bars of one standard error over 1 to 3 draws of the labels"),
+        ((1, 1), "one draw of the labels, so no bars of errors"),
+    ],
+)
+def test_accuracies_say_what_their_bars_are(seeds, said):
+    given = [
+        Score("m2", labels, 90.0, 0.5 if n > 1 else torch.nan, n) for labels, n in zip((9, 80), seeds, strict=True)
+    ]
+    figure = plots.accuracy_by_labels(given)
+    (axes,) = figure.axes
+    assert axes.get_title() == said
+    (bars,) = axes.containers[0].lines[2]
+    lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments() if segment.ndim == 2]
+    assert lengths == pytest.approx([1.0 for n in seeds if n > 1])
+
+
+def test_no_accuracies_are_refused():
+    with pytest.raises(ValueError, match="there are no scores to show"):
+        plots.accuracy_by_labels([])
 
 
 def test_ten_runs_are_told_apart():
