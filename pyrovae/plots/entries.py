@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_PANELS = 12
+_Values: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
+MOST_PANELS = 12
 _MOST_BINS = 40
+# So many times the range of the data draws may be outside of it and still be shown.
+_FAR = 3.0
 # Of the numbers at the ticks of a small panel.
 _MOST_CHARACTERS = 4
 
@@ -62,7 +65,7 @@ def clouds(
     data = x.flatten(1)
     entries = data.shape[1]
     check_names("entry_names", names, entries, "entries")
-    together = entries > _MOST_PANELS and names is None
+    together = entries > MOST_PANELS and names is None
     figure, panels, across = _panels(1 if together else entries, 2.3, 2.2)
     titles = _titles(len(panels), names)
     for panel, axes in enumerate(panels):
@@ -103,6 +106,8 @@ def histograms(
 ) -> "Figure":
     """Of each entry a histogram of the data and of what the model draws, in the same bins.
 
+    Draws so far outside of the data that these would be one bar are left out, and counted in the title.
+
     Args:
         x: rows of data ``(rows, *data_shape)``.
         draws: new rows, of the same shape.
@@ -116,9 +121,12 @@ def histograms(
     check_names("entry_names", names, data.shape[1], "entries")
     figure, panels, across = _panels(data.shape[1], 2.3, 2.0)
     titles = _titles(len(panels), names)
+    far = 0
     for entry, axes in enumerate(panels):
         observed, drawn = (values[:, entry][values[:, entry].isfinite()].numpy() for values in (data, new))
-        edges = _edges(np.concatenate([observed, drawn]))
+        near = _near(drawn, observed)
+        far += len(drawn) - len(near)
+        edges = _edges(np.concatenate([observed, near]))
         axes.set_xlabel(titles[entry], fontsize=9)
         axes.set_ylabel("share of rows" if entry % across == 0 else "")
         shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in (observed, drawn)]
@@ -128,14 +136,16 @@ def histograms(
         _name_ticks(axes, level_ticks(entry, names, levels), both=False)
         if not len(observed):
             axes.set_title("all data missing", fontsize=9)
-    _title(figure, f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}", data, [new], len(panels))
+    outside = f"\n{counted(far, 'draw')} far outside not shown" if far else ""
+    rows = f"{counted(len(data), 'row')} of data, {counted(len(new), 'new row')}"
+    _title(figure, rows, data, [new], len(panels), outside)
     legend_below(figure, panels[0], 2)
     return figure
 
 
 def _panels(entries: int, width: float, height: float) -> "tuple[Figure, list[Axes], int]":
     """A figure with a panel for each entry, twelve at most, and how many are side by side; one alone is larger."""
-    count = min(entries, _MOST_PANELS)
+    count = min(entries, MOST_PANELS)
     across = 3 if count in (3, 5, 6, 9) else min(count, 4)
     down = -(-count // across)
     figure = new_figure(4.6, 4.4) if count == 1 else new_figure(max(width * across, 4.6), height * down + 0.7)
@@ -168,20 +178,30 @@ def _name_ticks(axes: "Axes", ticks: Sequence[str], *, both: bool) -> None:
         axes.set(xlim=(-0.5, len(ticks) - 0.5), ylim=(-0.5, len(ticks) - 0.5))
 
 
-def _title(figure: "Figure", rows: str, data: Tensor, of_model: Sequence[Tensor], panels: int | None) -> None:
+def _title(
+    figure: "Figure", rows: str, data: Tensor, of_model: Sequence[Tensor], panels: int | None, outside: str = ""
+) -> None:
     some = f", the first {panels} of {data.shape[1]} entries" if panels is not None and panels < data.shape[1] else ""
     missing = int(data[:, :panels].isnan().sum())
     lost = f"\n{counted(missing, 'missing value')} left out" if missing else ""
     not_finite = int(data[:, :panels].isinf().sum()) + sum(int((~x[:, :panels].isfinite()).sum()) for x in of_model)
     lost += f"\n{counted(not_finite, 'value')} not finite left out" if not_finite else ""
-    figure.suptitle(f"{rows}{some}{lost}", fontsize=10)
+    figure.suptitle(f"{rows}{some}{lost}{outside}", fontsize=10)
 
 
 def _titles(panels: int, names: Sequence[str] | None) -> list[str]:
     return [f"entry {entry}" for entry in range(panels)] if names is None else short_names(names[:panels])
 
 
-def _edges(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _near(drawn: _Values, observed: _Values) -> _Values:
+    """Draws without those that would flatten the data; all of them where the data have no range."""
+    reach = _FAR * np.ptp(observed) if len(observed) else 0.0
+    if reach == 0:
+        return drawn
+    return drawn[(drawn >= observed.min() - reach) & (drawn <= observed.max() + reach)]
+
+
+def _edges(values: _Values) -> _Values:
     """A bin for each of a few whole numbers; else as many bins as there are rows for."""
     if len(values) and np.ptp(values) < _MOST_BINS and bool((values == np.round(values)).all()):
         return np.arange(values.min() - 0.5, values.max() + 1.0)

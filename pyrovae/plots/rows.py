@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.entries import Cloud, clouds, histograms
+from pyrovae.plots.entries import MOST_PANELS, Cloud, clouds, histograms
 from pyrovae.plots.figures import BLUE, GREY, ORANGE
 from pyrovae.plots.images import are_images, image_grid, image_lines
 
@@ -54,7 +54,8 @@ def reconstructions(
         return image_grid(blocks, min(len(x), _ACROSS), shared=torch.cat([x[some], means[some]]))
     shown = [] if draws is None else [Cloud("draw from p(x|z)", draws, ORANGE, "x")]
     # Of two words the mean is between 0 and 1.
-    named = [means.flatten(1)[:, entry] for entry, name in enumerate(entry_names or ()) if name in (levels or {})]
+    shown_names = (entry_names or ())[:MOST_PANELS]
+    named = [means.flatten(1)[:, entry] for entry, name in enumerate(shown_names) if name in (levels or {})]
     most_probable = any(bool((column == column.round()).all()) for column in named)
     mean = "mean; of categories the most probable one" if most_probable else "mean"
     return clouds(x, [*shown, Cloud(mean, means, BLUE, "o")], entry_names, "data", "reconstruction", levels)
@@ -98,7 +99,8 @@ def samples(
     """New rows from the prior, as means of p(x|z) and as draws from it, below rows of data.
 
     Images are shown, two lines of twelve at most. Of other rows there is a histogram of the data and of the draws for
-    each entry, twelve at most, in the same bins; entries that are whole numbers have a bin for each.
+    each entry, twelve at most, in the same bins; entries that are whole numbers have a bin for each. Draws further than
+    three times the range of the data outside of it are left out, and counted in the title.
 
     Args:
         x: rows of data ``(rows, *data_shape)``, on the CPU as all tensors here.

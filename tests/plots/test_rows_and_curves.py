@@ -118,6 +118,22 @@ def test_histograms_of_new_rows_and_of_data_have_the_same_bins():
             assert patch.get_data().values.sum() == pytest.approx(1)
 
 
+def test_draws_far_outside_do_not_flatten_the_data_and_are_counted():
+    x, draws = torch.linspace(-1, 1, 50)[:, None], torch.linspace(-2, 2, 50)[:, None]
+    draws[3], draws[4], draws[5] = 1e6, -1e6, torch.inf
+    figure = plots.samples(x, draws, draws)
+    assert (
+        figure.get_suptitle()
+        == "50 rows of data, 50 new rows\n1 value not finite left out\n2 draws far outside not shown"
+    )
+    (of_data, of_draws) = (patch.get_data() for patch in figure.axes[0].patches)
+    assert (of_data.edges[0], of_data.edges[-1]) == (-2, 2)
+    assert of_data.values.sum() == pytest.approx(1)
+    # Of all finite draws.
+    assert of_draws.values.sum() == pytest.approx(47 / 49)
+    assert "outside" not in plots.samples(x[:1], draws[:1], draws[3:4]).get_suptitle()
+
+
 @pytest.mark.parametrize(
     "x",
     [torch.ones(24, 2), torch.full((24, 1), torch.nan), torch.tensor([[0.3, 0.7]])],
@@ -297,6 +313,13 @@ def test_categories_are_named_at_the_ticks_where_they_are_few():
             assert not any("month" in label.get_text() for label in axes.get_xticklabels())
     legend = plots.reconstructions(x, x, entry_names=names, levels=levels).legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["mean; of categories the most probable one"]
+
+
+def test_the_legend_speaks_of_categories_where_a_panel_has_them():
+    x, names = torch.arange(40.0).reshape(2, 20) % 3, [f"column {entry}" for entry in range(20)]
+    for column, said in (("column 11", "mean; of categories the most probable one"), ("column 12", "mean")):
+        figure = plots.reconstructions(x, x, entry_names=names, levels={column: ["a", "b", "c"]})
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [said]
 
 
 def test_two_words_are_named_and_their_means_are_no_categories():
