@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -21,6 +22,8 @@ _BLOCK_NUMBERS = 2**20
 # What parts start from where the data are too large for memory: so many rows, and numbers (256 MiB), at most.
 _START_ROWS = 10_000
 _START_NUMBERS = 2**26
+
+Chosen = Tensor | Array | Sequence[int] | slice
 
 
 class StreamedRows:
@@ -109,11 +112,12 @@ class StreamedRows:
         """Whether batches are of floats, as they are."""
         return True
 
-    def __getitem__(self, index: Tensor | slice | int) -> Tensor:
+    def __getitem__(self, index: Chosen | int) -> Tensor:
         """Read rows.
 
         Args:
-            index: Their numbers, shape (batch,), in any order; a slice; or one number.
+            index: Their numbers, shape (batch,), in any order, a tensor, an array or a list; a truth value for each
+                row; a slice; or one number.
 
         Returns:
             Values, shape ``(batch, *data_shape)``, or ``data_shape`` of one row.
@@ -123,20 +127,31 @@ class StreamedRows:
             OSError: If the file or the data set cannot be read.
             ValueError: If an item of a data set is not like the others.
         """
-        if isinstance(index, int):
-            return self[torch.tensor([index])][0]
-        if isinstance(index, slice):
-            index = torch.arange(*index.indices(len(self)))
-        if index.dtype == torch.bool:
-            index = index.nonzero().flatten()
-        numbers = index.cpu().numpy()
-        wrong = (numbers < -len(self)) | (numbers >= len(self))
-        if wrong.any():
-            raise IndexError(f"there is no row {numbers[wrong][0]} in {len(self):,} rows of {self._reader.title}")
-        values = self._reader.read(np.where(numbers < 0, numbers + len(self), numbers))
+        if not isinstance(index, slice):
+            index = torch.as_tensor(index)
+            if index.dim() == 0:
+                return self[index[None]][0]
+        values = self._reader.read(self._numbers(index))
         if self.divided:
             values /= self._divisor
         return values.reshape(-1, *self.data_shape).to(self.device, self.dtype)
+
+    def _numbers(self, index: Chosen) -> NDArray[np.int64]:
+        """The numbers of rows, from 0."""
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        chosen = torch.as_tensor(index).cpu()
+        if chosen.dtype == torch.bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(
+                    f"{tuple(chosen.shape)} truth values choose from {len(self):,} rows; give one for each"
+                )
+            return chosen.nonzero().flatten().numpy()
+        numbers = chosen.numpy()
+        wrong = (numbers < -len(self)) | (numbers >= len(self))
+        if wrong.any():
+            raise IndexError(f"there is no row {numbers[wrong][0]} in {len(self):,} rows of {self._reader.title}")
+        return np.where(numbers < 0, numbers + len(self), numbers)
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All rows in order, a block of so many rows at a time."""
@@ -151,16 +166,19 @@ class StreamedRows:
             moved.device = torch.device(target)
         return moved
 
-    def subset(self, index: Tensor) -> StreamedRows:
+    def subset(self, index: Chosen) -> StreamedRows:
         """Some of the rows, for splits; nothing is read.
 
         Args:
-            index: Their numbers from 0, shape (rows,).
+            index: Which, as ``rows[index]`` takes them.
+
+        Raises:
+            IndexError: If there is no such row.
         """
-        chosen = copy.copy(self)
+        chosen, numbers = copy.copy(self), self._numbers(index)
         if "non_finite" in self.__dict__:
-            chosen.__dict__["non_finite"] = torch.isin(index.cpu(), self.non_finite).nonzero().flatten()
-        chosen._reader = SubsetReader(self._reader, index.cpu().numpy())
+            chosen.__dict__["non_finite"] = torch.isin(torch.from_numpy(numbers), self.non_finite).nonzero().flatten()
+        chosen._reader = SubsetReader(self._reader, numbers)
         return chosen
 
     def some(self) -> Tensor:

@@ -76,9 +76,19 @@ def test_values_are_those_of_load_data(name, tmp_path):
     assert rows.shape == all_rows.shape
     assert len(rows) == 30
     assert rows.data_shape == all_rows.shape[1:]
-    for index in (torch.tensor([7, 3, 3, 29, 0]), torch.tensor([-1, 5]), torch.arange(30) % 4 == 1, slice(4, 25, 3)):
-        assert rows[index].dtype == torch.float32
-        assert torch.equal(rows[index], all_rows[index])
+    index = torch.tensor([7, 3, 3, -1, 29, 0])
+    for chosen in (
+        index,
+        index.numpy(),
+        index.tolist(),
+        torch.arange(30) % 4 == 1,
+        np.arange(30) > 20,
+        slice(4, 25, 3),
+    ):
+        assert rows[chosen].dtype == torch.float32
+        assert torch.equal(rows[chosen], all_rows[chosen])
+        assert torch.equal(rows.subset(chosen)[:], all_rows[chosen])
+    assert torch.equal(rows[torch.tensor(11)], all_rows[11])
     assert torch.equal(rows[11], all_rows[11])
     assert all(torch.equal(ours, plain) for ours, plain in zip(rows.split(8), all_rows.split(8), strict=True))
 
@@ -184,6 +194,18 @@ def test_subsets_are_rows_of_their_own(tmp_path):
     assert dark[:].max() == torch.tensor(1.0) / 255
 
 
+def test_rows_that_are_not_there_are_refused(tmp_path):
+    """Of a file other bytes were read, of a mask of truth values the rows 0 and 1 alone."""
+    file, items = StreamedRows(saved(tmp_path, TABLE)), StreamedRows(TensorDataset(torch.zeros(30, 2)))
+    for take in (file.__getitem__, file.subset, items.__getitem__, items.subset):
+        with pytest.raises(IndexError, match="no row 30 in 30 rows"):
+            take(torch.arange(20, 31))
+        with pytest.raises(IndexError, match="no row -31 in 30 rows"):
+            take([-31])
+        with pytest.raises(IndexError, match=r"\(12,\) truth values choose from 30 rows"):
+            take(torch.ones(12, dtype=torch.bool))
+
+
 def test_batches_come_as_the_type_that_is_asked_for():
     rows = StreamedRows(TABLE).to(torch.float64)
     assert torch.equal(rows[:3], torch.from_numpy(TABLE[:3]).float().double())
@@ -197,13 +219,6 @@ def test_rows_that_are_not_finite_are_found(tmp_path):
     rows = StreamedRows(saved(tmp_path, table))
     assert rows.non_finite.tolist() == [3, 20, 29]
     assert rows.subset(torch.tensor([4, 20, 5])).non_finite.tolist() == [1]
-
-
-def test_there_is_no_row_beyond_the_last():
-    with pytest.raises(IndexError, match="there is no row 30 in 30 rows of the array"):
-        StreamedRows(TABLE)[torch.tensor([0, 30])]
-    with pytest.raises(IndexError, match="no row -31"):
-        StreamedRows(TensorDataset(torch.zeros(30, 2)))[-31]
 
 
 class Stream(IterableDataset):
