@@ -1,6 +1,7 @@
 """Data sets, split into training, validation and test rows."""
 
 from pyrovae.data.columns import check_column_kinds, column_moments, columns_by_kind, num_categories, trouble_of_scale
+from pyrovae.data.conversion import way_to_tensor
 from pyrovae.data.corruption import Corruption, GaussianNoise, Masking, SaltAndPepper, Translation
 from pyrovae.data.covariates import Covariates, column_covariates, label_covariates
 from pyrovae.data.facts import value_range
@@ -46,4 +47,5 @@ __all__ = [
     "rows_in_memory",
     "trouble_of_scale",
     "value_range",
+    "way_to_tensor",
 ]

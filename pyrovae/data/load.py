@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.binarize import CHOICES, Binarize, binarize_splits, binarized_variant, draw_bits
+from pyrovae.data.conversion import way_to_tensor
 from pyrovae.data.facts import Support, support_of
 from pyrovae.data.files import read_npy, read_npz, stream_npy
 from pyrovae.data.images import read_image_folder
@@ -133,10 +134,12 @@ def load_data(
         'binary'
     """
     if not isinstance(name_or_path, str | Path):
-        raise ValueError(
-            f"load_data takes a name or the path of a file, not {type(name_or_path).__name__}: save the rows by "
-            "numpy.save, or give them to fit_svi as they are, torch.as_tensor(rows).float()"
+        repair = (
+            "save the table by its to_csv(path, index=False)"
+            if hasattr(name_or_path, "to_csv")
+            else f"save the rows by numpy.save, or give them to fit_svi, as {way_to_tensor('rows', name_or_path)}"
         )
+        raise ValueError(f"load_data takes a name or the path of a file, not {type(name_or_path).__name__}: {repair}")
     _check_choices(binarize, missing, seed)
     _check_name(str(name_or_path))
     _check_fraction("validation_fraction", validation_fraction)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyrovae.data.conversion import way_to_tensor
+
 
 def mark_missing(x: Tensor, missing: Tensor) -> Tensor:
     """Mark entries as missing, by NaN.
@@ -26,7 +28,9 @@ def mark_missing(x: Tensor, missing: Tensor) -> Tensor:
                 [3., 4.]])
     """
     if not isinstance(x, Tensor):
-        raise ValueError(f"x is a {type(x).__name__}; expected a tensor (rows, *data_shape): use torch.as_tensor")
+        raise ValueError(
+            f"x is a {type(x).__name__}; expected a tensor (rows, *data_shape): use {way_to_tensor('x', x)}"
+        )
     if not isinstance(missing, Tensor) or missing.dtype != torch.bool:
         given = missing.dtype if isinstance(missing, Tensor) else f"a {type(missing).__name__}"
         raise ValueError(f"missing is {given}; expected a boolean tensor, True where an entry is missing")

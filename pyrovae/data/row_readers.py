@@ -95,7 +95,8 @@ class DatasetReader:
         first = self._values(0)
         self._shape, self._dtype = first.shape, first.dtype
         self.shape = (len(dataset), *first.shape)
-        self.dtype = first[:0].numpy().dtype if first.dim() else first.numpy().dtype
+        # NumPy has no bfloat16.
+        self.dtype = (first.float() if first.dtype == torch.bfloat16 else first).numpy().dtype
         check_array(self.title, self.dtype, self.shape)
 
     def read(self, index: NDArray[np.int64]) -> Tensor:
@@ -158,6 +159,11 @@ def make_reader(source: str | Path | Array | Dataset) -> RowReader:
     Raises:
         ValueError: If it is none of these, or cannot be used.
     """
+    if np.ma.is_masked(source):
+        raise ValueError(
+            "rows are to be streamed from a masked array, and what is under its mask would count: give "
+            "rows.astype(float).filled(numpy.nan), in which NaN is a missing entry."
+        )
     if isinstance(source, np.ndarray):
         return ArrayReader("the array", source)
     if isinstance(source, (str, Path)):

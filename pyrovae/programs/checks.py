@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pyrovae.data import AnyRows, StreamedRows, all_in_memory, rows_at_once
+from pyrovae.data import AnyRows, StreamedRows, all_in_memory, rows_at_once, way_to_tensor
 from pyrovae.distributions.arguments import is_finite_number
 
 
@@ -89,17 +89,21 @@ def check_are_rows(x: AnyRows, argument: str) -> None:
         ValueError: what it is, with the repair.
     """
     if not isinstance(x, Tensor | StreamedRows):
-        raise ValueError(f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): {_repair(x)}")
+        raise ValueError(
+            f"{argument} is a {type(x).__name__}; expected a tensor (rows, *data_shape): {_repair(argument, x)}"
+        )
+    if isinstance(x, Tensor) and x.layout != torch.strided:
+        raise ValueError(f"{argument} is a sparse tensor; expected a full one: give {argument}.to_dense()")
 
 
-def _repair(x: object) -> str:
+def _repair(argument: str, x: object) -> str:
     if isinstance(x, DataLoader):
         return "give data.StreamedRows(loader.dataset), as batches are made here"
     if isinstance(x, Dataset):
         return "give data.StreamedRows(dataset)"
     if isinstance(x, Mapping | tuple | list) and any(isinstance(part, Tensor) for part in _parts(x)):
         return "join its parts by torch.cat as columns of one tensor, and take them apart again in the programs"
-    return "use torch.as_tensor, or load_data(...) and its .train"
+    return f"use {way_to_tensor(argument, x)}, or load_data(...) and its .train"
 
 
 def _parts(x: Mapping[object, object] | Sequence[object]) -> Iterable[object]:

@@ -365,11 +365,6 @@ def test_labels_that_are_not_whole_numbers(tmp_path, labels):
         load_data(path)
 
 
-def test_rows_in_the_place_of_a_file_are_refused():
-    with pytest.raises(ValueError, match="load_data takes a name or the path of a file, not ndarray: save the rows by"):
-        load_data(np.zeros((10, 3)))
-
-
 @pytest.mark.parametrize("start", [20_230_101, 2**53 + 1])
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 def test_categories_have_all_digits_of_whole_numbers(tmp_path, start, kind):

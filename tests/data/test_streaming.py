@@ -113,6 +113,7 @@ def test_sources_are_paths_arrays_and_data_sets(tmp_path):
         (TensorDataset(x), x),
         (TensorDataset(x, torch.arange(30)), x),
         (Items([(row.double(), 3) for row in x]), x),
+        (TensorDataset(x.bfloat16()), x.bfloat16().float()),
         (TensorDataset(torch.from_numpy(GREY)), torch.from_numpy(GREY)[:, None] / 255),
     ]:
         rows = StreamedRows(source)

@@ -391,7 +391,7 @@ def test_what_is_no_number_is_named(make, message):
 def test_arrays_in_place_of_tensors_and_one_number_in_place_of_dimensions():
     x = torch.rand(5, DATA)
     with pytest.raises(
-        ValueError, match=r"x is a ndarray; expected a tensor \(rows, \*data_shape\): use torch.as_tensor"
+        ValueError, match=r"x is a ndarray; expected a tensor \(rows, \*data_shape\): use torch.as_tensor\("
     ):
         mark_missing(x.numpy(), x > 0)
     with pytest.raises(ValueError, match=r"dims is 1; expected several dimensions, such as \[1\]"):
