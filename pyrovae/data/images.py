@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,10 @@ def read_image_folder(folder: Path) -> Source:
 
     Args:
         folder: Holds the images, or one folder of images for every class; classes are numbered from 0 in the
-            order of their names, which are kept. Transparency is dropped.
+            order of their names, which are kept. Transparency is dropped, and photos are turned as their camera noted.
 
     Raises:
-        ValueError: If there is no image, one cannot be read, or their sizes differ.
+        ValueError: If there is no image, one cannot be read, holds several, or lies deeper, or their sizes differ.
     """
     paths, labels, names = _find_images(folder)
     arrays: list[NDArray[np.float32]] = []
@@ -50,13 +51,18 @@ def read_image_folder(folder: Path) -> Source:
 def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None, tuple[str, ...]]:
     """The images, and the class of each with the names of the classes where there is a folder for every class."""
     direct = _images_in(folder)
-    folders = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    folders = _folders_in(folder)
     classes = [images for child in folders if (images := _images_in(child))]
     if direct and classes:
         raise ValueError(
             f"{folder} holds images both directly ({direct[0].name}) and in folders "
             f"({classes[0][0].parent.name}); put them all directly into it, or all into "
             "one folder for every class."
+        )
+    if deeper := next((path for child in folders for below in _folders_in(child) for path in _all_in(below)), None):
+        raise ValueError(
+            f"{folder} holds images in folders inside of folders ({deeper.relative_to(folder)}), which are not read; "
+            "put all images directly into it, or into one folder for every class."
         )
     if not direct and not classes:
         raise ValueError(
@@ -73,6 +79,17 @@ def _find_images(folder: Path) -> tuple[list[Path], torch.Tensor | None, tuple[s
     return [path for images in classes for path in images], torch.tensor(labels), names
 
 
+def _folders_in(folder: Path) -> list[Path]:
+    return [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+
+
+def _all_in(folder: Path) -> Iterator[Path]:
+    """The images in a folder, and in those inside of it."""
+    yield from _images_in(folder)
+    for child in _folders_in(folder):
+        yield from _all_in(child)
+
+
 def _images_in(folder: Path) -> list[Path]:
     return sorted(
         path
@@ -83,11 +100,16 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _read_image(path: Path) -> NDArray[np.float32]:
     """Return one image as (height, width, 1 or 3) in [0, 1]."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            array = _pixels(image)
+            # Cameras add a small picture to a photo, in the format called MPO.
+            if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+                raise ValueError(
+                    f"it holds {frames} pictures, of which one would be read; save each as a file of its own"
+                )
+            array = _pixels(ImageOps.exif_transpose(image))
     except Exception as error:  # a damaged file fails in any way, depending on its format
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image ({reason}); repair or remove it.") from error

@@ -133,6 +133,39 @@ def test_images_of_unknown_range(tmp_path, pixels, wrong):
         load_data(tmp_path)
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+def test_photos_are_turned_as_their_camera_noted(tmp_path, ending):
+    """As a viewer shows them: the sizes differed, or those of a square lay on their sides."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+    upright = colours.repeat(16, 0).repeat(24, 1)
+    for name, lying, orientation in [("a", upright, 1), ("b", np.rot90(upright), 6), ("c", upright[::-1, ::-1], 3)]:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(lying)).save(tmp_path / f"{name}{ending}", exif=exif, quality=100)
+    rows = read(tmp_path).values
+    assert rows.shape == (3, 3, 32, 48)
+    assert (rows - torch.from_numpy(upright).movedim(-1, 0) / 255).abs().mean() < 0.02
+
+
+def test_a_file_of_several_pictures(tmp_path):
+    """The first alone was read."""
+    first, *others = map(Image.fromarray, GREY)
+    for ending in (".tif", ".gif"):
+        folder = write(tmp_path / ending, GREY)
+        first.save(folder / f"stack{ending}", save_all=True, append_images=others)
+        with pytest.raises(ValueError, match=rf"stack{ending} .*it holds 6 pictures.*save each as a file of its own"):
+            load_data(folder)
+
+
+@pytest.mark.parametrize("beside", ["", "cat"])
+def test_images_in_folders_inside_of_folders(tmp_path, beside):
+    """They were left out without a word."""
+    write(tmp_path / beside, GREY)
+    write(tmp_path / "cat" / "2020" / "may", GREY)
+    with pytest.raises(ValueError, match=r"folders inside of folders \(cat.2020.may.0\.png\), which are not read; put"):
+        load_data(tmp_path)
+
+
 def test_a_folder_without_images(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(ValueError, match=r"holds no image; expected files ending in .*\.png.* for every class"):
