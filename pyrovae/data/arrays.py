@@ -93,7 +93,7 @@ def to_labels(title: str, labels: Array, rows: int) -> Tensor:
         rows: Number of rows they belong to.
 
     Raises:
-        ValueError: If the labels are not one whole number for every row.
+        ValueError: If the labels are not one whole number for every row, or one has more digits than float64 has.
     """
     if labels.shape != (rows,):
         raise ValueError(
@@ -108,6 +108,9 @@ def to_labels(title: str, labels: Array, rows: int) -> Tensor:
             f"{title} holds {labels.dtype} values that are not whole numbers; "
             "number the classes from 0, or leave the labels out."
         )
+    # Those of a table were read as float64, and int64 holds no larger ones of uint64.
+    if beyond := labels[(labels >= 2**53) | (labels <= -(2**53))].tolist():
+        raise ValueError(f"{title} holds {beyond[0]}, too large for a class; number the classes from 0.")
     return torch.from_numpy(labels.astype(np.int64, order="C"))
 
 

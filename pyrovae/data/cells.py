@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,13 +30,27 @@ def read_cells(path: Path, header: bool) -> pd.DataFrame:
         header: Whether its first row names the columns.
 
     Raises:
-        ValueError: If the file is no table.
+        ValueError: If the file is no table, or a row has fewer cells than the others.
     """
     import pandas as pd
 
     # The default of pandas reads a long column in parts, of which one may be numbers and the other words.
     frame = _read(path, header, low_memory=False)
+    if frame.iloc[:, -1].isna().any():
+        _refuse_short_rows(path, header, frame.shape[1])
     return pd.DataFrame({number: _numbers_of(frame[number]) for number in frame})
+
+
+def _refuse_short_rows(path: Path, header: bool, columns: int) -> None:
+    """Refuse rows that end before the last column: pandas takes the rest for missing, and so may shift their cells."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        for number, cells in enumerate(rows):
+            if number >= header and len(cells) < columns and "".join(cells).strip():
+                raise ValueError(
+                    f"{path}: row {rows.line_num} (line of the file) has {len(cells)} cells, and others have "
+                    f"{columns}; complete it, with nothing between commas where a cell is missing, or leave it out."
+                )
 
 
 def cells_as_written(path: Path, header: bool, levels: Mapping[int, Sequence[str]]) -> pd.DataFrame:

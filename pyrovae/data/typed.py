@@ -221,7 +221,7 @@ def _first_rounded(column: pd.Series[Any]) -> int | None:
     """The first row whose whole number was rounded, in a column that pandas read as numbers with a fraction."""
     if column.dtype.kind != "f":
         return None
-    numbers = column.to_numpy()
+    numbers = column.to_numpy(dtype=np.float64)
     rounded = (np.abs(numbers) >= 2.0**53) & np.isfinite(numbers)
     return int(np.argmax(rounded)) if rounded.any() else None
 

@@ -97,4 +97,5 @@ def _are_written(texts: pd.Series[str], thousands: str, decimal: str) -> bool:
     # A point is none of a decimal where it stands between thousands.
     points = "," if thousands == "." else rf"[.{decimal}]"
     number = rf"[+-]?(?=.?\d)(\d*{groups})({points}\d*)?"
-    return bool(texts.str.fullmatch(number).mean() >= _NEARLY_ALL)
+    # pandas takes no digits of other scripts.
+    return bool(texts.str.fullmatch(number, flags=re.ASCII).mean() >= _NEARLY_ALL)

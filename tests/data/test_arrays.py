@@ -365,6 +365,24 @@ def test_labels_that_are_not_whole_numbers(tmp_path, labels):
         load_data(path)
 
 
+@pytest.mark.parametrize("labels", [np.full(10, 1e30), np.full(10, 2**64 - 1, np.uint64), -np.full(10, 2**53)])
+def test_labels_that_are_too_large_for_classes(tmp_path, labels):
+    """They became others: 2**64 - 1 was -1."""
+    with pytest.raises(
+        ValueError, match=r"array 'labels', holds -?[\d.e+]+, too large for a class; number the classes"
+    ):
+        load_data(savez(tmp_path, data=np.ones((10, 2)), labels=labels))
+    path = tmp_path / "a.csv"
+    path.write_text("a,label\n" + "".join(f"{row},{2**53 + row % 2}\n" for row in range(10)))
+    with pytest.raises(ValueError, match=r"column 'label', holds 900719925474099\d.*, too large for a class"):
+        load_data(path)
+
+
+def test_categories_in_half_precision(tmp_path):
+    data = load_data(save(tmp_path, np.arange(30).reshape(15, 2).astype(np.float16) % 3), columns="categorical")
+    assert data.categories == {"1": ("0", "1", "2"), "2": ("0", "1", "2")}
+
+
 @pytest.mark.parametrize("start", [20_230_101, 2**53 + 1])
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 def test_categories_have_all_digits_of_whole_numbers(tmp_path, start, kind):

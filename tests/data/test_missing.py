@@ -196,6 +196,21 @@ def test_commas_that_may_be_decimal_are_in_doubt(tmp_path):
         load_data(path)
 
 
+def test_digits_of_other_scripts_get_no_advice_on_signs(tmp_path):
+    path = write(tmp_path, "a,b\n" + "\u0663,1\n\u0664,2\n" * 20)
+    with pytest.raises(ValueError, match=r"holds '\u0663', .*; every cell must be a number"):
+        load_data(path)
+
+
+@pytest.mark.parametrize("text", ["a,b,c\n1,2,3\n4,5\n", '1,2,3\n"4","5"\n6,,', "1,2,3\n4,5\n6,7,8\n"])
+@pytest.mark.parametrize("missing", ["refuse", "keep"])
+def test_rows_with_too_few_cells_are_no_missing_cells(tmp_path, text, missing):
+    """A file that was cut off, or a cell that was lost: those behind it were taken for others."""
+    line = text.splitlines().index(next(row for row in text.splitlines() if "4" in row)) + 1
+    with pytest.raises(ValueError, match=rf"row {line} \(line of the file\) has 2 cells, and others have 3; complete"):
+        load_data(write(tmp_path, text), missing=missing)
+
+
 def test_words_with_signs_and_digits_are_no_numbers(tmp_path):
     path = write(tmp_path, "a,b\n" + "".join(f"10.0.0.{n},{n}.5\n" for n in range(40)))
     with pytest.raises(ValueError, match="leave the column out: nearly all of its words differ"):

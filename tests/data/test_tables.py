@@ -87,7 +87,7 @@ def test_many_rows_are_read_as_written(tmp_path):
         ("a,b\n1,2\n3,x\n5,6\n", 3, "b", "holds 'x', which is not a finite number"),
         ("1,2\n3,x\n5,6\n", 2, "2", "holds 'x', which is not a finite number"),
         ("a,b\n1,2\n,4\n5,6\n", 3, "a", "is missing"),
-        ("a,b\n1,2\n3\n5,6\n", 3, "b", "is missing"),
+        ("a,b\n1,2\n3,\n5,6\n", 3, "b", "is missing"),
         ("a,b\n1,2\n3,NA\n5,6\n", 3, "b", "is missing"),
         ("a,b\n1,2\n3,inf\n5,6\n", 3, "b", "holds 'inf', which is not a finite number"),
         ("a,b\n1,2\n\n5,6\n", 3, "a", "is missing"),
