@@ -98,7 +98,7 @@ def column_covariates(data: DataSplits[AnyRows], names: Sequence[str]) -> tuple[
         names: The columns that are known; one of categories becomes a one-hot vector.
 
     Raises:
-        ValueError: If the table has no names, not these columns, or no others.
+        ValueError: If the table has no names, not these columns, or no others, or lacks cells of these.
     """
     own = data.column_names
     if own is None or len(data.train.shape) != 2:
@@ -120,6 +120,12 @@ def column_covariates(data: DataSplits[AnyRows], names: Sequence[str]) -> tuple[
         values = data.categories.get(name) or range(num_categories(kind) or 0)
         kinds |= {f"{name}={value}": "binary" for value in values} or {name: kind}
     splits = [all_in_memory(split, data.name) for split in (data.train, data.validation, data.test)]
+    for name in names:
+        if absent := sum(int(split[:, own.index(name)].isnan().sum()) for split in splits):
+            raise ValueError(
+                f"{data.name} lacks {absent} cell{'' if absent == 1 else 's'} of column {name!r}, which is conditioned "
+                "on and has to be known of each row: leave such rows out, or fill the cells"
+            )
     known = [torch.cat([_numbers(split, own.index(n), column_kinds) for n in names], 1) for split in splits]
     left = [split[:, rest] for split in splits]
     without = dataclasses.replace(

@@ -65,3 +65,12 @@ def test_the_checksum_is_of_names_and_numbers(tmp_path):
     checksums = {column_covariates(data, names)[1].checksum for names in (["age"], ["town"], ["a"], ["a", "b"])}
     assert len(checksums) == 4
     assert column_covariates(data, ["a"])[1].checksum in checksums
+
+
+@pytest.mark.parametrize("name", ["town", "age"])
+def test_cells_that_are_missing_are_no_covariates(tmp_path, name):
+    (tmp_path / "table.csv").write_text(TABLE.replace("4,y,", "4,,").replace("7,y,", ",y,"))
+    kinds = {"town": "categorical", "age": "count"}
+    data = load_data(tmp_path / "table.csv", columns=kinds, missing="keep")
+    with pytest.raises(ValueError, match=rf"table.csv lacks 1 cell of column '{name}', .*leave such rows out, or fill"):
+        column_covariates(data, ["a", name])
