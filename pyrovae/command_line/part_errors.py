@@ -17,7 +17,8 @@ def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
     """What goes wrong in parts of the user's own, as one line: what ``check_vae`` finds, or else where it was."""
     try:
         yield
-    except (NonFiniteLossError, ProcessEndedError):
+    # Rows that cannot be read end a fit, which may go on when they can be.
+    except (NonFiniteLossError, ProcessEndedError, OSError):
         raise
     except ValueError as error:
         # The package's own say enough; of one of Python or torch in a part of the user's own ``check_vae`` says more.

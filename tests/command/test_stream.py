@@ -1,6 +1,7 @@
 """``python -m pyrovae.fit --stream``: the numbers of the same rows in memory, from the first to the last command."""
 
 import csv
+import os
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import yaml
 
 from pyrovae import compare, evaluate, fit, look
+from pyrovae.data import StreamedRows
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (300, 4, 3), dtype=np.uint8)
@@ -75,6 +77,29 @@ def test_all_commands_give_the_numbers_of_rows_in_memory(in_tmp, capsys):
     np.save(in_tmp / "x.npy", IMAGES[::-1].copy())
     assert run(evaluate, "streamed", "--num-samples", "30", "--quiet") == 2
     assert "x.npy does not hold the rows that the run was fitted to any more" in capsys.readouterr().err
+
+
+def test_a_file_cut_off_during_the_fit_leaves_what_it_goes_on_from(in_tmp, capsys, monkeypatch):
+    """Its checkpoints were removed, as those of a run with bad input."""
+    options = ["--data", "x.npy", "--stream", "--likelihood", "Normal", *QUICK, "--checkpoint-every", "0"]
+    assert run(fit, *options, "--output-dir", "whole") == 0
+    read = StreamedRows.__getitem__
+
+    def read_and_cut(rows, index):
+        if list(in_tmp.glob("cut/checkpoints/fit/step-*.pt")):
+            os.truncate("x.npy", 1000)
+        return read(rows, index)
+
+    with monkeypatch.context() as during:
+        during.setattr(StreamedRows, "__getitem__", read_and_cut)
+        assert run(fit, *options, "--output-dir", "cut") == 4
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: x.npy has become shorter, .*; to go on: python -m pyrovae.fit --resume cut\n", error)
+    np.save(in_tmp / "x.npy", IMAGES)
+    assert run(fit, "--resume", "cut") == 0
+    assert "resumed     from step" in capsys.readouterr().out
+    for name in ("metrics.csv", "evaluation.csv"):
+        assert table(in_tmp / "cut", name) == table(in_tmp / "whole", name)
 
 
 def test_missing_entries_stream(in_tmp, capsys):
