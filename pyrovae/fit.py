@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def _fit(config: dict[str, Any]) -> int:
             return _say_ended(config["resume"], ended)
     prepared = prepare_run(config, choose_device(config["device"]))
     keeper, undo = claim_run(config, Path(prepared.rows.data.name).stem)
+    if config["stream"]:
+        processes_now().from_first(partial(keeper.check_rows, prepared.rows.data.checksum))
     seconds = {"prepare": time.perf_counter() - start}
     _print_header(config, prepared, keeper)
     return _fit_in_folder(prepared, keeper, undo, seconds)

@@ -16,8 +16,8 @@ from pyrovae.command_line.slots import options_of
 from pyrovae.processes import processes_now
 from pyrovae.runs import CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, WITHOUT_EFFECT, as_option, read_mapping, read_summary
 
-# Of the checkpoints: the run that ``--init-from`` named.
-_START = "init_from"
+# Of the checkpoints: the run that ``--init-from`` named, and the checksum of streamed rows.
+_START, _ROWS = "init_from", "rows.txt"
 
 
 class RunKeeper:
@@ -66,6 +66,26 @@ class RunKeeper:
     def has_any(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return any(self.folder.rglob("step-*.pt"))
+
+    def check_rows(self, checksum: str) -> None:
+        """Refuse streamed rows that a run did not begin with: its fits compare a thousand of them.
+
+        Args:
+            checksum: of all rows.
+
+        Raises:
+            ValueError: they are others.
+            OSError: the checksum cannot be kept, or read.
+        """
+        kept = self.folder / _ROWS
+        # A run that an earlier version began has none.
+        if not kept.exists():
+            write_whole(kept, checksum.encode())
+        elif kept.read_text() != checksum:
+            raise ValueError(
+                f"{self._config['data']} does not hold the rows that the run in {self.run_folder} began with any more "
+                "(other checksum): put them back, or begin another run"
+            )
 
     def reached(self) -> str:
         """How far the run had come, in words."""

@@ -81,6 +81,8 @@ def test_all_commands_give_the_numbers_of_rows_in_memory(in_tmp, capsys):
 
 def test_a_file_cut_off_during_the_fit_leaves_what_it_goes_on_from(in_tmp, capsys, monkeypatch):
     """Its checkpoints were removed, as those of a run with bad input."""
+    images = RANDOM.integers(0, 256, (3000, 2, 2), dtype=np.uint8)
+    np.save(in_tmp / "x.npy", images)
     options = ["--data", "x.npy", "--stream", "--likelihood", "Normal", *QUICK, "--checkpoint-every", "0"]
     assert run(fit, *options, "--output-dir", "whole") == 0
     read = StreamedRows.__getitem__
@@ -95,7 +97,13 @@ def test_a_file_cut_off_during_the_fit_leaves_what_it_goes_on_from(in_tmp, capsy
         assert run(fit, *options, "--output-dir", "cut") == 4
     error = capsys.readouterr().err
     assert re.fullmatch(r"error: x.npy has become shorter, .*; to go on: python -m pyrovae.fit --resume cut\n", error)
-    np.save(in_tmp / "x.npy", IMAGES)
+    # The second training row is none of the thousand that a fit compares.
+    changed, second = images.copy(), torch.randperm(3000, generator=torch.Generator().manual_seed(0))[1]
+    changed[second] = 255 - changed[second]
+    np.save(in_tmp / "x.npy", changed)
+    assert run(fit, "--resume", "cut") == 2
+    assert "x.npy does not hold the rows that the run in cut began with any more" in capsys.readouterr().err
+    np.save(in_tmp / "x.npy", images)
     assert run(fit, "--resume", "cut") == 0
     assert "resumed     from step" in capsys.readouterr().out
     for name in ("metrics.csv", "evaluation.csv"):
