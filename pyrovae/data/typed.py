@@ -195,6 +195,11 @@ def encode_columns(
             f"{where(int(np.argmax(empty)))} and all others of the row are missing ({int(empty.sum())} such rows); "
             "leave out rows without any value."
         )
+    if "categorical(0)" in full_kinds:
+        raise ValueError(
+            f"{where(0)}, column {names[full_kinds.index('categorical(0)')]!r} and all others of the column are "
+            "missing, so that it has no categories; leave the column out."
+        )
     categories = {name: numbered for name, (_, numbered) in zip(names, columns, strict=True) if numbered}
     return Encoded(values, tuple(full_kinds), categories)
 

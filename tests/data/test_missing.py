@@ -211,6 +211,15 @@ def test_rows_with_too_few_cells_are_no_missing_cells(tmp_path, text, missing):
         load_data(write(tmp_path, text), missing=missing)
 
 
+def test_a_column_of_categories_without_any_is_left_out(tmp_path):
+    path = write(tmp_path, "a,town\n" + "".join(f"{n}.5,\n" for n in range(9)))
+    with pytest.raises(
+        ValueError, match=r"row 2 .*, column 'town' and all others of the column are missing, .*leave the"
+    ):
+        load_data(path, columns={"town": "categorical"}, missing="keep")
+    assert load_data(path, missing="keep").num_missing == 9
+
+
 def test_words_with_signs_and_digits_are_no_numbers(tmp_path):
     path = write(tmp_path, "a,b\n" + "".join(f"10.0.0.{n},{n}.5\n" for n in range(40)))
     with pytest.raises(ValueError, match="leave the column out: nearly all of its words differ"):
