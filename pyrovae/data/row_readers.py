@@ -14,6 +14,9 @@ from torch.utils.data import Dataset
 from pyrovae.data.arrays import Array, check_array, unreadable
 from pyrovae.data.mapped_file import became_shorter, file_of, mapping_of
 
+# So many rows show whether a data set changes them at random; a toss of a coin for each escapes once in 65,536.
+_READ_TWICE = 16
+
 
 class RowReader(Protocol):
     """Rows that can be read.
@@ -79,7 +82,7 @@ class DatasetReader:
         dataset: its items are tensors of one shape and dtype, or tuples that begin with such a tensor.
 
     Raises:
-        ValueError: If it cannot be used.
+        ValueError: If it cannot be used, or gives other rows at each reading.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -98,6 +101,12 @@ class DatasetReader:
         # NumPy has no bfloat16.
         self.dtype = (first.float() if first.dtype == torch.bfloat16 else first).numpy().dtype
         check_array(self.title, self.dtype, self.shape)
+        for row in range(min(len(dataset), _READ_TWICE)):
+            if not torch.equal(self._item(row).nan_to_num(), self._item(row).nan_to_num()):
+                raise ValueError(
+                    f"row {row} of {self.title} is another one at each reading; expected rows that stay as they are: "
+                    "give random changes to fit_svi, as train_transform, which takes a batch."
+                )
 
     def read(self, index: NDArray[np.int64]) -> Tensor:
         """The rows at these positions, float32, in this order.

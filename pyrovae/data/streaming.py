@@ -42,7 +42,7 @@ class StreamedRows:
         source: The path of a .npy file, in C order; an array, ``numpy.load(path, mmap_mode="r")`` for example; or a
             map-style ``torch.utils.data.Dataset`` whose items are tensors of one shape, or tuples that begin with one,
             such as (tensor, label). Items are read by one thread, and have to be the same at every reading: random
-            changes belong into ``train_transform``.
+            changes belong into ``train_transform``. The first ones are read twice, to see it.
         divided: Whether uint8 images are divided by 255; None for those that hold more than 0 and 1.
 
     Attributes:

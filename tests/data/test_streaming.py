@@ -222,6 +222,22 @@ def test_rows_that_are_not_finite_are_found(tmp_path):
     assert rows.subset(torch.tensor([4, 20, 5])).non_finite.tolist() == [1]
 
 
+def test_data_sets_that_change_their_rows_at_random_are_refused():
+    """The rows that were checked and scored were others than those of the fit."""
+
+    class Flipped(Items):
+        def __getitem__(self, row):
+            return self.items[row].flip(0) if torch.rand(()) < 0.5 else self.items[row]
+
+    with pytest.raises(
+        ValueError, match=r"row \d+ of the Flipped is another one at each reading; .*as train_transform"
+    ):
+        StreamedRows(Flipped(torch.from_numpy(TABLE)))
+    missing = torch.from_numpy(TABLE).clone()
+    missing[0, 1] = torch.nan
+    assert StreamedRows(Items(missing)).non_finite.tolist() == [0]
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(TABLE)
@@ -284,17 +300,17 @@ def test_a_file_that_becomes_shorter_ends_in_an_error(part, tmp_path):
 @pytest.mark.parametrize(
     ("item", "kind", "message"),
     [
-        (torch.zeros(3), ValueError, r"row 1 of the Items has shape \(3,\) and torch.float32, row 0 has \(2,\)"),
+        (torch.zeros(3), ValueError, r"row 20 of the Items has shape \(3,\) and torch.float32, row 0 has \(2,\)"),
         (torch.zeros(2, dtype=torch.int64), ValueError, "torch.int64, row 0 has .* torch.float32"),
-        (None, ValueError, "row 1 of the Items is a NoneType"),
-        (KeyError("missing"), ValueError, r"row 1 of the Items could not be read \(KeyError: 'missing'\)"),
-        (FileNotFoundError("1.png"), OSError, "row 1 of the Items could not be read: 1.png"),
+        (None, ValueError, "row 20 of the Items is a NoneType"),
+        (KeyError("missing"), ValueError, r"row 20 of the Items could not be read \(KeyError: 'missing'\)"),
+        (FileNotFoundError("1.png"), OSError, "row 20 of the Items could not be read: 1.png"),
     ],
 )
 def test_bad_items_are_named(item, kind, message):
-    rows = StreamedRows(Items([torch.zeros(2), item, torch.zeros(2)]))
+    rows = StreamedRows(Items([*torch.zeros(20, 2), item, torch.zeros(2)]))
     with pytest.raises(kind, match=message):
-        rows[torch.tensor([2, 1])]
+        rows[torch.tensor([21, 20])]
 
 
 def test_parts_start_from_streamed_rows_as_from_a_tensor(tmp_path):
