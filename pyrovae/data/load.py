@@ -87,7 +87,7 @@ def load_data(
             by 255 if they are uint8 and hold more than 0 and 1. A .npz file holds one array; or "data" or
             "x" with "labels" or "y"; or "train" and "test" with "validation" and "train_labels" and so on.
             A .csv file may have a header and a column "label". Folders inside an image folder are classes,
-            whose names come back as `label_names`.
+            whose names come back as `label_names`; photos are turned as their camera noted.
         root: Folder that holds `MNIST/raw`, `FashionMNIST/raw` and `cifar-10-batches-py`; by default the environment
             variable PYROVAE_DATA_ROOT, else `~/.cache/pyrovae`.
         binarize: What to do with values in [0, 1]: "none"; "threshold", 1 where a value is above 0.5;
