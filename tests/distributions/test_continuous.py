@@ -89,6 +89,21 @@ def test_continuous_bernoulli_gradients():
         assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("logit", [-0.011, -0.0099, -1e-4, -1e-7, 0.0, 1e-7, 1e-4, 0.0099, 0.011])
+def test_continuous_bernoulli_moves_its_draws_and_mean_near_zero(logit):
+    """The derivative of a draw x is that of F(x) = u, up to second order; that of the mean is the variance."""
+    for dtype, rounding in ((torch.float32, 3e-5), (torch.float64, 1e-6)):
+        logits = torch.full((1000,), logit, dtype=dtype, requires_grad=True)
+        law = ContinuousBernoulli(logits)
+        x = law.rsample()
+        x.sum().backward()
+        x = x.detach()
+        expected = x * (1 - x) * (0.5 + logit * (1 - 2 * x) / 12)
+        torch.testing.assert_close(logits.grad, expected, rtol=0, atol=rounding)
+        (of_mean,) = torch.autograd.grad(law.mean.sum(), logits)
+        torch.testing.assert_close(of_mean, law.variance.detach())
+
+
 @pytest.mark.parametrize("logit", [-40.0, -1.0, 0.0, 1e-3, 0.5, 8.0])
 def test_continuous_bernoulli_draws(logit):
     """By Kolmogorov and Smirnov at 1e-4, against the distribution function by expm1."""
