@@ -204,14 +204,15 @@ class VAE(nn.Module):
             probabilities: P ``(num_values,)``, strictly between 0 and 1.
 
         Returns:
-            ``(latent_dim, num_values)``.
+            ``(latent_dim, num_values)``, of the type of the weights.
 
         Raises:
             ValueError: probabilities of another shape, or that are not between 0 and 1.
         """
         # A VAE need not have parameters.
-        like = next(chain(self.parameters(), self.buffers()), probabilities)
-        return quantiles(self.prior(), probabilities.to(like.device)).detach()
+        numbers = (tensor for tensor in chain(self.parameters(), self.buffers()) if tensor.is_floating_point())
+        like = next(numbers, probabilities)
+        return quantiles(self.prior(), probabilities.to(like.device)).detach().to(like.dtype)
 
     @evaluating
     def traverse(

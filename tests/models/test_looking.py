@@ -88,6 +88,18 @@ def test_the_manifold_is_decoded_at_the_quantiles_of_the_prior():
             torch.testing.assert_close(images[first, second], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_points_of_the_latent_space_are_of_the_type_of_the_weights():
+    vae = small_vae(latent_dim=2)
+    assert vae.prior_quantiles(torch.tensor([0.1, 0.9], dtype=torch.float64)).dtype == torch.float32
+    expected = vae.traverse(), vae.manifold(3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = vae.traverse(), vae.manifold(3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_variants_are_around_the_posterior_mean(scale):
     """Means and standard deviations of 20,000 draws: 12 numbers at 5 standard errors, a false alarm in 100,000."""
