@@ -24,9 +24,9 @@ def count_labels(asked: float, labels: Tensor) -> int:
     """
     known = labels[labels != UNLABELLED]
     num_classes = len(known.unique())
-    count = round(asked * len(known)) if asked < 1 else int(asked)
-    if asked >= 1 and asked != count:
+    if asked >= 1 and not float(asked).is_integer():
         raise ValueError(f"labels is {asked:g}; expected a whole number of rows, or a fraction of them below 1")
+    count = round(asked * len(known)) if asked < 1 else int(asked)
     if count > len(known):
         raise ValueError(f"labels is {count:,}, and {len(known):,} training rows have one: give at most {len(known):,}")
     if count < num_classes:

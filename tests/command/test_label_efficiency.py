@@ -211,6 +211,7 @@ BAD = {
     "fewer labels than classes": (["--labels", "9"], ["--labels is 9", "10 classes", "give at least 10"]),
     "too small a fraction": (["--labels", "0.001"], ["--labels is 0.001, 1 of 1,258 rows", "10 classes"]),
     "half a label": (["--labels", "10.5"], ["--labels is 10.5", "whole number of rows"]),
+    "no end of labels": (["--labels", "inf"], ["--labels is inf", "whole number of rows"]),
     "no data": (["--data", "mnits"], ["Did you mean 'mnist'?"]),
     "large batch": (["--batch-size", "5000"], ["--batch-size 5000: give at most 1258"]),
     "no number": (["--labels", "many"], ["--labels is many; expected a positive number"]),
