@@ -1,3 +1,4 @@
+import copy
 import re
 
 import pyro
@@ -191,3 +192,21 @@ def test_looking_at_a_model_in_training_mode_changes_nothing():
     vae.eval()
     for name, look in looks.items():
         assert torch.equal(look(), found[name]), name
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (bits(5).numpy(), "rows is a ndarray; expected a tensor .*: use torch.as_tensor"),
+        (bits(5).tolist(), "rows is a list; expected a tensor"),
+        (bits(5)[:0], r"rows has shape \(0, 1, 8, 8\); expected .* with rows in it"),
+        (bits(5) / 0, "rows has NaN or infinite values in 5 of 5 rows"),
+    ],
+    ids=["an array", "a list", "none", "infinite"],
+)
+def test_what_is_no_rows_is_no_start(rows, message):
+    vae = small_vae()
+    before = copy.deepcopy(vae.state_dict())
+    with pytest.raises(ValueError, match=message):
+        vae.initialize(rows)
+    assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyrovae.data import AnyRows, rows_in_memory
 from pyrovae.models.looking import mean_or_draws
 from pyrovae.networks.shapes import as_shape
-from pyrovae.programs import check_positive, evaluating, initialize_modules
+from pyrovae.programs import check_are_rows, check_positive, evaluating, initialize_modules
 
 
 class ConditionalVAE(nn.Module):
@@ -76,6 +76,7 @@ class ConditionalVAE(nn.Module):
         Args:
             rows: joined training rows ``(rows, data numbers + covariate_dim)``.
         """
+        check_are_rows(rows, "rows")
         rows = rows_in_memory(rows)
         x, c = self.split(rows)
         for part in self.modules():

@@ -50,7 +50,7 @@ class PartlyObserved(nn.Module):
     def initialize(self, rows: Tensor) -> None:
         """Fill with the mean of each entry in these rows; zero where it is never observed."""
         self._check(rows)
-        self.fill.copy_(rows.nanmean(0).nan_to_num(nan=0.0))
+        self.fill.copy_(rows.to(self.fill.dtype).nanmean(0).nan_to_num(nan=0.0))
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """q(z|x): batch ``(*batch,)``, event ``(latent_dim,)``."""

@@ -81,6 +81,8 @@ class VampPrior(nn.Module):
             )
         # The last number may be rounded up, above 2**24.
         numbers = torch.linspace(0, len(rows) - 1, count).round().long().clamp(max=len(rows) - 1)
+        # Bits and counts may be whole numbers.
+        rows = rows.to(self.pseudo_inputs.dtype)
         chosen = rows[numbers.to(rows.device)]
         # A column without any value has no mean.
         means = rows.nanmean(0).nan_to_num().expand(chosen.shape)

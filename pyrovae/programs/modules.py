@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 
 from pyrovae.data import AnyRows, rows_in_memory
+from pyrovae.programs.checks import check_are_rows, check_rows
 from pyrovae.programs.reachable import reachable, unwrapped
 
 P = ParamSpec("P")
@@ -39,8 +40,14 @@ def owned_modules(model: Program, guide: Program) -> list[nn.Module]:
 
 
 def initialize_modules(module: nn.Module, rows: AnyRows) -> None:
-    """Give training rows, of streamed ones some, to the module and to all below it that have ``initialize(rows)``."""
+    """Give training rows, of streamed ones some, to the module and to all below it that have ``initialize(rows)``.
+
+    Raises:
+        ValueError: what ``check_rows`` refuses.
+    """
+    check_are_rows(rows, "rows")
     rows = rows_in_memory(rows)
+    check_rows(rows, "rows")
     for part in module.modules():
         initialize = getattr(part, "initialize", None)
         # The module that asks may have such a method itself.

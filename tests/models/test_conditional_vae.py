@@ -135,6 +135,8 @@ def test_parts_start_from_the_rows_that_they_see():
     vae.initialize(vae.join(x, c))
     torch.testing.assert_close(likelihood.decoder.layers[0].bias.detach(), x.mean(0))
     torch.testing.assert_close(posterior.encoder.center.flatten(), torch.cat([x, c], 1).mean(0))
+    with pytest.raises(ValueError, match="rows is a ndarray; expected a tensor"):
+        vae.initialize(vae.join(x, c).numpy())
 
 
 def test_joining_is_undone_by_splitting_and_bad_input_is_refused():

@@ -222,6 +222,8 @@ def test_the_posterior_sees_means_and_the_mask(append_mask, batch_shape):
     part(x)
     assert (inner.seen[..., 0, 1] == part.fill[0, 1]).all()
     assert f"append_mask={append_mask}" in repr(part)
+    part.initialize(torch.arange(12).reshape(2, 2, 3))
+    assert torch.equal(part.fill, torch.arange(3.0, 9.0).reshape(2, 3))
 
 
 def test_the_encoder_brings_columns_to_numbers_around_one():

@@ -124,6 +124,9 @@ def test_pseudo_inputs_start_at_training_rows(learned):
     prior.initialize(rows)
     assert prior.pseudo_inputs[0, 0, 0].item() == pytest.approx(rows[1:, 0, 0].mean().item(), rel=1e-6)
     assert (prior.pseudo_inputs[:, 1, 1] == 0).all()
+    counts = torch.arange(10)[:, None, None].expand(10, *DATA)
+    prior.initialize(counts)
+    assert torch.equal(prior.pseudo_inputs, counts[[0, 3, 6, 9]].float())
     with pytest.raises(ValueError, match="num_pseudo_inputs=4, and there are 3 rows"):
         prior.initialize(rows[:3])
     with pytest.raises(ValueError, match="build it with data_shape="):
