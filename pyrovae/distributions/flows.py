@@ -145,7 +145,7 @@ class _AffineAutoregressive(_InverseOnDemand, transforms.AffineAutoregressive):
 
     def _inverse(self, y: Tensor) -> Tensor:
         columns = [torch.zeros_like(y[..., 0])] * y.shape[-1]
-        for dim in self.arn.permutation.tolist():
+        for dim in range(len(columns)):
             mean, log_scale = self.arn(torch.stack(columns, dim=-1))
             log_scale = clamp_preserve_gradients(log_scale, self.log_scale_min_clip, self.log_scale_max_clip)
             columns[dim] = (y[..., dim] - mean[..., dim]) * torch.exp(-log_scale[..., dim])

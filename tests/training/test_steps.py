@@ -86,6 +86,15 @@ def test_options_of_objectives(objective):
     assert_same_fit(small_vae, bits(60), objective=objective)
 
 
+@pytest.mark.parametrize("objective", ["DReG", "ReweightedWakeSleep"])
+def test_draws_of_a_flow_that_are_scored_again(objective):
+    def make():
+        vae = small_vae()
+        return VAE(vae.prior, vae.likelihood, posteriors.Flow(2, vae.posterior, hidden_dims=(8,)))
+
+    assert_same_fit(make, bits(60), objective=objective, rtol=1e-5)
+
+
 def test_parts_of_a_user():
     def make():
         torch.manual_seed(0)
