@@ -1,13 +1,11 @@
 """Steps that are left out, as their loss or gradient is not finite."""
 
-import math
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 from pyrovae.programs import Weights
 
 Place = tuple[int, int, str]
@@ -131,7 +129,7 @@ def check_skipping(clip_norm: float | None, max_skipped_steps: int) -> None:
     Raises:
         ValueError: which, and what was expected.
     """
-    if clip_norm is not None and (not isinstance(clip_norm, Real) or not 0 < clip_norm < math.inf):
+    if clip_norm is not None and (not is_finite_number(clip_norm) or not clip_norm > 0):
         raise ValueError(f"clip_norm is {clip_norm!r}; expected a positive norm of the gradient, or None for no limit")
     if not is_whole_number(max_skipped_steps) or max_skipped_steps < 0:
         raise ValueError(f"max_skipped_steps is {max_skipped_steps!r}; expected a number of steps, zero or more")

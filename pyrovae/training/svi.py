@@ -1,7 +1,6 @@
 """Fitting a pair of Pyro programs by stochastic variational inference."""
 
 from collections.abc import Callable, Iterable
-from numbers import Real
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.checkpoints import Checkpoints, begin_or_resume
 from pyrovae.data import AnyRows
+from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.objectives import Objective, Schedule, as_objective
 from pyrovae.objectives.schedules import check_schedule
 from pyrovae.programs import (
@@ -182,7 +182,7 @@ def _check_numbers(rows: int, epochs: int, batch_size: int, lr: float | Schedule
     check_positive(epochs=epochs, batch_size=batch_size, patience=patience)
     if isinstance(lr, Schedule):
         check_schedule("lr", lr)
-    elif not isinstance(lr, Real) or not 0 < lr < float("inf"):
+    elif not is_finite_number(lr) or not lr > 0:
         raise ValueError(f"lr is {lr!r}; expected a positive number, or a schedule from pyrovae.objectives")
     if rows < 2:
         raise ValueError(f"train has {rows} row; a model needs several to learn from")

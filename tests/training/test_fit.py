@@ -445,10 +445,11 @@ def test_optimisers_of_another_kind_are_refused(optimizer, said):
         fit(small_vae(), bits(60), optimizer=optimizer)
 
 
+@pytest.mark.parametrize("value", ["1e-3", True, math.inf])
 @pytest.mark.parametrize("option", ["lr", "clip_norm"])
-def test_texts_are_no_numbers(option):
-    with pytest.raises(ValueError, match=f"{option} is '1e-3'; expected a positive n"):
-        fit(small_vae(), bits(60), **{option: "1e-3"})
+def test_texts_and_truth_values_are_no_numbers(option, value):
+    with pytest.raises(ValueError, match=f"{option} is {value!r}; expected a positive n"):
+        fit(small_vae(), bits(60), **{option: value})
 
 
 def test_parameters_that_nothing_would_train_are_refused():
