@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from pyrovae.distributions import CategoricalLevels
 from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.levels import check_num_levels
-from pyrovae.likelihoods.shapes import as_data_shape, split_params, start_decoder
+from pyrovae.likelihoods.shapes import split_params, start_decoder
+from pyrovae.networks.shapes import as_shape
 
 
 class Categorical(nn.Module):
@@ -42,7 +43,7 @@ class Categorical(nn.Module):
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], num_levels: int = 256) -> tuple[int, ...]:
         """Output shape that the decoder needs."""
-        return (num_levels, *as_data_shape(data_shape))
+        return (num_levels, *as_shape(data_shape, "data_shape"))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrovae.distributions.arguments import is_finite_number
-from pyrovae.likelihoods.shapes import as_data_shape
+from pyrovae.networks.shapes import as_shape
 
 Source = Literal["shared", "per_dimension", "predicted"]
 """A parameter that is learned: one for all entries, one for each, or given by the decoder."""
@@ -53,7 +53,7 @@ class Choice(ABC):
             )
         self.number = None if isinstance(chosen, str) else float(chosen)
         self.source = chosen if isinstance(chosen, str) else "fixed"
-        self.shape = as_data_shape(() if data_shape is None else data_shape) if chosen == "per_dimension" else ()
+        self.shape = as_shape(data_shape, "data_shape") if chosen == "per_dimension" and data_shape is not None else ()
         # The unbounded number at the initial value.
         self.start = self.unbounded(torch.tensor(initial, dtype=torch.float64)).item() if self.number is None else 0.0
 

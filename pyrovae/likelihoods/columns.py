@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from pyrovae.data import check_column_kinds, column_moments, columns_by_kind, num_categories
 from pyrovae.distributions import Columns as ColumnsDistribution
 from pyrovae.distributions import NegativeBinomial, NormalInUnits
-from pyrovae.distributions.arguments import check_called
+from pyrovae.distributions.arguments import check_called, is_finite_number
 from pyrovae.likelihoods.choices import PositiveByLogarithm, ScaleByLogarithm
 from pyrovae.likelihoods.counts import bounded_log_rate
-from pyrovae.likelihoods.shapes import as_data_shape, data_dims, start_decoder
+from pyrovae.likelihoods.shapes import data_dims, start_decoder
+from pyrovae.networks.shapes import as_shape
 
 Scale = Literal["per_column", "predicted"]
 
@@ -72,9 +73,9 @@ class Columns(nn.Module):
         self.column_kinds = check_column_kinds(column_kinds)
         if scale not in ("per_column", "predicted"):
             raise ValueError(f"Columns: scale is {scale!r}; expected 'per_column' or 'predicted'")
-        if not 0 < scale_floor < 1:
+        if not is_finite_number(scale_floor) or not 0 < scale_floor < 1:
             raise ValueError(
-                f"Columns: scale_floor is {scale_floor}; expected a number between 0 and 1, in units of a column"
+                f"Columns: scale_floor is {scale_floor!r}; expected a number between 0 and 1, in units of a column"
             )
         self.decoder, self.scale_kind, self.scale_floor = decoder, scale, scale_floor
         self.positions = columns_by_kind(self.column_kinds)
@@ -85,9 +86,10 @@ class Columns(nn.Module):
         # How many of these are of real columns; those of counts follow.
         self.num_real = num_real
         source = "predicted" if scale == "predicted" else "per_dimension"
-        self.scales = ScaleByLogarithm(self, "scale", source, 1.0, scale_floor, (num_real,))
+        # Without columns of the kind there is no parameter, and a shape has no zeros.
+        self.scales = ScaleByLogarithm(self, "scale", source, 1.0, scale_floor, (max(num_real, 1),))
         self.dispersions = PositiveByLogarithm(
-            self, "dispersion", "per_dimension", 0.1, _DISPERSION_FLOOR, (num_counts,), meaning="a dispersion"
+            self, "dispersion", "per_dimension", 0.1, _DISPERSION_FLOOR, (max(num_counts, 1),), meaning="a dispersion"
         )
         if num_real:
             self.register_parameter(self.scales.parameter, self.scales.new_parameter())
@@ -99,7 +101,7 @@ class Columns(nn.Module):
         cls, data_shape: Sequence[int], column_kinds: Sequence[str], scale: Scale = "per_column"
     ) -> tuple[int, ...]:
         """``(total,)``, all numbers that the decoder gives for a row."""
-        shape = as_data_shape(data_shape)
+        shape = as_shape(data_shape, "data_shape")
         if shape != (len(check_column_kinds(column_kinds)),):
             raise ValueError(
                 f"Columns: data_shape is {shape} and column_kinds has {len(column_kinds)} kinds; expected rows of one "

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from pyrovae.distributions import Reshaped
 from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.choices import ScaleByLogarithm
-from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
+from pyrovae.likelihoods.shapes import data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
+from pyrovae.networks.shapes import as_shape
 
 Covariance = Literal["shared", "predicted"]
 
@@ -39,7 +40,7 @@ class CovarianceNormal(nn.Module):
         check_called(type(self).__name__, decoder=decoder)
         if covariance not in get_args(Covariance):
             raise ValueError(f"{type(self).__name__}: covariance is {covariance!r}; expected 'shared' or 'predicted'")
-        self.decoder, self.data_shape = decoder, as_data_shape(data_shape)
+        self.decoder, self.data_shape = decoder, as_shape(data_shape, "data_shape")
         self.covariance, self.numbers = covariance, numbers
         self.scales = ScaleByLogarithm(self, "scale", covariance, initial_scale, scale_floor, None)
         shared = covariance == "shared"

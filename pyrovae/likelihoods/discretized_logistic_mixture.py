@@ -11,8 +11,9 @@ from pyrovae.distributions import DiscretizedLogistic
 from pyrovae.distributions.arguments import check_called, is_whole_number
 from pyrovae.likelihoods.choices import Positive
 from pyrovae.likelihoods.levels import check_num_levels, check_range
-from pyrovae.likelihoods.shapes import as_data_shape, split_params, start_decoder
+from pyrovae.likelihoods.shapes import split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_mean, entry_variance
+from pyrovae.networks.shapes import as_shape
 
 
 class DiscretizedLogisticMixture(nn.Module):
@@ -68,7 +69,7 @@ class DiscretizedLogisticMixture(nn.Module):
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], num_components: int = 5) -> tuple[int, ...]:
         """Output shape that the decoder needs."""
-        return (3 * num_components, *as_data_shape(data_shape))
+        return (3 * num_components, *as_shape(data_shape, "data_shape"))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         """p(x|z): batch ``(*batch,)``, event ``data_shape``."""

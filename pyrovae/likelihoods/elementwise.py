@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from pyrovae.distributions.arguments import check_called
 from pyrovae.likelihoods.choices import Choice, Source
-from pyrovae.likelihoods.shapes import as_data_shape, data_dims, split_params, start_decoder
+from pyrovae.likelihoods.shapes import data_dims, split_params, start_decoder
 from pyrovae.likelihoods.starts import entry_variance
+from pyrovae.networks.shapes import as_shape
 
 
 def params_shape(data_shape: Sequence[int], num_params: int) -> tuple[int, ...]:
     """Output shape of a decoder that gives so many numbers for each entry."""
-    shape = as_data_shape(data_shape)
+    shape = as_shape(data_shape, "data_shape")
     return shape if num_params == 1 else (num_params, *shape)
 
 
@@ -24,7 +25,7 @@ class Elementwise(nn.Module):
         super().__init__()
         check_called(type(self).__name__, decoder=decoder)
         self.decoder = decoder
-        self.data_shape = None if data_shape is None else as_data_shape(data_shape)
+        self.data_shape = None if data_shape is None else as_shape(data_shape, "data_shape")
         self.choices = {choice.name: choice for choice in choices}
         for choice in choices:
             self.register_parameter(choice.parameter, choice.new_parameter())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions import MultivariateNormal
 from pyrovae.likelihoods.covariance import Covariance, CovarianceNormal
-from pyrovae.likelihoods.shapes import as_data_shape
+from pyrovae.networks.shapes import as_shape
 
 
 class FullCovarianceNormal(CovarianceNormal):
@@ -48,12 +48,13 @@ class FullCovarianceNormal(CovarianceNormal):
         initial_scale: float = 1.0,
         scale_floor: float = 1e-3,
     ) -> None:
-        super().__init__(decoder, data_shape, covariance, prod(as_data_shape(data_shape)), initial_scale, scale_floor)
+        numbers = prod(as_shape(data_shape, "data_shape"))
+        super().__init__(decoder, data_shape, covariance, numbers, initial_scale, scale_floor)
 
     @classmethod
     def decoder_shape(cls, data_shape: Sequence[int], covariance: Covariance = "shared") -> tuple[int, ...]:
         """Output shape that the decoder needs."""
-        shape = as_data_shape(data_shape)
+        shape = as_shape(data_shape, "data_shape")
         return shape if covariance == "shared" else (1 + prod(shape), *shape)
 
     def vector(self, loc: Tensor, raw: Tensor) -> dist.TorchDistribution:

@@ -1,10 +1,8 @@
 """Checks of levels that likelihoods share."""
 
-from math import isfinite
-
 from torch import nn
 
-from pyrovae.distributions.arguments import is_whole_number
+from pyrovae.distributions.arguments import is_finite_number, is_whole_number
 
 
 def check_num_levels(num_levels: int, part: nn.Module) -> int:
@@ -16,8 +14,8 @@ def check_num_levels(num_levels: int, part: nn.Module) -> int:
 
 def check_range(low: float, high: float, part: nn.Module) -> None:
     """Refuse a range that is empty or without end."""
-    if not (isfinite(low) and isfinite(high) and low < high):
+    if not (is_finite_number(low) and is_finite_number(high) and low < high):
         raise ValueError(
-            f"{type(part).__name__}: low is {low} and high {high}; expected finite numbers with "
+            f"{type(part).__name__}: low is {low!r} and high {high!r}; expected finite numbers with "
             "low < high, in units of the data"
         )

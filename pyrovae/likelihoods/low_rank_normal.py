@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrovae.distributions import LowRankMultivariateNormal
 from pyrovae.distributions.arguments import is_whole_number
 from pyrovae.likelihoods.covariance import Covariance, CovarianceNormal
-from pyrovae.likelihoods.shapes import as_data_shape
+from pyrovae.networks.shapes import as_shape
 
 
 class LowRankNormal(CovarianceNormal):
@@ -63,7 +63,7 @@ class LowRankNormal(CovarianceNormal):
         cls, data_shape: Sequence[int], rank: int = 5, covariance: Covariance = "shared"
     ) -> tuple[int, ...]:
         """Output shape that the decoder needs."""
-        shape = as_data_shape(data_shape)
+        shape = as_shape(data_shape, "data_shape")
         return shape if covariance == "shared" else (2 + rank, *shape)
 
     def vector(self, loc: Tensor, raw: Tensor) -> dist.TorchDistribution:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrovae.distributions import PartlyObserved as PartlyObservedDistribution
 from pyrovae.distributions.arguments import check_called
-from pyrovae.likelihoods.shapes import as_data_shape
+from pyrovae.networks.shapes import as_shape
 
 
 class PartlyObserved(nn.Module):
@@ -42,7 +42,7 @@ class PartlyObserved(nn.Module):
     ) -> tuple[int, ...]:
         """The output shape that the decoder of ``likelihood`` needs, the module or its class."""
         shape_of = getattr(likelihood, "decoder_shape", None)
-        return as_data_shape(data_shape) if shape_of is None else shape_of(data_shape, **arguments)
+        return as_shape(data_shape, "data_shape") if shape_of is None else shape_of(data_shape, **arguments)
 
     def initialize(self, rows: Tensor) -> None:
         """Start from training rows, as the likelihood does."""

@@ -1,15 +1,8 @@
 """What all likelihoods ask of their decoder's output."""
 
-from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
-
-
-def as_data_shape(data_shape: int | Sequence[int]) -> tuple[int, ...]:
-    """The shape of one row as a tuple; ``n`` stands for ``(n,)``."""
-    return (int(data_shape),) if isinstance(data_shape, int | Integral) else tuple(data_shape)
 
 
 def data_dims(output: Tensor, z: Tensor, part: nn.Module) -> int:

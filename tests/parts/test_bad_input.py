@@ -111,6 +111,13 @@ def test_values_outside_the_support_are_refused_before_the_first_step(name, opti
         (lambda d: likelihoods.Normal(d, scale="per_dimension"), "Normal: scale is .* without data_shape; give data_s"),
         (lambda d: likelihoods.Normal(d, scale_floor=2.0), "Normal: .*expected 0 < scale_floor < initial_scale"),
         (lambda d: likelihoods.Columns(d, ["real"], scale_floor=0.0), "Columns: scale_floor is 0.0; expected a number"),
+        (lambda d: likelihoods.Columns(d, ["real"], scale_floor="a"), "Columns: scale_floor is 'a'; expected a number"),
+        (lambda d: likelihoods.DiscretizedLogistic(d, low="a"), "DiscretizedLogistic: low is 'a' and high 1.0; expec"),
+        (lambda d: likelihoods.FullCovarianceNormal(d, (0,)), r"data_shape is \(0,\); expected a positive integer or"),
+        (
+            lambda d: likelihoods.Normal(d, "per_dimension", (4.0,)),
+            r"data_shape is \(4.0,\); expected a positive intege",
+        ),
         (
             lambda d: likelihoods.Laplace(d, scale=-1.0),
             "Laplace: scale is -1.0; a standard deviation has to be positive",
