@@ -91,8 +91,13 @@ def _fit_in_folder(prepared: Prepared, keeper: RunKeeper, undo: Callable[[], Non
         with ending_when_terminated():
             return _fit_by_kind(prepared, keeper, seconds)
     except ValueError as error:
-        undo()
-        raise ValueError(in_options(str(error))) from error
+        said = in_options(str(error))
+        if keeper.has_any():
+            # Steps were done with this input: memory that ran out, for example, after hours.
+            said += keeper.to_go_on(_NAME)
+        else:
+            undo()
+        raise ValueError(said) from error
     except OSError as error:
         print_error(f"{described_file_error(error)}{keeper.to_go_on(_NAME)}")
         return EXIT_FILES

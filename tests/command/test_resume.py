@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import random
 import shutil
 import signal
@@ -267,3 +268,33 @@ def test_where_the_disk_is_full_the_run_says_so(tmp_path, whole):
     assert f"; to go on: python -m pyrovae.fit --resume {folder}" in done.stderr
     assert fit.main(["--resume", str(folder), "--quiet"]) == 0
     assert_same_run(folder, whole("vae"))
+
+
+FRAIL = '''
+from pathlib import Path
+
+from pyrovae.likelihoods import Bernoulli
+
+
+class Frail(Bernoulli):
+    """Fails once there is a checkpoint, while there is a file called so."""
+
+    def forward(self, z):
+        if Path("full").exists() and any(Path("cut").glob("checkpoints/fit/step-*.pt")):
+            raise MemoryError("no room for 8 GB")
+        return super().forward(z)
+'''
+
+
+def test_an_error_after_hours_keeps_the_run(tmp_path, capsys, monkeypatch):
+    """Whatever else than the input may have been the reason: memory that ran out, for example."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frail.py").write_text(FRAIL)
+    options = [*options_of("vae"), "--likelihood", "frail.py:Frail"]
+    assert fit.main([*options, "--output-dir", "whole"]) == 0
+    (tmp_path / "full").touch()
+    assert fit.main([*options, "--output-dir", "cut"]) == 2
+    assert re.search("no room for 8 GB.*; to go on: python -m pyrovae.fit --resume cut\n", capsys.readouterr().err)
+    (tmp_path / "full").unlink()
+    assert fit.main(["--resume", "cut", "--quiet"]) == 0
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
