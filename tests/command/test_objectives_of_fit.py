@@ -110,13 +110,6 @@ def contents(objective):
     return {name: value if not hasattr(value, "__dict__") else vars(value) for name, value in vars(objective).items()}
 
 
-@pytest.fixture
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
-
-
 def history_in_python(config, objective, **options):
     """The history of the same fit without the command."""
     data = load_data("digits", binarize="dynamic")

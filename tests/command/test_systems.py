@@ -38,12 +38,6 @@ def summary_of(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
-@pytest.fixture
-def in_tmp(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def write_table(path, header="label,age,group,a,b,c", rows=80):
     """x = (a, b, c) around what age and group say; labels 0 and 1."""
     generator = np.random.default_rng(0)
