@@ -242,12 +242,19 @@ def compare_runs(folders: Sequence[str | Path]) -> RunComparison:
 
 def _kind(folder: Path) -> str | None:
     """Whether a run's numbers are probabilities or densities; one of an earlier version does not say."""
-    return (read_summary(folder).get("evaluation") or {}).get("numbers")
+    kind = _said(folder, "evaluation", "numbers")
+    return kind if isinstance(kind, str) else None
 
 
 def _is_still_improving(folder: Path) -> bool:
     """Whether more epochs would have helped a run; one that does not say is taken to be complete."""
-    return bool((read_summary(folder).get("training") or {}).get("still_improving"))
+    return bool(_said(folder, "training", "still_improving"))
+
+
+def _said(folder: Path, part: str, name: str) -> Any:
+    """What the summary of a run says in one of its parts; None where there is no such part."""
+    said = read_summary(folder).get(part)
+    return said.get(name) if isinstance(said, dict) else None
 
 
 def _settings(folder: Path) -> dict[str, str]:

@@ -560,13 +560,13 @@ def test_columns_are_not_called_better_than_one_density_of_all(tmp_path, monkeyp
     assert "is better than" not in comparison.verdict()
 
 
-def test_runs_that_do_not_say_their_kind_are_compared_as_before(unlike, tmp_path):
+@pytest.mark.parametrize("said", [{}, {"numbers": []}, {"numbers": None}, "nothing", [1]])
+def test_runs_that_do_not_say_their_kind_are_compared_as_before(said, unlike, tmp_path):
     for name in ("density", "probability"):
         shutil.copytree(unlike / name, tmp_path / name)
     summary = tmp_path / "density" / "summary.json"
     contents = json.loads(summary.read_text())
-    del contents["evaluation"]["numbers"]
-    summary.write_text(json.dumps(contents))
+    summary.write_text(json.dumps(contents | {"evaluation": said, "training": said}))
     comparison = compare_runs([tmp_path / "density", tmp_path / "probability"])
     assert not comparison.unlike
     assert "do not compare" not in comparison.verdict()
