@@ -7,7 +7,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
-from pyrovae.data import AnyRows
+from pyrovae.data import AnyRows, all_in_memory
 from pyrovae.objectives.named import as_objective
 from pyrovae.objectives.objective import Objective
 from pyrovae.objectives.schedules import Schedule
@@ -18,9 +18,9 @@ from pyrovae.programs import (
     Weights,
     buffers_put_back,
     check_any_rows,
+    check_are_rows,
     check_known,
     check_missing,
-    check_rows,
     check_support,
     evaluation_mode,
     inspect_pair,
@@ -127,11 +127,11 @@ class ObjectiveModule(nn.Module):
             ``objective``, ``elbo``, ``reconstruction`` and ``kl``.
 
         Raises:
-            ValueError: no rows, infinite values in them; a progress that is not from 0 to 1.
+            ValueError: no tensor of rows; a progress that is not from 0 to 1.
         """
         if not 0 <= progress <= 1:
             raise ValueError(f"progress is {progress!r}; expected a number from 0 to 1, the fraction of steps done")
-        check_rows(x, "x")
+        check_are_rows(all_in_memory(x, "x"), "x")
         with private_param_store(self.sampler.model, self.sampler.guide, self._shared()):
             terms = self.objective.terms(self.sampler, x, progress)
         means = {name: term / len(x) for name, term in vars(terms).items()}

@@ -112,10 +112,12 @@ def test_values_of_statements_move_and_evaluations_have_them_as_they_are():
         terms = objective(X + 3)
         terms.loss.backward()
         optimizer.step()
-    after = compare_bounds(model, guide, X + 3, num_samples=500, progress=False).elbo.mean()
-    assert after > before + 10
-    # 500 draws for 40 rows, and one draw for each: five standard errors of the latter.
-    assert abs(after - terms.elbo) < 5 * (4 / 40) ** 0.5
+    bounds = compare_bounds(model, guide, X + 3, num_samples=500, progress=False)
+    assert bounds.elbo.mean() > before + 10
+    # The loop had one draw of each row, of 500 here: five standard errors, a false alarm in 1 of 1.7 million seeds.
+    error = (501 * bounds.elbo_standard_error.square().sum()).sqrt() / len(X)
+    with torch.no_grad():
+        assert abs(bounds.elbo.mean() - objective(X + 3).elbo) < 5 * error
     assert not pyro.get_param_store().keys()
     # A fit goes on from them.
     fitted = fit_svi(model, guide, X + 3, epochs=1, batch_size=40, lr=1e-6, progress=False)
@@ -195,9 +197,8 @@ def test_weights_are_stored_once_and_come_back():
 def test_averages_of_weights_are_of_copies_with_their_own_programs():
     vae = linear_vae()
     objective = ObjectiveModule(vae.model, vae.guide, X)
-    averaged = AveragedModel(objective, multi_avg_fn=None)
-    kept = copy.deepcopy(averaged.module).sampler.model.__self__
-    assert kept is not vae
+    averaged = AveragedModel(objective)
+    assert averaged.module.sampler.model.__self__ is not vae
     torch.manual_seed(1)
     before = averaged(X).elbo
     with torch.no_grad():
