@@ -1,4 +1,4 @@
-"""The command ``python -m pyrovae.fit`` in this process."""
+"""Commands in this process, ``python -m pyrovae.fit`` above all, and what they write."""
 
 import csv
 
@@ -20,10 +20,10 @@ RUN_FILES = {
 }
 
 
-def run(*arguments: str) -> int:
-    """The command in this process; argparse leaves by SystemExit."""
+def run(*arguments: str, command=main) -> int:
+    """A command in this process, of none other the fit; argparse leaves by SystemExit."""
     try:
-        return main(list(arguments))
+        return command(list(arguments))
     except SystemExit as stop:
         return stop.code
 

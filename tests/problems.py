@@ -165,3 +165,14 @@ class LinearPair(nn.Module):
     def guide(self, x):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(self.encoder(x), self.scale()).to_event(1))
+
+
+def categorical_model(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(torch.ones(3)))
+        pyro.sample("x", dist.Normal(k.float(), 1.0), obs=x)
+
+
+def categorical_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("k", dist.Categorical(torch.ones(len(x), 3)))

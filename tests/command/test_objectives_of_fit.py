@@ -8,11 +8,12 @@ import pyro
 import pytest
 import torch
 import yaml
+from fit_runs import run
 
 from pyrovae import fit_svi, load, load_data, plots
 from pyrovae.compare import main as compare_main
 from pyrovae.evaluate import main as evaluate_main
-from pyrovae.fit import main, make_parser
+from pyrovae.fit import make_parser
 from pyrovae.objectives import (
     IWAE,
     Cosine,
@@ -84,14 +85,6 @@ GIVEN = {
         "ScoreFunction(num_particles=2, baseline=other_draws), beta Sigmoid(start=0, end=1, length=0.25, steepness=10)",
     ),
 }
-
-
-def run(*arguments):
-    """The command in this process; argparse leaves by SystemExit."""
-    try:
-        return main(list(arguments))
-    except SystemExit as stop:
-        return stop.code
 
 
 def parsed(*tokens):

@@ -1,6 +1,5 @@
 """``python -m pyrovae.fit --system``: autoencoders, conditional and two-layer VAEs, and corruption, end to end."""
 
-import csv
 import dataclasses
 import json
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from fit_runs import rows_of, run
 from PIL import Image
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
@@ -15,23 +15,10 @@ from pyrovae import compare_bounds, load, load_data
 from pyrovae.compare import main as compare
 from pyrovae.data import Masking, label_covariates
 from pyrovae.evaluate import main as evaluate
-from pyrovae.fit import main
 
 SMALL = ["--encoder.hidden_dims", "[30]", "--decoder.hidden_dims", "[30]", "--no-report", "--quiet"]
 FAST = ["--epochs", "2", *SMALL]
 SCORED = [*FAST, "--num-samples", "20"]
-
-
-def run(*arguments: str, command=main) -> int:
-    try:
-        return command(list(arguments))
-    except SystemExit as stop:
-        return stop.code
-
-
-def rows_of(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def summary_of(folder):

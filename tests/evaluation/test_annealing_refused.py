@@ -5,20 +5,9 @@ import pyro.distributions as dist
 import pytest
 import torch
 from annealed import bounded_pair, gamma_model, inner_plate_guide, inner_plate_model
-from problems import bits, small_vae
+from problems import bits, categorical_guide, categorical_model, small_vae
 
 from pyrovae import ais, bdmc
-
-
-def categorical_model(x):
-    with pyro.plate("data", len(x)):
-        k = pyro.sample("k", dist.Categorical(torch.ones(3)))
-        pyro.sample("x", dist.Normal(k.float(), 1.0), obs=x)
-
-
-def categorical_guide(x):
-    with pyro.plate("data", len(x)):
-        pyro.sample("k", dist.Categorical(torch.ones(len(x), 3)))
 
 
 def moving_model(x):

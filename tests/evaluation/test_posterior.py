@@ -7,7 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from problems import LinearGaussian, ScaledPosterior, bits, small_vae
+from problems import LinearGaussian, ScaledPosterior, bits, categorical_guide, categorical_model, small_vae
 from pyro import poutine
 from scipy.stats import gamma
 
@@ -131,17 +131,6 @@ def test_same_seed_same_draws_and_nothing_moves():
     assert (other["posterior"]["z"].values != draws).any()
     assert len(np.unique(draws[:, -1, :, 0])) == 6
     assert first["posterior"]["row"].values.tolist() == [3, 1]
-
-
-def categorical_model(x):
-    with pyro.plate("data", len(x)):
-        k = pyro.sample("k", dist.Categorical(torch.ones(3)))
-        pyro.sample("x", dist.Normal(k.float(), 1.0), obs=x)
-
-
-def categorical_guide(x):
-    with pyro.plate("data", len(x)):
-        pyro.sample("k", dist.Categorical(torch.ones(len(x), 3)))
 
 
 def test_discrete_latents_are_refused():
