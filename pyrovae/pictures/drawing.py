@@ -76,13 +76,16 @@ def draw_pictures(run: Run, rows: ModelRows, options: PictureOptions, device: to
         device: where the weights are.
 
     Raises:
-        ValueError: rows or dimensions that are not there, UMAP without its package.
+        ValueError: rows or dimensions that are not there, one test row alone, UMAP without its package.
     """
     plots.check_method(options.method)
     pictures, module = Pictures(), run.module
     data = rows.data
     chosen = chosen_rows(data.test_labels, len(data.test), options.rows)
     x = rows.test[: options.num_rows].to(device)
+    if len(x) < 2:
+        repair = "--num-rows 2 or more" if len(rows.test) > 1 else "a run with a larger --test-fraction"
+        raise ValueError(f"the pictures compare the codes of rows, and this is one test row: give {repair}")
     labels = None if data.test_labels is None else data.test_labels[: options.num_rows]
 
     def draw(name: str, make: "Callable[[], Figure]") -> None:

@@ -105,6 +105,15 @@ def test_a_table_without_labels(folder, tmp_path, capsys):
     assert "left out: class_samples.png: table.npy has no labels" in text
 
 
+def test_a_run_with_one_test_row_says_what_it_lacks(tmp_path, capsys):
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(10, 3)).astype("float32"))
+    run = str(tmp_path / "run")
+    data = ["--data", str(tmp_path / "few.npy"), "--likelihood", "Normal"]
+    assert fit_main([*data, "--epochs", "1", "--num-samples", "25", "--no-report", "--output-dir", run, "--quiet"]) == 0
+    assert look_main([run]) == 2
+    assert "this is one test row: give a run with a larger --test-fraction" in capsys.readouterr().err
+
+
 def test_a_pair_of_programs_has_the_pictures_of_its_latents(folder, tmp_path, capsys):
     assert look_main([str(folder / "pair"), "--output-dir", str(tmp_path)]) == 0
     assert {file.name for file in tmp_path.iterdir()} == {"latent_space.png", "latent_histograms.png"}
@@ -136,6 +145,7 @@ def test_the_points_are_the_posterior_means_and_the_same_seed_gives_the_same_pic
     [
         (["nowhere"], "nowhere is no run folder: there is no such folder"),
         (["digits", "--rows", "3", "180"], "--rows 3 180: expected numbers of test rows, 0 to 179"),
+        (["digits", "--num-rows", "1"], "this is one test row: give --num-rows 2 or more"),
         (["digits", "--dims", "2"], "--dims 2: expected latent dimensions, 0 to 1"),
         (["digits", "--seed", str(2**32)], "expected a whole number below 2**32"),
         (["digits", "--device", "gpu"], "--device gpu: there is no such device"),
