@@ -25,6 +25,7 @@ from pyrovae.command_line import (
     fit_pair,
     fit_parser,
     fit_reconstructions,
+    lack_of_memory_said,
     prepare_run,
     print_error,
     resumed_options,
@@ -88,7 +89,7 @@ def _fit(config: dict[str, Any]) -> int:
 def _fit_in_folder(prepared: Prepared, keeper: RunKeeper, undo: Callable[[], None], seconds: dict[str, float]) -> int:
     """Fit, score and write; whatever ends that, the folder is left as it was or with what the run can go on from."""
     try:
-        with ending_when_terminated():
+        with ending_when_terminated(), lack_of_memory_said():
             return _fit_by_kind(prepared, keeper, seconds)
     except ValueError as error:
         said = in_options(str(error))

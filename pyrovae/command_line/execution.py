@@ -5,8 +5,8 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -57,8 +57,9 @@ def run_command(
     try:
         if not shared:
             refuse_several(parser.prog)
-            return action(options)
-        with several_processes(options["device"]) as processes:
+            with lack_of_memory_said():
+                return action(options)
+        with lack_of_memory_said(), several_processes(options["device"]) as processes:
             if processes.is_first:
                 return action(options)
             with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
@@ -75,6 +76,28 @@ def run_command(
     except KeyboardInterrupt:
         print_error(f"interrupted; {interrupted}")
         return EXIT_INTERRUPTED
+
+
+@contextmanager
+def lack_of_memory_said() -> Iterator[None]:
+    """Turn a lack of memory into one line that says what needs less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"there is not enough memory ({said}): a smaller --batch-size or smaller layers need "
+            'less; more under "Out of memory" in docs/troubleshooting.md'
+        ) from error
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or torch, on any device, found no memory."""
+    # Of torch's errors only that of CUDA has a class of its own.
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def described_file_error(error: OSError) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from pyrovae.command_line.execution import lacks_memory
 from pyrovae.models import check_vae
 from pyrovae.processes import ProcessEndedError
 from pyrovae.runs import Run, described_error
@@ -27,6 +28,9 @@ def errors_of_parts(run: Run, rows: Tensor) -> Iterator[None]:
             raise
         raise ValueError(problem) from error
     except Exception as error:
+        # The check would lack it too.
+        if lacks_memory(error):
+            raise
         problem = None if run.vae is None else check_vae(run.vae, rows).problem
         raise ValueError(problem or described_error(error)) from error
 

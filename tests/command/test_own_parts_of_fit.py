@@ -201,3 +201,32 @@ def test_what_is_wrong_with_a_part_of_ones_own_is_one_line(case, in_tmp, capsys)
     assert "Traceback" not in error
     assert re.search(BROKEN[case], error), error
     assert not (in_tmp / "out").exists()
+
+
+GREEDY = """
+import numpy as np
+import torch
+
+from pyrovae.likelihoods import Bernoulli
+
+
+class Torch(Bernoulli):
+    def forward(self, z):
+        return super().forward(z + torch.ones(2**45, z.shape[-1]).sum())
+
+
+class Numpy(Bernoulli):
+    def forward(self, z):
+        return super().forward(z + float(np.ones((2**45, z.shape[-1])).sum()))
+"""
+
+
+@pytest.mark.parametrize("part", ["Torch", "Numpy"])
+def test_a_lack_of_memory_is_named_with_what_needs_less(in_tmp, capsys, part):
+    """More is asked for than any machine has; a check of the part would fail alike, and blame its shapes."""
+    (in_tmp / "greedy.py").write_text(GREEDY)
+    assert run(*QUICK, "--likelihood", f"greedy.py:{part}", "--output-dir", "out") == 2
+    error = capsys.readouterr().err
+    assert re.search(r"^error: there is not enough memory \(.*allocate.*\): a smaller --batch-size", error)
+    assert error.count("\n") == 1
+    assert not (in_tmp / "out").exists()

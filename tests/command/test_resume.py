@@ -294,7 +294,9 @@ def test_an_error_after_hours_keeps_the_run(tmp_path, capsys, monkeypatch):
     assert fit.main([*options, "--output-dir", "whole"]) == 0
     (tmp_path / "full").touch()
     assert fit.main([*options, "--output-dir", "cut"]) == 2
-    assert re.search("no room for 8 GB.*; to go on: python -m pyrovae.fit --resume cut\n", capsys.readouterr().err)
+    assert re.search(
+        "not enough memory .no room for 8 GB.*; to go on: python -m pyrovae.fit --resume cut\n", capsys.readouterr().err
+    )
     (tmp_path / "full").unlink()
     assert fit.main(["--resume", "cut", "--quiet"]) == 0
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
