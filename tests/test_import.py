@@ -41,3 +41,22 @@ def test_import_is_light_and_leaves_global_settings_alone():
     loaded = set(json.loads(done.stdout))
     assert "pyrovae.models" in loaded
     assert not HEAVY & loaded
+
+
+SCORES = """
+import sys
+import torch
+from pyrovae import VAE, compare_bounds, likelihoods, networks, posteriors, priors
+
+vae = VAE(
+    priors.StandardNormal(2),
+    likelihoods.Normal(networks.MLP(2, 3)),
+    posteriors.DiagonalNormal(networks.MLP(3, 2 * 2)),
+)
+compare_bounds(vae.model, vae.guide, torch.randn(4, 3), num_samples=30)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_scoring_does_not_wait_for_the_compiler_of_torch():
+    subprocess.run([sys.executable, "-c", SCORES], check=True, cwd=Path(__file__).parents[1])

@@ -78,7 +78,7 @@ def test_imports_come_from_above(path):
         assert other == own or LEVEL[other] < LEVEL[own], f"{own} imports {other}, which is not above it"
 
 
-COMMANDS = ["compare", "encode", "evaluate", "fit", "label_efficiency", "look"]
+COMMANDS = ["compare", "encode", "evaluate", "fill", "fit", "label_efficiency", "look"]
 
 
 def test_no_name_of_a_command_is_exported():

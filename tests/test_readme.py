@@ -9,7 +9,7 @@ import pytest
 from test_docs import OF_COMMANDS
 
 import pyrovae
-from pyrovae import command_line, compare, encode, evaluate, fit, label_efficiency, load_data, look
+from pyrovae import command_line, compare, encode, evaluate, fill, fit, label_efficiency, load_data, look
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,6 +18,7 @@ COMMANDS = {
     "fit": fit,
     "evaluate": evaluate,
     "encode": encode,
+    "fill": fill,
     "compare": compare,
     "label_efficiency": label_efficiency,
     "look": look,

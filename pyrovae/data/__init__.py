@@ -17,6 +17,7 @@ from pyrovae.data.streaming import (
     rows_at_once,
     rows_in_memory,
 )
+from pyrovae.data.tables import table_as_written
 from pyrovae.data.typed import KnownColumns, UnusableValuesError
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "num_categories",
     "rows_at_once",
     "rows_in_memory",
+    "table_as_written",
     "trouble_of_scale",
     "value_range",
     "way_to_tensor",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyrovae.data.arrays import check_whole_numbers, to_labels, to_tensors
-from pyrovae.data.cells import damage, keep_names, read_cells
+from pyrovae.data.cells import cells_as_written, damage, keep_names, read_cells
 from pyrovae.data.headers import check_first_row, check_header, check_separator, names_columns
 from pyrovae.data.source import Rows, Source
 from pyrovae.data.typed import ColumnsAsked, KnownColumns, Missing, asked_kinds, encode_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABEL_COLUMN = "label"
 
@@ -37,8 +41,7 @@ def read_csv(
     with damage(path), path.open(encoding="utf-8-sig") as file:
         first_lines = file.readline(), file.readline()
     check_separator(path, *first_lines)
-    with damage(path), path.open(encoding="utf-8-sig", newline="") as file:
-        first_row = [cell.strip() for cell in next(csv.reader(file), [])]
+    first_row = _first_row(path)
     header = first_row if names_columns(path, first_row) else None
     frame = read_cells(path, header is not None)
     if header:
@@ -92,3 +95,22 @@ def read_csv(
         column_kinds=None if columns is None else encoded.kinds,
         categories=encoded.categories,
     )
+
+
+def table_as_written(path: Path) -> tuple[tuple[str, ...] | None, pd.DataFrame]:
+    """The names of a table's columns, if it has them, and its cells as text, without spaces around them.
+
+    Missing cells are NaN.
+
+    Args:
+        path: A file that `read_csv` has read.
+    """
+    first_row = _first_row(path)
+    has_names = names_columns(path, first_row)
+    cells = cells_as_written(path, has_names, dict.fromkeys(range(len(first_row)), ()))
+    return (tuple(first_row) if has_names else None), cells
+
+
+def _first_row(path: Path) -> list[str]:
+    with damage(path), path.open(encoding="utf-8-sig", newline="") as file:
+        return [cell.strip() for cell in next(csv.reader(file), [])]

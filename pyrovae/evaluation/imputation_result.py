@@ -70,8 +70,11 @@ class Imputation:
             f"{int(self.missing.sum()):,} of {self.missing.numel():,} entries filled in, in {int(incomplete.sum()):,} "
             f"of {len(incomplete):,} rows; {len(self.draws):,} draws from {self.num_proposals:,} proposals each"
         )
-        if not bool(incomplete.any()):
-            return line
+        return f"{line}\n{self.verdict()}" if bool(incomplete.any()) else line
+
+    def verdict(self) -> str:
+        """One sentence on how far to believe what was filled in, where anything was."""
+        incomplete = self.missing.reshape(len(self.missing), -1).any(1).cpu()
         ess = self.ess[incomplete]
         unreliable = len(self.unreliable_rows)
         if self.k_hat[incomplete].isnan().all():
@@ -83,6 +86,4 @@ class Imputation:
             )
         else:
             verdict = f"they can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row"
-        return (
-            f"{line}\neffective proposals: median {ess.median().item():,.0f}, least {ess.min().item():,.0f}; {verdict}."
-        )
+        return f"effective proposals: median {ess.median().item():,.0f}, least {ess.min().item():,.0f}; {verdict}."

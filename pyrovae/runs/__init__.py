@@ -3,6 +3,7 @@
 from pyrovae.runs.codes import CODES_FILE, codes_of_rows
 from pyrovae.runs.comparison import FEW_UNRELIABLE, RunComparison, compare_runs
 from pyrovae.runs.evaluation import ScoringOptions, score_rows, summary_of
+from pyrovae.runs.filled import FILLED_FILE, FilledRows, fill_rows, write_filled_table
 from pyrovae.runs.imports import described_error, find_class, users_errors
 from pyrovae.runs.objective_options import (
     DEFAULT_OBJECTIVE,
@@ -48,6 +49,7 @@ __all__ = [
     "CORRUPTIONS",
     "DEFAULT_OBJECTIVE",
     "FEW_UNRELIABLE",
+    "FILLED_FILE",
     "GENERAL",
     "OBJECTIVE_OPTIONS",
     "PARTS",
@@ -56,6 +58,7 @@ __all__ = [
     "SYSTEMS",
     "WEIGHTS_FILE",
     "WITHOUT_EFFECT",
+    "FilledRows",
     "ModelRows",
     "Run",
     "RunComparison",
@@ -75,6 +78,7 @@ __all__ = [
     "describe_parts",
     "described_error",
     "factory_takes",
+    "fill_rows",
     "find_class",
     "in_options",
     "load",
@@ -93,6 +97,7 @@ __all__ = [
     "system_of",
     "users_errors",
     "weights_checksum",
+    "write_filled_table",
     "write_summary",
     "write_table",
 ]

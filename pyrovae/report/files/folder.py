@@ -10,7 +10,16 @@ import torch
 
 from pyrovae import plots
 from pyrovae.pictures import PICTURE_FILES
-from pyrovae.runs import CODES_FILE, CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, ModelRows, data_columns, write_table
+from pyrovae.runs import (
+    CODES_FILE,
+    CONFIG_FILE,
+    FILLED_FILE,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+    ModelRows,
+    data_columns,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,21 +37,25 @@ _TABLES_AND_PICTURES = (
     "denoising.png",
     REPORT_FILE,
 )
-# Tables of scored rows, and what was asked of them.
-_SCORED = ("evaluation*.csv", "evaluation*.csv.json")
+# Tables of scored rows, and what was asked of them; rows that were filled in.
+_SEVERAL = (
+    "evaluation*.csv",
+    "evaluation*.csv.json",
+    *(f"{FILLED_FILE}{ending}" for ending in (".csv", ".npy", "_cells.csv", "_[0-9]*.csv", "_[0-9]*.npy")),
+)
 
 
 def clear_folder(folder: Path) -> None:
     """Remove what an overwritten run had and the new one may not have."""
-    scored = [path.name for pattern in _SCORED for path in folder.glob(pattern)]
-    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *scored):
+    several = [path.name for pattern in _SEVERAL for path in folder.glob(pattern)]
+    for name in (*_TABLES_AND_PICTURES, *PICTURE_FILES, *several):
         (folder / name).unlink(missing_ok=True)
 
 
 def is_of_a_run(file: Path) -> bool:
     """Whether a run has written the file into its folder."""
     names = {CONFIG_FILE, SUMMARY_FILE, WEIGHTS_FILE, *_TABLES_AND_PICTURES, *PICTURE_FILES}
-    is_named = file.name in names or any(map(file.match, _SCORED))
+    is_named = file.name in names or any(map(file.match, _SEVERAL))
     return is_named and file.is_file() and (file.parent / SUMMARY_FILE).is_file()
 
 
