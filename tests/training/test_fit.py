@@ -1,4 +1,4 @@
-"""The loop: its terms, what it keeps, what it refuses, how it fails."""
+"""``fit_svi``: terms, gradients, seeds, the best epoch, modes."""
 
 import copy
 import math
@@ -9,18 +9,14 @@ import pytest
 import torch
 from problems import bits, make_samplers, small_vae
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from short_fits import fit
 from torch import nn
 
-from pyrovae import VAE, NonFiniteLossError, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
+from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
 from pyrovae.objectives import Linear, as_objective
 from pyrovae.objectives import TraceMeanField_ELBO as MeanField
 from pyrovae.training import FitResult
 from pyrovae.training.result import still_improving
-
-
-def fit(vae, x, **options):
-    options = {"epochs": 2, "batch_size": 20, "progress": False} | options
-    return fit_svi(vae.model, vae.guide, x, **options)
 
 
 def drawn_z(vae, x, seed):
@@ -198,170 +194,6 @@ def test_elbo_objects_of_pyro_are_taken_and_left_alone():
     assert (taken.name, taken.num_particles, taken.beta) == ("TraceMeanField_ELBO", 3, 2.0)
 
 
-def test_different_orders_of_latents_are_refused_for_the_mean_field_estimator():
-    scale = nn.Parameter(torch.tensor(1.0))
-
-    class Pair(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = scale
-
-        def model(self, x):
-            with pyro.plate("data", len(x)):
-                a = pyro.sample("a", dist.Normal(0.0, 1.0))
-                b = pyro.sample("b", dist.Normal(a, 1.0))
-                pyro.sample("x", dist.Normal(b, 1.0), obs=x)
-
-        def guide(self, x):
-            with pyro.plate("data", len(x)):
-                b = pyro.sample("b", dist.Normal(x, self.scale.exp()))
-                pyro.sample("a", dist.Normal(b / 2, 1.0))
-
-    with pytest.raises(ValueError, match=r"different orders \(a, b and b, a\).*Trace_ELBO"):
-        fit(Pair(), torch.randn(20))
-    fit(Pair(), torch.randn(20), objective="Trace_ELBO")
-
-
-class Fails(nn.Module):
-    """A decoder whose output turns into ``value`` at its nth call in training."""
-
-    def __init__(self, call, value):
-        super().__init__()
-        self.layer, self.call, self.value, self.calls = nn.Linear(2, 3), call, value, 0
-
-    def forward(self, z):
-        self.calls += self.training
-        return self.layer(z) * (self.value if self.calls >= self.call else 1.0)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_a_loss_that_is_not_finite_stops_with_the_place(value):
-    decoder = Fails(call=7, value=value)  # two calls of a check, then three steps an epoch
-    vae = VAE(
-        priors.StandardNormal(2),
-        likelihoods.Normal(decoder, scale=1.0),
-        posteriors.DiagonalNormal(networks.MLP(3, 4)),
-    )
-    x = torch.randn(50, 3)
-    with pytest.raises(NonFiniteLossError, match=r"epoch 2, step 2; .* is 'x'.*lower learning rate") as caught:
-        fit(vae, x, validation=x, epochs=5)
-    error = caught.value
-    assert (error.epoch, error.step, error.site) == (2, 2, "x")
-    assert error.result.best_epoch == 1
-    assert len(error.result.history) == 1
-    assert all(torch.isfinite(p).all() for p in vae.parameters())
-    # The weights are those at the end of epoch 1.
-    decoder.value = 1.0
-    again = fit(vae, x, validation=x, epochs=1, lr=1e-12)
-    assert again.history[0]["validation_elbo"] == pytest.approx(error.result.history[0]["validation_elbo"], abs=1e-4)
-
-
-def test_a_learning_rate_that_is_too_high_is_named_in_the_error():
-    vae = VAE(
-        priors.StandardNormal(2),
-        likelihoods.Normal(networks.MLP(2, 3)),
-        posteriors.DiagonalNormal(networks.MLP(3, 4)),
-    )
-    before = {name: value.clone() for name, value in vae.state_dict().items()}
-    with pytest.raises(NonFiniteLossError, match="first site that is not finite is 'z'"):
-        fit(vae, torch.randn(100, 3), lr=1e30, epochs=50)
-    for name, value in vae.state_dict().items():
-        assert torch.equal(value, before[name])
-
-
-@pytest.mark.parametrize("with_validation", [True, False])
-def test_a_gradient_that_is_not_finite_is_found_before_the_epoch_ends(with_validation):
-    """A finite loss with a gradient of NaN, at the one step of the third epoch."""
-
-    class Root(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.loc, self.calls = nn.Parameter(torch.tensor(1.0)), 0
-
-        def model(self, x):
-            self.calls += self.training
-            with pyro.plate("data", len(x)):
-                z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-                # sqrt has an infinite slope at zero, times zero.
-                bad = torch.sqrt(self.loc * 0) if self.calls >= 5 else 0.0
-                pyro.sample("x", dist.Normal(z + self.loc + bad, 1.0), obs=x)
-
-        def guide(self, x):
-            with pyro.plate("data", len(x)):
-                pyro.sample("z", dist.Normal(x / 2, 1.0))
-
-    pair, x = Root(), torch.randn(20)
-    with pytest.raises(NonFiniteLossError) as caught:
-        fit_svi(
-            pair.model, pair.guide, x, validation=x if with_validation else None,
-            epochs=6, batch_size=20, progress=False,
-        )  # fmt: skip
-    assert (caught.value.epoch, caught.value.result.best_epoch) == (3, 2)
-    assert torch.isfinite(pair.loc)
-
-
-def test_an_error_in_the_middle_leaves_the_best_weights():
-    class Breaks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.calls = 0
-
-        def forward(self, x):
-            self.calls += self.training
-            if self.calls == 7:
-                raise ValueError("a fault of the user's own")
-            return x
-
-    vae, x = small_vae(), bits(40)
-    vae.posterior.encoder = nn.Sequential(Breaks(), vae.posterior.encoder)
-    before = {name: value.clone() for name, value in vae.state_dict().items()}
-    with pytest.raises(ValueError, match="a fault of the user's own"):
-        fit(vae, x, epochs=1, batch_size=5)
-    for name, value in vae.state_dict().items():
-        assert torch.equal(value, before[name])
-
-
-@pytest.mark.parametrize("name", ["TraceEnum_ELBO", "RenyiELBO", "TraceGraph_ELBO", "JitTrace_ELBO"])
-def test_other_objectives_of_pyro_are_refused_by_name(name):
-    with pytest.raises(
-        ValueError, match=f"objective is a {name} of Pyro; expected its Trace_ELBO or TraceMeanField_ELBO"
-    ):
-        fit(small_vae(), bits(20), objective=getattr(pyro.infer, name)())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 0}, "epochs is 0; expected a positive integer"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 21}, "batch_size is 21, more than the 20 training rows"),
-        ({"patience": 0}, "patience is 0"),
-        ({"lr": -1.0}, "lr is -1.0; expected a positive number"),
-        ({"lr": float("nan")}, "lr is nan"),
-        ({"num_particles": 0}, "num_particles is 0"),
-        ({"objective": "ELBO"}, "objective is 'ELBO'; expected one of TraceMeanField_ELBO, Trace_ELBO, IWAE"),
-        ({"train": torch.full((20, 1, 8, 8), 0.5)}, "row 0 has the value 0.5.*binarise the grey values.*Normal"),
-        ({"train": torch.full((20, 1, 8, 8), 255.0)}, "use a likelihood for real values such as Normal"),
-        ({"train": torch.full((20, 1, 8, 8), math.inf)}, "train has NaN or infinite values in 20 of 20 rows"),
-        ({"train": bits(20).double()}, r"train is torch.float64 and the parameter .* is torch.float32: give train.to"),
-        ({"train": bits(20).numpy()}, "train is a ndarray; expected a tensor"),
-        ({"train": bits(0)}, "train has shape"),
-        ({"train": bits(1), "batch_size": 1}, "train has 1 row; a model needs several"),
-        ({"batch_size": True}, "batch_size is True; expected a positive integer"),
-        ({"validation": torch.full((20, 1, 8, 8), 0.5)}, "binarise the grey values"),
-        ({"validation": bits(20) * math.nan}, "validation has NaN"),
-    ],
-)
-def test_bad_input_changes_nothing(options, message):
-    vae = small_vae()
-    before = {name: value.clone() for name, value in vae.state_dict().items()}
-    train = options.pop("train", None)
-    with pytest.raises(ValueError, match=message):
-        fit(vae, bits(20) if train is None else train, **options)
-    for name, value in vae.state_dict().items():
-        assert torch.equal(value, before[name])
-
-
 def test_the_result_says_how_the_kl_was_found():
     x = torch.randn(20, 3)
     for prior, objective, form in (
@@ -374,27 +206,6 @@ def test_the_result_says_how_the_kl_was_found():
         assert result.kl_forms == {"z": form}
 
 
-def test_a_discrete_latent_whose_probabilities_become_nan_is_named():
-    class Pair(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.logits = nn.Parameter(torch.zeros(3))
-            self.loc = nn.Parameter(torch.tensor([-1e30, 0.0, 1e30]))
-
-        def model(self, x):
-            with pyro.plate("data", len(x)):
-                k = pyro.sample("k", dist.Categorical(torch.ones(3) / 3))
-                pyro.sample("x", dist.Normal(self.loc[k], 1.0), obs=x)
-
-        def guide(self, x):
-            with pyro.plate("data", len(x)):
-                pyro.sample("k", dist.Categorical(logits=self.logits + 0 * self.logits.exp()))
-
-    pair = Pair()
-    with pytest.raises(NonFiniteLossError, match=r"the first site that is not finite is '[kx]'"):
-        fit(pair, torch.randn(20), objective="Trace_ELBO", lr=1e3, epochs=5)
-
-
 @pytest.mark.parametrize(
     ("best_epoch", "epochs", "settled", "expected"),
     [(100, 100, 0.0, True), (91, 100, 0.0, True), (90, 100, 0.0, False), (2, 2, 0.0, True), (100, 100, 1.0, False)],
@@ -403,79 +214,3 @@ def test_still_improving_means_that_the_best_epoch_is_among_the_last_tenth(best_
     objective = MeanField(beta=Linear(0, 1, settled) if settled else 1.0)
     result = FitResult([], best_epoch, False, {}, {})
     assert still_improving(result, epochs, objective) is expected
-
-
-@pytest.mark.parametrize(
-    ("transform", "said"),
-    [
-        (
-            lambda rows: torch.cat([rows, rows]),
-            r"gave rows of shape \(10, 1, 8, 8\) for a batch of shape \(5, 1, 8, 8\)",
-        ),
-        (lambda rows: rows[::2], "gave rows of shape"),
-        (lambda rows: None, "gave a NoneType"),
-    ],
-)
-def test_a_transform_that_changes_the_number_of_rows_is_refused(transform, said):
-    with pytest.raises(ValueError, match=f"train_transform {said}.*; it has to return a tensor of as many rows"):
-        fit(small_vae(), bits(60), train_transform=transform)
-
-
-def test_a_transform_with_weights_that_nothing_would_train_is_refused():
-    network = nn.Linear(8, 8)
-    fit(small_vae(likelihood="Normal"), bits(60), train_transform=torch.no_grad()(network), epochs=1)
-    with pytest.raises(ValueError, match=r"in none of their modules.*train_transform belongs under torch.no_grad\(\)"):
-        fit(small_vae(likelihood="Normal"), bits(60), train_transform=network)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "said"),
-    [
-        (pyro.optim.Adam({"lr": 1e-3}), "optimizer made a NoneType, as those of pyro.optim do"),
-        (
-            lambda p: torch.optim.lr_scheduler.StepLR(torch.optim.SGD(p, lr=0.1), 10),
-            r"optimizer made a StepLR, a schedule .* as lr=objectives.Cosine\(1e-3, 0, length=1\), or .* as "
-            r"lr=objectives.Stages\(",
-        ),
-        (torch.optim.LBFGS, "optimizer made an LBFGS, whose steps need the loss of one batch several times"),
-    ],
-)
-def test_optimisers_of_another_kind_are_refused(optimizer, said):
-    with pytest.raises(ValueError, match=f"{said}.*expected a maker of a torch optimiser"):
-        fit(small_vae(), bits(60), optimizer=optimizer)
-
-
-@pytest.mark.parametrize("value", ["1e-3", True, math.inf])
-@pytest.mark.parametrize("option", ["lr", "clip_norm"])
-def test_texts_and_truth_values_are_no_numbers(option, value):
-    with pytest.raises(ValueError, match=f"{option} is {value!r}; expected a positive n"):
-        fit(small_vae(), bits(60), **{option: value})
-
-
-def test_parameters_that_nothing_would_train_are_refused():
-    weight = nn.Parameter(torch.ones(4))
-    encoder = nn.Linear(4, 4)
-
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z * weight, 1.0).to_event(1), obs=x)
-
-    def guide(x):
-        pyro.module("encoder", encoder)
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(encoder(x), 1.0).to_event(1))
-
-    with pytest.raises(
-        ValueError, match=r"parameter of shape \(4,\) that is in none of their modules, and would not be"
-    ):
-        fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)
-    weight.requires_grad_(False)
-    fit_svi(model, guide, torch.randn(40, 4), epochs=1, batch_size=20, progress=False)
-
-
-@pytest.mark.parametrize("seed", [None, "a", 1.5, True, 2**70, -(2**70)])
-def test_a_seed_that_no_generator_takes_is_refused(seed):
-    vae = small_vae()
-    with pytest.raises(ValueError, match=f"seed is {seed!r}; expected a whole number"):
-        fit_svi(vae.model, vae.guide, bits(20), batch_size=10, seed=seed)
