@@ -29,7 +29,7 @@ class FlowLayers(nn.Module):
 
     ``"autoregressive"`` gives each dimension a shift and a scale that depend on all earlier ones (MADE; Germain et
     al., 2015): one call forward, one for each dimension backward. ``"coupling"`` gives them to the second half of the
-    dimensions from the first half (Dinh, Sohl-Dickstein and Bengio, 2017), ``"spline"`` monotone rational-linear
+    dimensions from the first half (Dinh, Sohl-Dickstein and Bengio, 2017), ``"spline"`` monotone linear rational
     splines (Durkan et al., 2019; Dolatabadi, Erfani and Leckie, 2020): one call each way.
 
     Args:

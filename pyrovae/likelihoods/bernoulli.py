@@ -15,7 +15,8 @@ class Bernoulli(nn.Module):
 
     .. math:: p(x \mid z) = \prod_d \mathrm{Bernoulli}(x_d;\ \sigma(f_d(z)))
 
-    It is a density on {0, 1} only: grey values in between are refused (Kingma and Welling, 2014, binarise).
+    It is a density on {0, 1} only, and grey values in between are refused: over these it does not integrate to 1
+    (Loaiza-Ganem and Cunningham, 2019).
 
     Args:
         decoder: network from z ``(*batch, latent_dim)`` to logits ``(*batch, *data_shape)``.

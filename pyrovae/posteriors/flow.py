@@ -34,8 +34,8 @@ class Flow(nn.Module):
     The layers are the same for all rows; what depends on x is the base (Rezende and Mohamed, 2015).
     ``"inverse_autoregressive"`` (Kingma et al., 2016) draws by one call of each layer; the density of a value that was
     not drawn just before takes one call for each dimension. ``"coupling"`` (Dinh, Sohl-Dickstein and Bengio, 2017) and
-    ``"spline"`` (Durkan et al., 2019; monotone rational-linear splines on [-5, 5]) take one call both ways. All start
-    near the base. There is no closed form of the KL.
+    ``"spline"`` (Durkan et al., 2019, with the linear rational splines of Dolatabadi, Erfani and Leckie, 2020, on
+    [-5, 5]) take one call both ways. All start near the base. There is no closed form of the KL.
 
     Args:
         latent_dim: number of latent dimensions, two at least.

@@ -16,8 +16,8 @@ class Flow(nn.Module):
 
     ``"autoregressive"`` is a masked autoregressive flow (Papamakarios, Pavlakou and Murray, 2017): densities, which
     training needs, take one call of each layer, draws one for each dimension. ``"coupling"`` (Dinh, Sohl-Dickstein
-    and Bengio, 2017) and ``"spline"`` (Durkan et al., 2019; monotone rational-linear splines on [-5, 5]) take one call
-    both ways. All start near the standard normal.
+    and Bengio, 2017) and ``"spline"`` (Durkan et al., 2019, with the linear rational splines of Dolatabadi, Erfani and
+    Leckie, 2020, on [-5, 5]) take one call both ways. All start near the standard normal.
 
     Args:
         latent_dim: number of latent dimensions, two at least.
