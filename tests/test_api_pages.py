@@ -1,6 +1,10 @@
 """The API pages are built without a warning, and describe every public name."""
 
+import ast
+import builtins
+import doctest
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +25,35 @@ def public_packages() -> list[str]:
 
 def test_there_is_a_page_for_each_public_package():
     assert {page.stem for page in FOLDER.glob("*.rst")} == {"index", "pyrovae", *public_packages()}
+
+
+def docstrings(package):
+    """Those of the public names of a package, and of the methods of its classes, by name."""
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        members = vars(value).items() if inspect.isclass(value) else ()
+        for of, each in [(name, value), *((f"{name}.{member}", each) for member, each in members)]:
+            yield of, inspect.getdoc(each) or ""
+
+
+@pytest.mark.parametrize("package", ["pyrovae", *(f"pyrovae.{name}" for name in public_packages())])
+def test_examples_import_what_they_use(package):
+    """But for the name itself that they are of: who copies one needs no other page."""
+    for name, text in docstrings(package):
+        tree = ast.parse("".join(example.source for example in doctest.DocTestParser().get_examples(text)))
+        known = {*dir(builtins), name.split(".")[0]}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                known |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.arg):
+                known.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                known.add(node.id)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert used <= known, (name, used - known)
 
 
 @pytest.mark.slow

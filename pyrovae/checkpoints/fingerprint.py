@@ -19,6 +19,7 @@ def fingerprint(rows: AnyRows) -> str:
         rows: all of those in memory are read, and of others a thousand that lie evenly.
 
     Example:
+        >>> import torch
         >>> fingerprint(torch.zeros(3, 2))
         'torch.float32 (3, 2) a3c1ca20'
     """

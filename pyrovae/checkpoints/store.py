@@ -41,6 +41,7 @@ class Checkpoints:
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> checkpoints = Checkpoints(tempfile.mkdtemp())
         >>> for step in (10, 20, 30):
         ...     checkpoints.write({"weights": torch.ones(2)}, step)

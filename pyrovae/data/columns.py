@@ -72,6 +72,7 @@ def trouble_of_scale(values: Tensor) -> str | None:
     of an image and for rare categories, a spread is smaller than the scale. The first ten thousand rows are looked at.
 
     Example:
+        >>> import torch
         >>> trouble_of_scale(torch.tensor([[3000.0], [1000.0], [2000.0]]))
         'columns have values of about 2e+03'
     """

@@ -27,6 +27,7 @@ class GaussianNoise(Corruption):
         ValueError: a scale that is not positive and finite.
 
     Example:
+        >>> import torch
         >>> GaussianNoise(0.5)(torch.zeros(2, 3)).shape
         torch.Size([2, 3])
     """
@@ -55,6 +56,7 @@ class Masking(Corruption):
         ValueError: a fraction outside [0, 1].
 
     Example:
+        >>> import torch
         >>> Masking(1.0)(torch.ones(1, 3))
         tensor([[0., 0., 0.]])
     """
@@ -82,6 +84,7 @@ class SaltAndPepper(Corruption):
         ValueError: a fraction outside [0, 1].
 
     Example:
+        >>> import torch
         >>> sorted(SaltAndPepper(1.0)(torch.full((100,), 0.5)).unique().tolist())
         [0.0, 1.0]
     """
@@ -109,6 +112,7 @@ class Translation(Corruption):
         ValueError: a shift that is no positive whole number; rows that are no images.
 
     Example:
+        >>> import torch
         >>> Translation(2)(torch.ones(5, 1, 8, 8)).shape
         torch.Size([5, 1, 8, 8])
     """

@@ -54,6 +54,7 @@ class StreamedRows:
 
     Example:
         >>> import numpy, tempfile
+        >>> import torch
         >>> path = tempfile.mkdtemp() + "/large.npy"
         >>> numpy.save(path, numpy.arange(12.0).reshape(6, 2))
         >>> rows = StreamedRows(path)

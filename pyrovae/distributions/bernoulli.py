@@ -25,6 +25,8 @@ class IndependentBernoulli(dist.Independent):
         reinterpreted_batch_ndims: number of data dimensions.
 
     Example:
+        >>> import pyro.distributions as dist
+        >>> import torch
         >>> bits = IndependentBernoulli(dist.Bernoulli(logits=torch.zeros(5, 28, 28)), 2)
         >>> bits.log_prob(torch.ones(28, 28)).shape
         torch.Size([5])

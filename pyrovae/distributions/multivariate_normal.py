@@ -107,6 +107,7 @@ class Reshaped(dist.TorchDistribution):
 
     Example:
         >>> import torch
+        >>> from pyrovae.distributions import MultivariateNormal
         >>> image = Reshaped(MultivariateNormal(torch.zeros(5, 6), torch.eye(6)), (1, 2, 3))
         >>> image.batch_shape, image.sample().shape
         (torch.Size([5]), torch.Size([5, 1, 2, 3]))

@@ -18,6 +18,7 @@ class IndependentNormal(dist.Independent):
         reinterpreted_batch_ndims: 1.
 
     Example:
+        >>> import pyro.distributions as dist
         >>> import torch
         >>> vector = IndependentNormal(dist.Normal(torch.zeros(5, 3), 1.0), 1)
         >>> vector.log_prob(torch.zeros(3))

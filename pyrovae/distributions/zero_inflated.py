@@ -19,6 +19,7 @@ class ZeroInflated(dist.ZeroInflatedDistribution):
         gate_logits: log-odds of an extra zero.
 
     Example:
+        >>> import pyro.distributions as dist
         >>> import torch
         >>> law = ZeroInflated(dist.Poisson(torch.tensor(3.0)), gate_logits=torch.tensor(0.0))
         >>> law.mean, law.expand((2,)).mean

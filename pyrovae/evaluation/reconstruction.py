@@ -67,7 +67,8 @@ def reconstruction_errors(
         num_examples: rows of which reconstructions are kept, at most.
 
     Example:
-        >>> from pyrovae import networks
+        >>> import torch
+        >>> from pyrovae import Autoencoder, networks
         >>> autoencoder = Autoencoder(networks.MLP(3, 2), networks.MLP(2, 3))
         >>> reconstruction_errors(autoencoder, torch.zeros(5, 3), seed=0).loss.shape
         torch.Size([5])

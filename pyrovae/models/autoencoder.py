@@ -36,6 +36,7 @@ class Autoencoder(nn.Module):
         ValueError: an unknown loss.
 
     Example:
+        >>> import torch
         >>> from pyrovae import networks
         >>> autoencoder = Autoencoder(networks.MLP((1, 8, 8), 5), networks.MLP(5, (1, 8, 8)))
         >>> autoencoder.reconstruct(torch.zeros(3, 1, 8, 8)).shape

@@ -39,6 +39,7 @@ class ConditionalVAE(nn.Module):
         ValueError: rows that were not joined, a covariate_dim that is no positive number.
 
     Example:
+        >>> import torch
         >>> from pyrovae import likelihoods, networks, posteriors, priors
         >>> vae = ConditionalVAE(
         ...     priors.StandardNormal(2),

@@ -28,6 +28,7 @@ class MixtureOfProbabilisticPCA:
         components: the models.
 
     Example:
+        >>> import torch
         >>> x = torch.cat([torch.randn(100, 3), torch.randn(100, 3) + 10])
         >>> mixture, history = MixtureOfProbabilisticPCA.fit_em(x, latent_dim=1, num_components=2)
         >>> mixture.weights

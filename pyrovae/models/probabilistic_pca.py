@@ -27,6 +27,7 @@ class ProbabilisticPCA:
         scale: sigma, a standard deviation.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(200, 1) @ torch.randn(1, 4) + torch.randn(200, 4)
         >>> exact = ProbabilisticPCA.maximum_likelihood(x, latent_dim=1)
         >>> fitted, history = ProbabilisticPCA.fit_em(x, latent_dim=1)

@@ -235,6 +235,7 @@ class VAE(nn.Module):
             ValueError: no such dimension; a posterior without a mean in closed form.
 
         Example:
+            >>> import torch
             >>> from pyrovae import likelihoods, networks, posteriors, priors
             >>> vae = VAE(
             ...     priors.StandardNormal(2),

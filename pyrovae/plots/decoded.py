@@ -41,6 +41,7 @@ def interpolation(
         ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
+        >>> import torch
         >>> figure = interpolation(torch.rand(8, 3, 1, 6, 6))
         >>> [label.get_text() for label in figure.axes[0].get_xticklabels()][-1]
         '1'
@@ -89,6 +90,7 @@ def traversals(
         ValueError: another shape, or another number of names.
 
     Example:
+        >>> import torch
         >>> figure = traversals(torch.rand(3, 9, 1, 6, 6))
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['z[0]', 'z[1]', 'z[2]']
@@ -121,6 +123,7 @@ def class_samples(
         ValueError: another shape, or as many names as there are no classes.
 
     Example:
+        >>> import torch
         >>> figure = class_samples(torch.rand(2, 5, 1, 6, 6), ["0", "1"])
         >>> figure.axes[0].get_title(loc="left")
         'new rows of each class'
@@ -155,6 +158,7 @@ def variants(
         ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
+        >>> import torch
         >>> figure = variants(torch.rand(3, 1, 6, 6), torch.rand(5, 3, 1, 6, 6))
         >>> len(figure.axes[0].get_xticks())
         6
@@ -193,6 +197,7 @@ def manifold(
         ValueError: another shape, or another number of names.
 
     Example:
+        >>> import torch
         >>> figure = manifold(torch.rand(4, 4, 1, 6, 6))
         >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
         ('z[0]', 'z[1]')

@@ -58,6 +58,7 @@ def image_blocks(
         ValueError: rows that are no images of one or three channels, images that differ in shape, or none at all.
 
     Example:
+        >>> import torch
         >>> figure = image_blocks({"data": torch.rand(4, 1, 6, 6), "mean": torch.rand(8, 1, 6, 6)}, columns=4)
         >>> [axes.get_title(loc="left") for axes in figure.axes]
         ['data', 'mean']
@@ -81,6 +82,7 @@ def image_lines(title: str, lines: Mapping[str, Tensor], shared: Tensor | None =
         ValueError: rows that are no images of one or three channels, images that differ in shape, or none at all.
 
     Example:
+        >>> import torch
         >>> figure = image_lines("new images", {"class 0": torch.rand(4, 1, 6, 6), "class 1": torch.rand(4, 1, 6, 6)})
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['class 0', 'class 1']

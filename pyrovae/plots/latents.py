@@ -45,6 +45,7 @@ def latent_space(
         ValueError: as ``project``; labels of another number of rows.
 
     Example:
+        >>> import torch
         >>> figure = latent_space(torch.randn(50, 5), torch.arange(50) % 3)
         >>> figure.axes[0].get_xlabel()
         'component 1: ... % of the variance'

@@ -54,6 +54,7 @@ def project(
             equal, another number of names.
 
     Example:
+        >>> import torch
         >>> project(torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0], [6.0, 0.0, 8.0], [9.0, 0.0, 12.0]])).axis_names
         ('component 1: 100 % of the variance', 'component 2: 0 % of the variance')
     """

@@ -41,6 +41,7 @@ def reconstructions(
         ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(50, 2)
         >>> figure = reconstructions(x, 0.9 * x, entry_names=["height, cm", "weight, kg"])
         >>> [axes.get_title() for axes in figure.axes]
@@ -76,6 +77,7 @@ def denoising(
         ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
+        >>> import torch
         >>> x = torch.rand(5, 1, 6, 6)
         >>> [axes.get_ylabel() for axes in denoising(x, x.bernoulli(), x).axes]
         ['clean', 'corrupted', 'reconstructed']
@@ -113,6 +115,7 @@ def samples(
         ValueError: shapes that do not fit one another, or another number of names.
 
     Example:
+        >>> import torch
         >>> figure = samples(torch.randn(50, 2), torch.zeros(50, 2), torch.randn(50, 2))
         >>> [axes.get_xlabel() for axes in figure.axes], figure.axes[0].get_ylabel()
         (['entry 0', 'entry 1'], 'share of rows')

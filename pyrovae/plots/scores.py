@@ -49,6 +49,7 @@ def gap_histogram(gap: Tensor, approximation: Tensor | None = None, amortisation
         ValueError: no row has a finite gap, or a half is of another shape.
 
     Example:
+        >>> import torch
         >>> figure = gap_histogram(torch.tensor([0.1, 0.4, 0.7]))
         >>> figure.axes[0].get_xlabel()
         'gap, nats per row'
@@ -120,8 +121,9 @@ def k_hat_scatter(bounds: "BoundComparison", *, target: str = "log p(x)") -> "Fi
         ValueError: no row has a k-hat and a finite log p(x).
 
     Example:
-        >>> from pyrovae.evaluation.estimates import estimates
+        >>> import torch
         >>> from pyrovae.evaluation import BoundComparison
+        >>> from pyrovae.evaluation.estimates import estimates
         >>> numbers = estimates(torch.randn(200, 3), (1, 200))
         >>> figure = k_hat_scatter(BoundComparison(**numbers, sweep=(1, 200), num_samples=200))
         >>> figure.axes[0].get_ylabel()
@@ -186,8 +188,9 @@ def bound_by_draws(runs: "Mapping[str, BoundComparison]") -> "Figure":
         ValueError: no run, or none with a finite bound.
 
     Example:
-        >>> from pyrovae.evaluation.estimates import estimates
+        >>> import torch
         >>> from pyrovae.evaluation import BoundComparison
+        >>> from pyrovae.evaluation.estimates import estimates
         >>> numbers = estimates(torch.randn(200, 3), (1, 10, 200))
         >>> bounds = BoundComparison(**numbers, sweep=(1, 10, 200), num_samples=200)
         >>> bound_by_draws({"a run": bounds}).axes[0].get_xscale()

@@ -30,6 +30,7 @@ def kl_per_dimension(latents: "LatentSummary") -> "Figure":
         ValueError: a site that has no KL of single dimensions, and why.
 
     Example:
+        >>> import torch
         >>> from pyrovae import VAE, latent_summary, likelihoods, networks, posteriors, priors
         >>> vae = VAE(
         ...     priors.StandardNormal(2),

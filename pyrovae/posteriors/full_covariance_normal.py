@@ -28,6 +28,7 @@ class FullCovarianceNormal(nn.Module):
         ValueError: the encoder's output has a size that no D gives.
 
     Example:
+        >>> import torch
         >>> from pyrovae import networks
         >>> posterior = FullCovarianceNormal(networks.MLP(4, FullCovarianceNormal.encoder_shape(3)))
         >>> posterior(torch.zeros(5, 4)).covariance_matrix.shape

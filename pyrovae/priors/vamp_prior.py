@@ -30,6 +30,7 @@ class VampPrior(nn.Module):
         ValueError: ``num_pseudo_inputs`` is not a positive integer, or ``data_shape`` no shape.
 
     Example:
+        >>> import torch
         >>> from pyrovae import networks, posteriors
         >>> posterior = posteriors.DiagonalNormal(networks.MLP((1, 8, 8), 2 * 3))
         >>> prior = VampPrior(posterior, (1, 8, 8), num_pseudo_inputs=20)

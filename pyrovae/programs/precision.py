@@ -52,6 +52,7 @@ def precision_of_layers(precision: Precision, device: torch.device) -> Iterator[
         device: where the layers are.
 
     Example:
+        >>> import torch
         >>> layer, x = torch.nn.Linear(3, 2), torch.ones(1, 3)
         >>> with precision_of_layers("bf16-mixed", torch.device("cpu")):
         ...     mixed = layer(x)

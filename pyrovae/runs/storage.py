@@ -59,6 +59,7 @@ def save(run: Run, folder: str | Path, summary: Mapping[str, Any] | None = None)
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> import torch
         >>> from pyrovae.runs import Run, build_pair, load, save
         >>> folder = tempfile.mkdtemp()

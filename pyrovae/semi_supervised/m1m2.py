@@ -82,7 +82,9 @@ class M1M2(SemiSupervisedClassifier):
             third stage was better than the two layers before it.
 
     Example:
+        >>> import torch
         >>> from pyrovae import likelihoods, networks
+        >>> from pyrovae.semi_supervised import M1, M2
         >>> x = torch.bernoulli(torch.tensor([[0.9] * 8 + [0.1] * 8, [0.1] * 8 + [0.9] * 8]).repeat(100, 1))
         >>> y = torch.tensor([0, 1] * 100)
         >>> known = torch.where(torch.arange(200) < 10, y, -1)

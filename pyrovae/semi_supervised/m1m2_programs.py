@@ -41,6 +41,7 @@ class M1M2Programs(nn.Module):
     Example:
         >>> import torch
         >>> from pyrovae import likelihoods, networks, posteriors, priors
+        >>> from pyrovae.semi_supervised import M2Programs
         >>> second = M2Programs(
         ...     priors.StandardNormal(2),
         ...     likelihoods.Normal(networks.MLP(2 + 3, 4)),

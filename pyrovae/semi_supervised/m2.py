@@ -84,6 +84,7 @@ class M2(TrainedTogether):
         best_epoch_: the epoch whose weights were kept.
 
     Example:
+        >>> import torch
         >>> x = torch.bernoulli(torch.tensor([[0.9] * 8 + [0.1] * 8, [0.1] * 8 + [0.9] * 8]).repeat(100, 1))
         >>> y = torch.tensor([0, 1] * 100)
         >>> known = torch.where(torch.arange(200) < 10, y, -1)

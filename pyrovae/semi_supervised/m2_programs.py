@@ -34,6 +34,7 @@ class M2Programs(nn.Module):
         ValueError: a likelihood with ``scale="optimal"``, which would be that of all classes at once.
 
     Example:
+        >>> import torch
         >>> from pyrovae import likelihoods, networks, posteriors, priors
         >>> programs = M2Programs(
         ...     priors.StandardNormal(2),

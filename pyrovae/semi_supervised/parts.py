@@ -100,6 +100,7 @@ class CorruptedInput(nn.Module):
 
     Example:
         >>> import torch
+        >>> from pyrovae import networks
         >>> from pyrovae.data import Translation
         >>> classifier = CorruptedInput(networks.ConvEncoder((1, 8, 8), 10), Translation(1))
         >>> classifier(torch.zeros(5, 1, 8, 8)).shape

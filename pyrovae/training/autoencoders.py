@@ -62,7 +62,7 @@ def fit_autoencoder(
 
     Example:
         >>> import torch
-        >>> from pyrovae import networks
+        >>> from pyrovae import Autoencoder, networks
         >>> autoencoder = Autoencoder(networks.MLP(4, 1), networks.MLP(1, 4))
         >>> x = torch.randn(200, 1) * torch.ones(4)
         >>> result = fit_autoencoder(autoencoder, x, epochs=20, lr=0.01, progress=False)
@@ -140,7 +140,7 @@ def pretrain_layers(
 
     Example:
         >>> import torch
-        >>> from pyrovae import networks
+        >>> from pyrovae import Autoencoder, networks
         >>> autoencoder = Autoencoder(networks.MLP(6, 2, (4,)), networks.MLP(2, 6, (4,)))
         >>> len(pretrain_layers(autoencoder, torch.randn(50, 6), epochs=1, progress=False))
         2
