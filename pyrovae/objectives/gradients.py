@@ -29,9 +29,8 @@ from pyrovae.programs import (
     isolated_rng,
     make_sampler,
     named_parameters,
-    owned_modules,
     private_param_store,
-    training_mode,
+    tried_in_training,
     used_by_programs,
 )
 from pyrovae.progress import Progress
@@ -115,10 +114,7 @@ def compare_gradients(
             structure = inspect_pair(model, guide, x)
             check_support(model, guide, x)
             sampler = make_sampler(model, guide, x, structure)
-        modules = [*owned_modules(model, guide), *structure.modules]
-        with buffers_put_back(model, guide), training_mode(modules):
-            # A program may differ in training, by a scale of its own for example.
-            inspect_pair(model, guide, x)
+        with tried_in_training(model, guide, structure, x):
             left_out = _undefined(chosen, sampler, x)
             if objectives is not None and left_out:
                 raise ValueError(next(iter(left_out.values())))

@@ -26,11 +26,12 @@ from pyrovae.programs import (
     inspect_pair,
     isolated_rng,
     make_sampler,
+    modules_of_pair,
     owned_modules,
     private_param_store,
     probe_rows,
     share_params,
-    training_mode,
+    tried_in_training,
 )
 
 
@@ -100,12 +101,10 @@ class ObjectiveModule(nn.Module):
                 weights = Weights.of(model, guide, structure)
                 weights.check_trainable()
                 check_known(self.sampler, few_rows, weights)
-            modules = [*owned_modules(model, guide), *structure.modules]
-            with training_mode(modules), buffers_put_back(model, guide):
-                # A program may differ in training, by a scale of its own for example.
-                inspect_pair(model, guide, few_rows)
+            with tried_in_training(model, guide, structure, few_rows):
                 self.objective.check(self.sampler, few_rows)
             shared = share_params(model, guide, structure, outside)
+        modules = modules_of_pair(model, guide, structure)
         below = {id(part) for module in modules for part in module.modules() if part is not module}
         self.parts = nn.ModuleList({id(module): module for module in modules if id(module) not in below}.values())
         known = {id(parameter) for parameter in (*self.parts.parameters(), *shared.values())}

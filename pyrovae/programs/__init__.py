@@ -13,6 +13,7 @@ from pyrovae.programs.checks import (
     which_rows,
 )
 from pyrovae.programs.contract import inspect_pair
+from pyrovae.programs.in_training import modules_of_pair, tried_in_training
 from pyrovae.programs.inference_mode import for_gradients
 from pyrovae.programs.latent_values import bounds_of
 from pyrovae.programs.modules import (
@@ -97,6 +98,7 @@ __all__ = [
     "isolated_rng",
     "keep_params",
     "make_sampler",
+    "modules_of_pair",
     "named_parameters",
     "named_tensors",
     "observes",
@@ -117,6 +119,7 @@ __all__ = [
     "site_of_rows",
     "trace_pair",
     "training_mode",
+    "tried_in_training",
     "unconditioned",
     "used_by_programs",
     "warn_of_first_values",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyro.params.param_store import StateDict
 from torch import Tensor, nn
 
-from pyrovae.programs import Program, Sampler, Weights, has_numbers, keep_params, owned_modules
+from pyrovae.programs import Program, Sampler, Weights, has_numbers, keep_params, modules_of_pair
 from pyrovae.training.diagnosis import first_non_finite_site
 
 
@@ -35,7 +35,7 @@ class FittedPair:
         model, guide, structure = sampler.model, sampler.guide, sampler.structure
         weights = Weights.of(model, guide, structure)
         weights.check_trainable()
-        return cls(sampler, weights, [*owned_modules(model, guide), *structure.modules], outside)
+        return cls(sampler, weights, modules_of_pair(model, guide, structure), outside)
 
     @property
     def programs(self) -> tuple[Program, Program]:

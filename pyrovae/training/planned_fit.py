@@ -20,7 +20,7 @@ from pyrovae.programs import (
     make_sampler,
     private_param_store,
     probe_rows,
-    training_mode,
+    tried_in_training,
 )
 from pyrovae.training.best import Best
 from pyrovae.training.fitted_pair import FittedPair
@@ -64,12 +64,9 @@ def fit_as_planned(
         with evaluation_mode(model, guide), buffers_put_back(model, guide), isolated_rng(seed, device):
             check_known(sampler, few_rows, pair.weights)
         try:
-            with training_mode(pair.modules):
-                # A program may differ in training, by a scale of its own for example.
-                inspect_pair(model, guide, few_rows)
-                with isolated_rng(seed, device):
-                    plan.objective.check(sampler, few_rows)
-                    held = held_parameters(plan.trained, sampler, pair.weights, few_rows)
+            with tried_in_training(model, guide, structure, few_rows), isolated_rng(seed, device):
+                plan.objective.check(sampler, few_rows)
+                held = held_parameters(plan.trained, sampler, pair.weights, few_rows)
             pair.weights.restore(best.weights)
             with without_gradients(held):
                 return TrainingLoop(plan, pair, best, kl_forms, keeper, shown=shown).run(kept)
