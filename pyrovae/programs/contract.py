@@ -6,11 +6,13 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyrovae.programs.explanations import NO_OBS_MASK
 from pyrovae.programs.latent_values import values_left_out
 from pyrovae.programs.modules import Program, called_modules
+from pyrovae.programs.reachable import reachable
 from pyrovae.programs.site_checks import (
     Site,
     check_draws,
@@ -46,6 +48,7 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         if not callable(given):
             raise ValueError(f"the {program} is a {type(given).__name__}; expected a Pyro program over a batch of rows")
         _check_call(program, given, x)
+    _check_pyro_params(model, guide)
     first_latents = None
     for num_rows in PROBE_ROWS:
         rows = probe_rows(x, num_rows)
@@ -58,16 +61,13 @@ def inspect_pair(model: Program, guide: Program, x: Tensor, all_rows: int | None
         # Pyro's reparameterisations leave a value that is certain in place of a latent.
         observed = [name for name in known if not is_point_mass(model_sites[name]["fn"])] or known
         _check_guide(guide_sites)
+        # Before the names: a latent of the whole model is none that the guide should draw.
+        _check_sites("model", model_sites, num_rows)
         enumerated = [name for name in model_latents if (model_sites[name]["infer"] or {}).get("enumerate")]
         _check_names(latents, model_latents, observed, enumerated)
         check_same_latents(first_latents or latents, set(latents))
         first_latents = latents
-        for program, sites in (("model", model_sites), ("guide", guide_sites)):
-            for name, site in sites.items():
-                check_site(program, name, site, num_rows)
-                kind = f"{kind_of(name, site)} of the {program}"
-                check_parameters(kind, site["fn"])
-                check_draws(kind, site["fn"])
+        _check_sites("guide", guide_sites, num_rows)
         for name in latents:
             check_latent(name, model_sites[name], guide_sites[name])
     left_out = [values_left_out(name, model_sites[name]["fn"], guide_sites[name]["fn"]) for name in latents]
@@ -115,8 +115,33 @@ def _check_call(program: str, given: Program, x: Tensor) -> None:
         ) from error
 
 
+def _check_pyro_params(model: Program, guide: Program) -> None:
+    """Refuse two values of one name, of which Pyro would put the first in place of the second."""
+    values: dict[str, Tensor] = {}
+    for module in reachable([model, guide]):
+        if not isinstance(module, PyroModule):
+            continue
+        for key in module._pyro_params:
+            name = f"{module._pyro_name}.{key}".removeprefix(".")
+            value = getattr(module, f"{key}_unconstrained")
+            if values.setdefault(name, value) is not value:
+                raise ValueError(
+                    f"two PyroParams are called {name!r}, one of a {type(module).__name__}, and Pyro would put the "
+                    "value of one in place of the other: give each PyroModule a name, super().__init__('model') and "
+                    "super().__init__('guide'), and keep PyroModules in a PyroModule or PyroModule[nn.ModuleList]"
+                )
+
+
 def _param_names(trace: poutine.Trace) -> frozenset[str]:
     return frozenset(name for name, site in trace.nodes.items() if site["type"] == "param")
+
+
+def _check_sites(program: str, sites: dict[str, Site], num_rows: int) -> None:
+    for name, site in sites.items():
+        check_site(program, name, site, num_rows)
+        kind = f"{kind_of(name, site)} of the {program}"
+        check_parameters(kind, site["fn"])
+        check_draws(kind, site["fn"])
 
 
 def _check_guide(sites: dict[str, Site]) -> None:

@@ -172,7 +172,7 @@ BREACHES = [
         r"plate 'rows' is at dim -2: put it at dim -1, .* observe x\.T inside",
     ),
     (model_with_other_name, guide, r"only in the model: 'w'; only in the guide: 'z'.*same name"),
-    (model_with_global_latent, guide, r"only in the model: 'w'"),
+    (model_with_global_latent, guide, r"latent 'w' of the model is outside the data plate.*parameter with pyro.param"),
     (model_with_global_latent, guide_with_global_latent, r"latent 'w' of the (model|guide) is outside the data plate"),
     (model_observing_outside, guide, r"observed site 'x' of the model is outside the data plate"),
     (model_without_to_event, guide, r"(?s)Shape mismatch inside plate.*add .to_event\(n\)"),

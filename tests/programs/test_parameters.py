@@ -179,6 +179,35 @@ def test_pyro_modules_train_twice_in_one_process():
     assert not pyro.get_param_store().keys()
 
 
+class Scaled(PyroModule):
+    def __init__(self, program, scale, name=""):
+        super().__init__(name)
+        self.program = program
+        self.scale = PyroParam(torch.tensor(scale), constraint=dist.constraints.positive)
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            if self.program == "guide":
+                pyro.sample("z", dist.Normal(x.mean(-1), self.scale))
+            else:
+                z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1))
+                pyro.sample("x", dist.Normal(z.unsqueeze(-1).expand(*z.shape, 3), self.scale).to_event(1), obs=x)
+
+
+def test_pyro_params_of_one_name_are_refused_and_those_of_named_modules_taken():
+    model, guide = Scaled("model", 2.0), Scaled("guide", 0.5)
+    for function in (lambda: mean_log_px(model, guide), lambda: fit(model, guide)):
+        with pytest.raises(ValueError, match="two PyroParams are called 'scale'.*a name"):
+            function()
+    assert (model.scale.item(), guide.scale.item()) == (pytest.approx(2.0), pytest.approx(0.5))
+    named = Scaled("model", 2.0, "model"), Scaled("guide", 0.5, "guide")
+    x = torch.randn(5, 3)
+    exact = torch.distributions.MultivariateNormal(torch.zeros(3), 4 * torch.eye(3) + torch.ones(3, 3)).log_prob(x)
+    bounds = compare_bounds(*named, x, num_samples=2000)
+    assert ((bounds.log_px - exact).abs() < 4 * bounds.standard_error + 1e-4).all()
+    assert named[0].scale.item() == pytest.approx(2.0)
+
+
 def test_a_module_and_a_param_statement_train_together():
     class Mixed(nn.Module):
         def __init__(self):
