@@ -16,6 +16,7 @@ from pyrovae.programs.contract import inspect_pair
 from pyrovae.programs.in_training import modules_of_pair, tried_in_training
 from pyrovae.programs.inference_mode import for_gradients
 from pyrovae.programs.latent_values import bounds_of
+from pyrovae.programs.missing import check_missing
 from pyrovae.programs.modules import (
     Program,
     buffers_put_back,
@@ -46,7 +47,6 @@ from pyrovae.programs.scales import SiteScales
 from pyrovae.programs.site_checks import Site, is_masked
 from pyrovae.programs.structure import PairStructure
 from pyrovae.programs.support import (
-    check_missing,
     check_support,
     observes,
     observes_bits,

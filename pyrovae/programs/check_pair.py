@@ -6,11 +6,12 @@ from torch import Tensor
 from pyrovae.programs.borrowing import borrowed
 from pyrovae.programs.checks import check_rows
 from pyrovae.programs.contract import inspect_pair
+from pyrovae.programs.missing import check_missing
 from pyrovae.programs.modules import Program
 from pyrovae.programs.parameter_use import check_leaves
 from pyrovae.programs.parameters import Weights
 from pyrovae.programs.structure import PairStructure
-from pyrovae.programs.support import check_missing, check_support
+from pyrovae.programs.support import check_support
 from pyrovae.programs.traces import PROBE_ROWS, compute_log_probs, probe_rows, trace_pair
 
 

@@ -11,11 +11,10 @@ from pyro.distributions import MaskedDistribution, ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
-from pyrovae.data import AnyRows, blocks_of, rows_at_once
+from pyrovae.data import AnyRows, blocks_of
 from pyrovae.distributions import ColumnValues, EntryOrMissing, ZeroInflated
 from pyrovae.distributions.layers import entry_support
 from pyrovae.programs.borrowing import borrowed
-from pyrovae.programs.checks import rows_where, which_rows
 from pyrovae.programs.counted import check_counted
 from pyrovae.programs.modules import Program
 from pyrovae.programs.random_state import isolated_rng
@@ -28,8 +27,6 @@ _NAMED = (TransformedDistribution, ZeroInflatedDistribution)
 
 # Rows that a model is run on where it alone knows what it observes of them.
 _ROWS_AT_ONCE = 1000
-# Rows with missing entries that a guide is tried on, at most.
-_INCOMPLETE_ROWS = 256
 
 
 def observes(site: Site, rows: Tensor) -> bool:
@@ -144,66 +141,6 @@ def _check_parts(model: Program, guide: Program, x: AnyRows, names: list[str]) -
                     counted = counted.flatten(-support.event_dim).any(-1)
                 _check_values(name, sites[name]["fn"], support, partial(tuple, [value]), first, counted)
         first += len(rows)
-
-
-@torch.no_grad()
-def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> None:
-    """Refuse missing entries, NaN, unless the programs can take them.
-
-    Args:
-        model: Pyro program of the rows.
-        guide: Pyro program of the latents.
-        x: rows of data ``(rows, *data_shape)``, on the device of the parameters.
-        argument: their name in the caller's signature.
-
-    Raises:
-        ValueError: NaN where the distribution that observes the rows is not partly observed, rows without any
-            observed entry, a guide whose latents are NaN for rows with missing entries.
-    """
-    missing = rows_where(x, torch.isnan)
-    if not bool(missing.any()):
-        return
-    first, empty = _lacking(x, missing)
-    incomplete = x[first[:_INCOMPLETE_ROWS]]
-    # The programs are asked with whole rows first: those that know nothing of NaN need not see it.
-    whole = incomplete.nan_to_num(nan=0.0)
-    with borrowed(model, guide, x.device), pyro.validation_enabled(False):
-        sites = sample_sites(trace_pair(model, guide, whole)[0])
-        if not any(
-            observes(site, whole) and isinstance(entry_support(site["fn"].support), EntryOrMissing)
-            for site in sites.values()
-        ):
-            raise ValueError(
-                f"{argument} has NaN or infinite values in {which_rows(missing)}: remove or fill them; or, if NaN "
-                "marks missing entries, wrap the likelihood and the posterior in likelihoods.PartlyObserved and "
-                "posteriors.PartlyObserved; in a Pyro program observe "
-                "pyrovae.distributions.PartlyObserved(distribution) with obs=x, and encode x.nan_to_num()"
-            )
-        if bool(empty.any()):
-            raise ValueError(
-                f"{argument} has no observed entry in {which_rows(empty)}: remove them, a row without entries says "
-                "nothing"
-            )
-        for name, site in sample_sites(trace_pair(model, guide, incomplete)[1]).items():
-            if bool(site["value"].isnan().any()):
-                raise ValueError(
-                    f"latent {name!r} of the guide is NaN for rows with missing entries: wrap the posterior in "
-                    "posteriors.PartlyObserved, or use an encoder that takes NaN, such as networks.ColumnEncoder"
-                )
-
-
-def _lacking(x: AnyRows, missing: Tensor) -> tuple[Tensor, Tensor]:
-    """For each entry that is ever missing the first row that lacks it, in order; and which rows lack all entries."""
-    empty = torch.zeros_like(missing)
-    lacked = torch.zeros(x.shape[1:].numel(), dtype=torch.bool, device=x.device)
-    first = []
-    for numbers in missing.nonzero().flatten().split(rows_at_once(x)):
-        lacking = x[numbers].isnan().reshape(len(numbers), -1)
-        empty[numbers] = lacking.all(1)
-        new = lacking.any(0) & ~lacked
-        first.append(numbers[lacking[:, new].to(torch.uint8).argmax(0)])
-        lacked |= new
-    return torch.cat(first).unique(), empty
 
 
 @torch.no_grad()

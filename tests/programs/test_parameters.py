@@ -197,7 +197,7 @@ class Scaled(PyroModule):
 def test_pyro_params_of_one_name_are_refused_and_those_of_named_modules_taken():
     model, guide = Scaled("model", 2.0), Scaled("guide", 0.5)
     for function in (lambda: mean_log_px(model, guide), lambda: fit(model, guide)):
-        with pytest.raises(ValueError, match="two PyroParams are called 'scale'.*a name"):
+        with pytest.raises(ValueError, match=r"two PyroParams are called 'scale'.*a name"):
             function()
     assert (model.scale.item(), guide.scale.item()) == (pytest.approx(2.0), pytest.approx(0.5))
     named = Scaled("model", 2.0, "model"), Scaled("guide", 0.5, "guide")
