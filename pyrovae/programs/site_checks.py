@@ -42,7 +42,8 @@ def check_site(program: str, name: str, site: Site, num_rows: int) -> None:
             f"plate {plates[-1].name!r} at dim -1 has size {plates[-1].size} for {num_rows} rows of data ({kind}): "
             f"{_of_rows_elsewhere(plates, num_rows) or of_rows}"
         )
-    for frame in plates.values():
+    # Plates that are looped over have no dim.
+    for frame in site["cond_indep_stack"]:
         if frame.dim != -1 and frame.size != frame.full_size:
             raise ValueError(
                 f"plate {frame.name!r} takes {frame.size} of its {frame.full_size} entries ({kind}), so the "

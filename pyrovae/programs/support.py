@@ -81,7 +81,7 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
     rows = probe_rows(x[:3], 3)
     with pyro.validation_enabled(False):
         sites, guide_sites = map(sample_sites, trace_pair(model, guide, rows))
-    parts = []
+    parts, refused = [], None
     for name, site in sites.items():
         # What a mask leaves out may have any value, in other rows than the first ones too.
         if observes(site, rows) and not is_masked(site):
@@ -89,15 +89,22 @@ def check_support(model: Program, guide: Program, x: AnyRows) -> None:
             if support is not None:
                 try:
                     _check_values(name, site["fn"], support, partial(blocks_of, x))
-                except ValueError:
+                except ValueError as error:
                     # A largest count may be that of the few rows: the model knows that of the others.
                     if not (_is_bounded(support) and _observes_a_part(site, len(rows))):
                         raise
                     parts.append(name)
+                    refused = error
         elif _observes_a_part(site, len(rows)) and entry_support(site["fn"].support) is not constraints.real:
             parts.append(name)
     if parts:
-        _check_parts(model, guide, x, parts)
+        try:
+            _check_parts(model, guide, x, parts)
+        except (IndexError, RuntimeError) as error:
+            if refused is None:
+                raise
+            # An embedding of more values than it has fails, and does not say in which row.
+            raise refused from error
     check_counted(model, guide, x, seen=[sites, guide_sites])
 
 

@@ -117,6 +117,13 @@ def enumerating_model(x):
         pyro.sample("x", normal(z.sum(-1, keepdim=True).expand(*z.shape[:-1], 4)), obs=x)
 
 
+def model_of_some_columns(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", normal(torch.zeros(2)))
+        for column in pyro.plate("columns", 4, subsample_size=2):
+            pyro.sample(f"x{column}", dist.Normal(z.sum(-1), 1.0), obs=x[:, column])
+
+
 def model_with_obs_mask(x):
     with pyro.plate("data", len(x)):
         pyro.sample("z", normal(torch.zeros(2)))
@@ -154,6 +161,7 @@ BREACHES = [
         r"only in the model: 'kind'.*'kind', which infer says to enumerate, is not summed out here: let the model sum "
         r"it out by dist.MixtureSameFamily; or let the guide draw it too, .*'Trace_ELBO' or 'ReweightedWakeSleep'",
     ),
+    (model_of_some_columns, guide, r"plate 'columns' takes 2 of its 4 entries \(observed site 'x\d' of the model\)"),
     (
         model_with_obs_mask,
         guide,

@@ -7,11 +7,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from torch import nn
 
 from pyrovae import compare_bounds
 from pyrovae.distributions import MultivariateNormal, PartlyObserved, Reshaped
 from pyrovae.programs import check_support
-from pyrovae.programs.support import _lacking
+from pyrovae.programs.missing import _lacking
 
 
 def pair(likelihood):
@@ -240,8 +241,26 @@ def test_a_gaussian_over_whole_rows():
         check_support(*programs, nothing)
 
 
+@pytest.mark.parametrize("encode", [nn.Embedding(5, 2), lambda x: nn.functional.one_hot(x, 5)[..., :2].float()])
+def test_a_class_that_the_encoder_does_not_know_is_named(encode):
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(5), 1.0).to_event(1))
+            pyro.sample("x", dist.Categorical(logits=z.unsqueeze(-2).expand(*z.shape[:-1], 3, 5)).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(encode(x).sum((-1, -2)).unsqueeze(-1).expand(len(x), 5), 1.0).to_event(1))
+
+    x = torch.arange(60).reshape(20, 3) % 5
+    check_support(model, guide, x)
+    x[13, 1] = 5
+    with pytest.raises(ValueError, match=r"Categorical at site 'x' .* row 13 has the value 5, .*upper_bound=4"):
+        check_support(model, guide, x)
+
+
 def test_a_row_is_kept_for_each_entry_that_is_missing_and_no_more(monkeypatch):
-    monkeypatch.setattr("pyrovae.programs.support.rows_at_once", lambda x: 2)
+    monkeypatch.setattr("pyrovae.programs.missing.rows_at_once", lambda x: 2)
     x = torch.zeros(9, 3)
     x[1:, 0] = x[4, 2] = torch.nan
     x[7] = torch.nan
