@@ -1,5 +1,6 @@
 """Probabilistic principal component analysis: the linear VAE whose posterior and maximum are known."""
 
+import math
 from dataclasses import dataclass
 
 import pyro.distributions as dist
@@ -128,11 +129,20 @@ class ProbabilisticPCA:
         return model, history
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log p(x) of rows ``(rows, data_dim)``, in nats."""
-        noise = torch.full_like(self.bias, self.scale**2)
-        return dist.LowRankMultivariateNormal(self.bias.double(), self.weight.double(), noise.double()).log_prob(
-            x.double()
-        )
+        r"""Exact log p(x) of rows ``(rows, data_dim)``, in nats.
+
+        With m the mean of ``posterior(x)``, the squared distance of x from b is
+
+        .. math:: (x - b)^T (W W^T + \sigma^2 I)^{-1} (x - b) = |x - b - W m|^2 / \sigma^2 + |m|^2
+        """
+        weight, difference = self.weight.double(), x.double() - self.bias.double()
+        data_dim, latent_dim = weight.shape
+        matrix = weight.T @ weight + self.scale**2 * torch.eye(latent_dim).to(weight)
+        z = difference @ torch.linalg.solve(matrix, weight.T).T
+        # A sum of squares, as a difference of two large ones would lose small noise in rounding.
+        distance = (difference - z @ weight.T).square().sum(-1) / self.scale**2 + z.square().sum(-1)
+        log_determinant = torch.logdet(matrix) + 2 * (data_dim - latent_dim) * math.log(self.scale)
+        return -0.5 * (data_dim * math.log(2 * math.pi) + log_determinant + distance)
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
         r"""The exact posterior of rows ``(rows, data_dim)``.

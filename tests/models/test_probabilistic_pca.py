@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from pyrovae import VAE, compare_bounds, fit_svi, likelihoods, networks, posteriors, priors
 from pyrovae.models import MixtureOfProbabilisticPCA, ProbabilisticPCA
@@ -89,6 +89,17 @@ def test_densities_are_those_of_scipy_and_of_the_vae():
     bounds = compare_bounds(vae.model, vae.guide, x, num_samples=10)
     torch.testing.assert_close(bounds.log_px, torch.as_tensor(exact), rtol=0, atol=1e-9)
     assert bounds.gap.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-6])
+def test_densities_keep_their_digits_where_noise_is_small_beside_the_signal(noise):
+    directions = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).Q
+    z, e = linear_rows(count=50, data_dim=2), noise * linear_rows(count=50, data_dim=4, seed=1)
+    model = ProbabilisticPCA(directions[:, :2] * torch.tensor([3.0, 1.0]), torch.zeros(6, dtype=torch.float64), noise)
+    variances = torch.tensor([9.0, 1.0], dtype=torch.float64) + noise**2
+    exact = norm.logpdf(z, scale=variances.sqrt()).sum(1) + norm.logpdf(e, scale=noise).sum(1)
+    log_prob = model.log_prob(torch.cat([z, e], 1) @ directions.T)
+    torch.testing.assert_close(log_prob, torch.as_tensor(exact), rtol=0, atol=1e-7)
 
 
 def test_the_linear_vae_reaches_the_maximum_that_em_reaches():
