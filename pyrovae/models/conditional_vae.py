@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows, rows_in_memory
 from pyrovae.models.looking import mean_or_draws
+from pyrovae.models.shapes import check_over_rows
 from pyrovae.networks.shapes import as_shape
 from pyrovae.programs import check_are_rows, check_positive, evaluating, initialize_modules
 
@@ -123,7 +124,9 @@ class ConditionalVAE(nn.Module):
         x, c = self.split(rows)
         with pyro.plate("data", len(rows), dim=-1):
             z = pyro.sample("z", self.prior())
-            pyro.sample("x", self.likelihood(_append(z, c)), obs=x)
+            p_x = self.likelihood(_append(z, c))
+            check_over_rows(self.likelihood, p_x, x)
+            pyro.sample("x", p_x, obs=x)
         return z
 
     def guide(self, rows: Tensor) -> Tensor:

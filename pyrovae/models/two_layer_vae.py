@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrovae.data import AnyRows
 from pyrovae.models.looking import mean_or_draws
+from pyrovae.models.shapes import check_over_rows
 from pyrovae.programs import check_positive, evaluating, evaluation_mode, initialize_modules, isolated_rng
 
 
@@ -92,7 +93,9 @@ class TwoLayerVAE(nn.Module):
         with pyro.plate("data", len(x), dim=-1):
             z2 = pyro.sample("z2", self.prior())
             z1 = pyro.sample("z1", self.transition(z2))
-            pyro.sample("x", self.likelihood(z1), obs=x)
+            p_x = self.likelihood(z1)
+            check_over_rows(self.likelihood, p_x, x)
+            pyro.sample("x", p_x, obs=x)
         return z1
 
     def guide(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pyrovae.data import AnyRows
 from pyrovae.models.interpolation import line
 from pyrovae.models.looking import TRAVERSED, check_scale, mean_of, mean_or_draws, moved, plane, quantiles
+from pyrovae.models.shapes import check_over_rows, shape_repair
 from pyrovae.programs import check_positive, check_rows, evaluating, initialize_modules
 
 
@@ -100,12 +101,7 @@ class VAE(nn.Module):
         with pyro.plate("data", len(x), dim=-1):
             z = pyro.sample("z", self.prior())
             p_x = self.decode(z)
-            wanted = tuple(x.shape[1:])
-            if p_x.event_shape != wanted:
-                raise ValueError(
-                    f"the likelihood {_name(self.likelihood)} is over rows of shape {tuple(p_x.event_shape)}, the data "
-                    f"have rows of shape {wanted}: {_shape_repair(p_x, wanted, 'build the decoder for them')}"
-                )
+            check_over_rows(self.likelihood, p_x, x)
             pyro.sample("x", p_x, obs=x)
         return z
 
@@ -121,7 +117,7 @@ class VAE(nn.Module):
         """
         q_z = _of_pyro(self.posterior(x), "posterior(x)")
         if q_z.event_shape != (self.latent_dim,):
-            repair = _shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
+            repair = shape_repair(q_z, (self.latent_dim,), "give both the same latent_dim, and an encoder made for it")
             raise ValueError(
                 f"the posterior {_name(self.posterior)} is over {tuple(q_z.event_shape)}, the prior "
                 f"{_name(self.prior)} over ({self.latent_dim},): {repair}"
@@ -351,14 +347,3 @@ def _of_pyro(returned: Any, call: str) -> Any:
 
 def _name(part: nn.Module) -> str:
     return type(part).__name__
-
-
-def _shape_repair(distribution: dist.TorchDistribution, wanted: tuple[int, ...], otherwise: str) -> str:
-    """What to do about an event shape that is not the wanted one."""
-    missing = len(wanted) - len(distribution.event_shape)
-    # With no batch left, the rows are in the event.
-    if missing < 0 and not distribution.batch_shape and distribution.event_shape[-missing:] == wanted:
-        return f"its rows belong to the event too, give .to_event {-missing} less"
-    if missing > 0 and distribution.shape()[-len(wanted) :] == wanted:
-        return f"the dimensions of one value belong to the event, add .to_event({missing}) to the distribution"
-    return otherwise

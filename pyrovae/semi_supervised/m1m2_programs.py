@@ -4,6 +4,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrovae.models.shapes import check_over_rows
 from pyrovae.semi_supervised.m2_programs import M2Programs
 from pyrovae.semi_supervised.rows import check_density
 
@@ -66,7 +67,9 @@ class M1M2Programs(nn.Module):
             y = pyro.sample("y", dist.Categorical(self.second.class_probs), obs=y)
             z2 = pyro.sample("z2", self.second.prior())
             z1 = pyro.sample("z1", self.second.likelihood(self.second.with_class(z2, y)))
-            pyro.sample("x", self.likelihood(z1), obs=x)
+            p_x = self.likelihood(z1)
+            check_over_rows(self.likelihood, p_x, x)
+            pyro.sample("x", p_x, obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """The inference program, from the row up: z1, then y where it is not given, to be enumerated, then z2."""

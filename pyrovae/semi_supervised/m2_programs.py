@@ -10,6 +10,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyrovae.likelihoods import Normal
+from pyrovae.models.shapes import check_over_rows
 from pyrovae.networks import MLP
 from pyrovae.posteriors import DiagonalNormal
 from pyrovae.programs import SiteScales
@@ -69,7 +70,9 @@ class M2Programs(nn.Module):
         with pyro.plate("data", len(x), dim=-1):
             y = pyro.sample("y", dist.Categorical(self.class_probs), obs=y)
             z = pyro.sample("z", self.prior())
-            pyro.sample("x", self.likelihood(self.with_class(z, y)), obs=x)
+            p_x = self.likelihood(self.with_class(z, y))
+            check_over_rows(self.likelihood, p_x, x)
+            pyro.sample("x", p_x, obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """The inference program: y from the classifier where it is not given, marked for enumeration; z given y."""

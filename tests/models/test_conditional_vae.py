@@ -167,3 +167,19 @@ def test_covariates_beside_whole_numbers_stay_as_they_are():
     c = torch.rand(4, 1)
     for dtype in (torch.uint8, torch.int64, torch.bool):
         assert torch.equal(vae.join(torch.ones(4, 6, dtype=dtype), c)[:, -1:], c)
+
+
+@pytest.mark.parametrize("outputs", [12, (3, 4), (1, 3, 3)])
+def test_a_likelihood_over_other_rows_is_refused(outputs):
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.Bernoulli(networks.MLP(2 + 1, outputs)),
+        posteriors.DiagonalNormal(networks.MLP(12 + 1, 2 * 2)),
+        data_shape=(1, 3, 4),
+        covariate_dim=1,
+    )
+    rows = vae.join(torch.zeros(5, 1, 3, 4), torch.zeros(5, 1))
+    with pytest.raises(
+        ValueError, match=r"Bernoulli is over rows of shape \(.*\), the data have rows of shape \(1, 3, 4"
+    ):
+        fit_svi(vae.model, vae.guide, rows, epochs=1, batch_size=5, progress=False)

@@ -144,3 +144,13 @@ def test_sizes_of_z1_are_checked():
             posteriors.DiagonalNormal(networks.MLP(5, 8, ())),
             posteriors.DiagonalNormal(networks.MLP(3, 4, ())),
         ).guide(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_a_likelihood_over_other_rows_is_refused(outputs):
+    vae = linear_two_layers()
+    vae.likelihood = likelihoods.Normal(linear(3, outputs, 1), scale=0.7)
+    with pytest.raises(
+        ValueError, match=rf"Normal is over rows of shape \({outputs},\), the data have rows of shape \(5,"
+    ):
+        compare_bounds(vae.model, vae.guide, torch.zeros(3, 5, dtype=F64), num_samples=5)

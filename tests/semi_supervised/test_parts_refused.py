@@ -8,8 +8,8 @@ import torch
 from problems import bits
 from torch import nn
 
-from pyrovae import likelihoods, networks
-from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE
+from pyrovae import likelihoods, networks, posteriors, priors
+from pyrovae.semi_supervised import M1, M1M2, M2, PCVAE, M1M2Programs, M2Programs
 
 SMALL = {"latent_dim": 3, "hidden_dims": (16,), "epochs": 1, "batch_size": 20, "progress": False}
 X, Y = bits(60, (6,)), np.where(np.arange(60) < 12, np.arange(60) % 3, -1)
@@ -89,3 +89,24 @@ def optimal(inputs, shape):
 def test_one_scale_of_all_classes_is_refused(model):
     with pytest.raises(ValueError, match=r'scale="optimal", the root mean squared error over all classes .*"shared"'):
         model.fit(X, Y)
+
+
+@pytest.mark.parametrize("outputs", [1, 5, (2, 6)])
+def test_a_likelihood_over_other_rows_is_refused(outputs):
+    """That of one number, or of two rows, would broadcast."""
+    with pytest.raises(ValueError, match=r"Bernoulli is over rows of shape .*, the data have rows of shape \(6,\)"):
+        M2(**SMALL, likelihood=lambda inputs, _: likelihoods.Bernoulli(networks.MLP(inputs, outputs))).fit(X, Y)
+
+
+def test_stacked_programs_refuse_a_likelihood_over_other_rows():
+    second = M2Programs(
+        priors.StandardNormal(1),
+        likelihoods.Normal(networks.MLP(1 + 3, 2)),
+        posteriors.DiagonalNormal(networks.MLP(2 + 3, 2)),
+        networks.MLP(2, 3),
+        torch.full((3,), 1 / 3),
+    )
+    posterior = posteriors.DiagonalNormal(networks.MLP(6, 2 * 2))
+    programs = M1M2Programs(likelihoods.Bernoulli(networks.MLP(2, 1)), posterior, second)
+    with pytest.raises(ValueError, match=r"Bernoulli is over rows of shape \(1,\), the data have rows of shape \(6,\)"):
+        programs.unlabelled_bounds(torch.as_tensor(X, dtype=torch.float32))
