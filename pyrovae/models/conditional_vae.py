@@ -25,6 +25,9 @@ class ConditionalVAE(nn.Module):
     ``reconstruct_rows``, ``sample_rows``): ``sample`` and ``reconstruct`` give rows. The likelihood and the posterior
     are those of a VAE, over inputs that c is appended to.
 
+    Missing entries of x, NaN, are taken by ``likelihoods.PartlyObserved`` and a posterior that does, such as
+    ``posteriors.PartlyObserved`` over joined rows; c has to be complete.
+
     The parts get c as it is given: standardise real covariates by the mean and spread of the training rows first, or an
     income of 40,000 drowns z beside it. ``ColumnEncoder`` does so by itself, and in runs of ``python -m pyrovae.fit``
     the other networks of this package do.

@@ -1,5 +1,6 @@
 """VAEs given a class or covariates: what they report is log p(x|c)."""
 
+import pyro.distributions as dist
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -11,8 +12,9 @@ from pyrovae.networks.channels import CovariateChannels
 F64 = torch.float64
 
 
-def test_log_px_given_c_is_exact_where_the_posterior_is():
-    """x = W z + V c + b + noise: given c a linear-Gaussian model of x - V c."""
+@pytest.mark.parametrize("missing", [False, True])
+def test_log_px_given_c_is_exact_where_the_posterior_is(missing):
+    """x = W z + V c + b + noise: given c a linear-Gaussian model of x - V c, of observed entries too."""
     generator = torch.Generator().manual_seed(0)
     weight, slope = (torch.randn(5, n, generator=generator, dtype=F64) for n in (2, 3))
     pca = ProbabilisticPCA(weight, torch.randn(5, generator=generator, dtype=F64), 0.4)
@@ -23,16 +25,44 @@ def test_log_px_given_c_is_exact_where_the_posterior_is():
 
     class Exact(torch.nn.Module):
         def forward(self, rows):
-            return pca.posterior(rows[..., :5] - rows[..., 5:] @ slope.T)
+            observed = (~rows[..., :5].isnan()).double()
+            difference = (rows[..., :5] - rows[..., 5:] @ slope.T - pca.bias).nan_to_num(nan=0.0)
+            precision = torch.einsum("...d,di,dj->...ij", observed, weight, weight) / 0.4**2 + torch.eye(2, dtype=F64)
+            mean = torch.linalg.solve(precision, difference @ weight / 0.4**2)
+            return dist.MultivariateNormal(mean, precision_matrix=precision)
 
-    vae = ConditionalVAE(
-        priors.StandardNormal(2).double(), likelihoods.Normal(decoder, scale=0.4), Exact(), (5,), covariate_dim=3
-    )
+    likelihood = likelihoods.PartlyObserved(likelihoods.Normal(decoder, scale=0.4))
+    vae = ConditionalVAE(priors.StandardNormal(2).double(), likelihood, Exact(), (5,), covariate_dim=3)
     x, c = (torch.randn(20, n, generator=generator, dtype=F64) for n in (5, 3))
+    if missing:
+        x[::2, 0] = x[::3, 4] = torch.nan
     bounds = compare_bounds(vae.model, vae.guide, vae.join(x, c), num_samples=10)
-    exact = multivariate_normal(pca.bias.numpy(), pca.covariance.numpy()).logpdf((x - c @ slope.T).numpy())
-    torch.testing.assert_close(bounds.log_px, torch.as_tensor(exact), rtol=0, atol=1e-9)
+    mean, covariance = (pca.bias + c @ slope.T).numpy(), pca.covariance.numpy()
+    exact = [
+        multivariate_normal(mean[row, seen], covariance[seen][:, seen]).logpdf(x[row, seen].numpy())
+        for row, seen in enumerate((~x.isnan()).numpy())
+    ]
+    torch.testing.assert_close(bounds.log_px, torch.tensor(exact, dtype=F64), rtol=0, atol=1e-9)
     assert bounds.gap.abs().max() < 1e-9
+
+
+def test_missing_covariates_are_refused_beside_missing_entries_that_are_taken():
+    vae = ConditionalVAE(
+        priors.StandardNormal(2),
+        likelihoods.PartlyObserved(likelihoods.Normal(networks.MLP(2 + 2, 3))),
+        posteriors.PartlyObserved(posteriors.DiagonalNormal(networks.MLP(3 + 2, 2 * 2)), (5,)),
+        data_shape=(3,),
+        covariate_dim=2,
+    )
+    x, c = torch.randn(30, 3), torch.randn(30, 2)
+    x[::3, 1] = torch.nan
+    options = {"epochs": 1, "batch_size": 10, "progress": False}
+    assert fit_svi(vae.model, vae.guide, vae.join(x, c), **options).history
+    c[20, 1] = torch.nan
+    with pytest.raises(
+        ValueError, match=r"train has NaN .* not only in what the model observes .* site x: remove or fill"
+    ):
+        fit_svi(vae.model, vae.guide, vae.join(x, c), **options)
 
 
 def test_the_class_of_a_digit_helps_and_its_samples_look_like_the_class():
