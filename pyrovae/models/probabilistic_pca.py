@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrovae.distributions.gaussian import expected_log_density, gaussian_entropy
+from pyrovae.distributions.gaussian import gaussian_entropy
 from pyrovae.likelihoods import Normal
 from pyrovae.models.expectation_maximisation import EMHistory, EMStep, first_noise, regression, whitened
 from pyrovae.models.vae import VAE
@@ -115,14 +115,14 @@ class ProbabilisticPCA:
         # Noise this small is far from the data, and the regression on random directions is not.
         model, _, _ = model._m_step(rows, *model._posterior_map())
         history = EMHistory()
-        log_px = _mean_log_px(model, covariance)
+        log_px = _mean_log_px(model, rows)
         for _ in range(max_steps):
             slope, posterior_covariance = model._posterior_map()
-            history.append(EMStep("E", _bound(model, covariance, slope, posterior_covariance), log_px))
+            history.append(EMStep("E", _bound(model, rows, slope, posterior_covariance), log_px))
             previous = model
             model, slope, posterior_covariance = previous._m_step(rows, slope, posterior_covariance)
-            log_px = _mean_log_px(model, covariance)
-            history.append(EMStep("M", _bound(model, covariance, slope, posterior_covariance), log_px))
+            log_px = _mean_log_px(model, rows)
+            history.append(EMStep("M", _bound(model, rows, slope, posterior_covariance), log_px))
             if largest_change(previous, model) <= tolerance:
                 history.converged = True
                 break
@@ -135,14 +135,7 @@ class ProbabilisticPCA:
 
         .. math:: (x - b)^T (W W^T + \sigma^2 I)^{-1} (x - b) = |x - b - W m|^2 / \sigma^2 + |m|^2
         """
-        weight, difference = self.weight.double(), x.double() - self.bias.double()
-        data_dim, latent_dim = weight.shape
-        matrix = weight.T @ weight + self.scale**2 * torch.eye(latent_dim).to(weight)
-        z = difference @ torch.linalg.solve(matrix, weight.T).T
-        # A sum of squares, as a difference of two large ones would lose small noise in rounding.
-        distance = (difference - z @ weight.T).square().sum(-1) / self.scale**2 + z.square().sum(-1)
-        log_determinant = torch.logdet(matrix) + 2 * (data_dim - latent_dim) * math.log(self.scale)
-        return -0.5 * (data_dim * math.log(2 * math.pi) + log_determinant + distance)
+        return self._log_density(self._squared_distance(x.double() - self.bias.double()))
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
         r"""The exact posterior of rows ``(rows, data_dim)``.
@@ -163,6 +156,23 @@ class ProbabilisticPCA:
             assert linear.bias is not None
             linear.bias.copy_(self.bias)
         return VAE(StandardNormal(latent_dim).to(self.weight), Normal(decoder, scale=self.scale), _ExactPosterior(self))
+
+    def _squared_distance(self, difference: Tensor) -> Tensor:
+        """That of x from b in the metric of the covariance, by x - b."""
+        weight = self.weight.double()
+        z = difference @ torch.linalg.solve(self._matrix(), weight.T).T
+        # A sum of squares, as a difference of two large ones would lose small noise in rounding.
+        return (difference - z @ weight.T).square().sum(-1) / self.scale**2 + z.square().sum(-1)
+
+    def _log_density(self, squared_distance: Tensor) -> Tensor:
+        data_dim, latent_dim = self.weight.shape
+        log_determinant = torch.logdet(self._matrix()) + 2 * (data_dim - latent_dim) * math.log(self.scale)
+        return -0.5 * (data_dim * math.log(2 * math.pi) + log_determinant + squared_distance)
+
+    def _matrix(self) -> Tensor:
+        """M, in double precision."""
+        weight = self.weight.double()
+        return weight.T @ weight + self.scale**2 * torch.eye(self.latent_dim).to(weight)
 
     def _posterior_map(self) -> tuple[Tensor, Tensor]:
         """The matrix from x - b to the posterior mean, and the posterior covariance, which no row changes."""
@@ -238,19 +248,15 @@ def largest_change(before: ProbabilisticPCA, after: ProbabilisticPCA) -> float:
     return max(of_covariance.max().item(), of_mean.max().item(), abs(1 - before.scale / after.scale))
 
 
-def _bound(model: ProbabilisticPCA, covariance: Tensor, slope: Tensor, posterior_covariance: Tensor) -> float:
-    r"""Mean over rows of :math:`E_q[\log p(x|z)] + E_q[\log p(z)] + H(q)`."""
-    data_dim, latent_dim = model.weight.shape
-    # Means of x - W z under q and the rows have this covariance, and their mean is zero.
-    residual = torch.eye(data_dim).to(covariance) - model.weight @ slope
-    residual_covariance = residual @ covariance @ residual.T + model.weight @ posterior_covariance @ model.weight.T
-    zero, identity = torch.zeros(data_dim).to(covariance), torch.eye(data_dim).to(covariance)
-    reconstruction = expected_log_density(zero, residual_covariance, zero, model.scale**2 * identity)
-    of_z = posterior_covariance + slope @ covariance @ slope.T
-    prior = expected_log_density(zero[:latent_dim], of_z, zero[:latent_dim], identity[:latent_dim, :latent_dim])
+def _bound(model: ProbabilisticPCA, rows: Tensor, slope: Tensor, posterior_covariance: Tensor) -> float:
+    r"""Mean over rows, each times the root of its share, of :math:`E_q[\log p(x|z)] + E_q[\log p(z)] + H(q)`."""
+    (data_dim, latent_dim), z = model.weight.shape, rows @ slope.T
+    error = (rows - z @ model.weight.T).square().sum()
+    error = error + (model.weight @ posterior_covariance @ model.weight.T).trace()
+    reconstruction = -0.5 * (data_dim * math.log(2 * math.pi * model.scale**2) + error / model.scale**2)
+    prior = -0.5 * (latent_dim * math.log(2 * math.pi) + z.square().sum() + posterior_covariance.trace())
     return (reconstruction + prior + gaussian_entropy(posterior_covariance)).item()
 
 
-def _mean_log_px(model: ProbabilisticPCA, covariance: Tensor) -> float:
-    zero = torch.zeros(len(covariance)).to(covariance)
-    return expected_log_density(zero, covariance, zero, model.covariance).item()
+def _mean_log_px(model: ProbabilisticPCA, rows: Tensor) -> float:
+    return model._log_density(model._squared_distance(rows).sum()).item()

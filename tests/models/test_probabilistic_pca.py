@@ -102,6 +102,14 @@ def test_densities_keep_their_digits_where_noise_is_small_beside_the_signal(nois
     torch.testing.assert_close(log_prob, torch.as_tensor(exact), rtol=0, atol=1e-7)
 
 
+def test_the_history_is_exact_where_noise_is_small_beside_the_signal():
+    x = linear_rows(count=300, noise=1e-6)
+    fitted, history = ProbabilisticPCA.fit_em(x, 2)
+    assert history[-1].log_px == pytest.approx(fitted.log_prob(x).mean().item(), abs=1e-8)
+    assert all(half.log_px == pytest.approx(half.bound, abs=1e-8) for half in history[-10:] if half.step == "E")
+    assert all(after.log_px > before.log_px - 1e-8 for before, after in itertools.pairwise(history))
+
+
 def test_the_linear_vae_reaches_the_maximum_that_em_reaches():
     x = linear_rows(count=400)
     fitted, _ = ProbabilisticPCA.fit_em(x, 2)
