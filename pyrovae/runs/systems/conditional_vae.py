@@ -40,7 +40,7 @@ class Conditional(System):
             )
 
     def why_not(self, option: str) -> str:
-        """Missing entries are not looked for in rows that hold c too; c is put behind rows in memory."""
+        """The parts built here, over rows that hold c too, take no missing entries; c is put behind rows in memory."""
         if option == "stream":
             return ", as c is put behind its rows in memory"
         missing = option in ("missing", "missing_indicators")
