@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyrovae.checkpoints import Keeper, State
 from pyrovae.programs import RandomState
+from pyrovae.programs.explanations import explained_value
 from pyrovae.progress import Progress
 from pyrovae.recording import Stepping
 from pyrovae.semi_supervised.batches import Batch, LabelledBatches
@@ -148,10 +149,10 @@ class LabelledLoop:
     def _values(self, batch: Batch) -> Tensor:
         try:
             values = self.gradient_step(batch.labelled, batch.y, batch.unlabelled)
-        except ValueError:
+        except ValueError as error:
             # Pyro refuses distributions whose parameters became NaN; any other error passes.
             if self.diagnose(batch) is None:
-                raise
+                raise ValueError(explained_value(str(error))) from error
             raise self._non_finite(self.step_of_epoch + 1, batch) from None
         if not math.isfinite(values[0]):
             raise self._non_finite(self.step_of_epoch + 1, batch)

@@ -110,3 +110,22 @@ def test_stacked_programs_refuse_a_likelihood_over_other_rows():
     programs = M1M2Programs(likelihoods.Bernoulli(networks.MLP(2, 1)), posterior, second)
     with pytest.raises(ValueError, match=r"Bernoulli is over rows of shape \(1,\), the data have rows of shape \(6,\)"):
         programs.unlabelled_bounds(torch.as_tensor(X, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("model", [M2, PCVAE])
+def test_what_a_step_refuses_is_said_in_one_line(model):
+    """Of 48 unlabelled rows a batch of 47 leaves one, which batch normalisation cannot take."""
+
+    def posterior(shape, latent_dim):
+        return posteriors.DiagonalNormal(networks.MLP(shape, 2 * latent_dim, (4,), normalization="batch"))
+
+    def likelihood(inputs, shape):
+        return likelihoods.Bernoulli(networks.MLP(inputs, shape, (4,), normalization="batch"))
+
+    arguments = {**SMALL, "batch_size": 47, "posterior": posterior, "likelihood": likelihood}
+    if model is M2:
+        # It looks at all classes of a row at once, which are several rows.
+        arguments["classifier"] = lambda shape, classes: networks.MLP(shape, classes, (4,), normalization="batch")
+    with pytest.raises(ValueError, match="batch normalisation got one row in training") as caught:
+        model(**arguments).fit(X, Y)
+    assert "\n" not in str(caught.value)
