@@ -114,7 +114,7 @@ def compare_gradients(
             structure = inspect_pair(model, guide, x)
             check_support(model, guide, x)
             sampler = make_sampler(model, guide, x, structure)
-        with tried_in_training(model, guide, structure, x):
+        with buffers_put_back(model, guide), tried_in_training(model, guide, structure, x):
             left_out = _undefined(chosen, sampler, x)
             if objectives is not None and left_out:
                 raise ValueError(next(iter(left_out.values())))

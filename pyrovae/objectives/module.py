@@ -101,7 +101,7 @@ class ObjectiveModule(nn.Module):
                 weights = Weights.of(model, guide, structure)
                 weights.check_trainable()
                 check_known(self.sampler, few_rows, weights)
-            with tried_in_training(model, guide, structure, few_rows):
+            with buffers_put_back(model, guide), tried_in_training(model, guide, structure, few_rows):
                 self.objective.check(self.sampler, few_rows)
             shared = share_params(model, guide, structure, outside)
         modules = modules_of_pair(model, guide, structure)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from pyrovae.programs.contract import inspect_pair
-from pyrovae.programs.modules import Program, buffers_put_back, owned_modules, training_mode
+from pyrovae.programs.modules import Program, owned_modules, training_mode
 from pyrovae.programs.structure import PairStructure
 
 
@@ -17,7 +17,7 @@ def modules_of_pair(model: Program, guide: Program, structure: PairStructure) ->
 
 @contextmanager
 def tried_in_training(model: Program, guide: Program, structure: PairStructure, rows: Tensor) -> Iterator[None]:
-    """Put the modules in training mode, and back afterwards with their buffers; the pair is inspected in it once more.
+    """Put the modules in training mode, and back afterwards; the pair is inspected in it once more.
 
     Args:
         model: Pyro program of the rows.
@@ -28,7 +28,7 @@ def tried_in_training(model: Program, guide: Program, structure: PairStructure, 
     Raises:
         ValueError: a pair that breaks the contract of ``check_pair`` in training alone.
     """
-    with buffers_put_back(model, guide), training_mode(modules_of_pair(model, guide, structure)):
+    with training_mode(modules_of_pair(model, guide, structure)):
         # A program may differ in training, by a scale of its own for example.
         inspect_pair(model, guide, rows)
         yield

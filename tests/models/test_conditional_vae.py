@@ -60,7 +60,7 @@ def test_missing_covariates_are_refused_beside_missing_entries_that_are_taken():
     assert fit_svi(vae.model, vae.guide, vae.join(x, c), **options).history
     c[20, 1] = torch.nan
     with pytest.raises(
-        ValueError, match=r"train has NaN .* not only in what the model observes .* site x: remove or fill"
+        ValueError, match=r"train has missing .* not only in what the model observes .*: remove or fill"
     ):
         fit_svi(vae.model, vae.guide, vae.join(x, c), **options)
 
