@@ -62,9 +62,9 @@ def check_missing(model: Program, guide: Program, x: AnyRows, argument: str) -> 
     observed = sum(_num_missing(site["value"]) for site in model_sites.values() if _takes_missing(site))
     if observed < _num_missing(incomplete):
         raise ValueError(
-            f"{argument} has missing entries, NaN, in {which_rows(missing)}, and not only in what the model observes by "
-            "a PartlyObserved distribution: remove or fill those of other columns, covariates for example; or observe "
-            "them as they are, by pyrovae.distributions.PartlyObserved(distribution)"
+            f"{argument} has missing entries, NaN, in {which_rows(missing)}, and not only in what the model observes "
+            "by a PartlyObserved distribution: remove or fill those of other columns, covariates for example; or "
+            "observe them as they are, by pyrovae.distributions.PartlyObserved(distribution)"
         )
 
 
