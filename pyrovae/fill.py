@@ -10,7 +10,6 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
-from pyrovae.data import rows_in_memory
 from pyrovae.report.files.folder import is_of_a_run
 from pyrovae.runs import (
     FILLED_FILE,
@@ -80,7 +79,7 @@ def _fill(options: dict[str, Any]) -> int:
         rows_of_run(run, options["run"], root=options["data_root"])
     data = str(options["data"] or run.config["data"])
     rows = rows_of_run(run, options["run"], data=data, root=options["data_root"], all_rows=True)
-    x = rows_in_memory(rows.test).to(device)
+    x = rows.test[: len(rows.test)].to(device)
     filled = fill_rows(
         run,
         rows.data,

@@ -175,6 +175,19 @@ def test_an_array_is_filled_as_one(array):
     np.testing.assert_allclose(np.load(run / "filled.npy")[holes], cells["value"], rtol=1e-6)
 
 
+def test_all_streamed_rows_are_filled(tmp_path):
+    x = np.random.default_rng(0).normal(size=(12_000, 2)).astype("float32")
+    x[[5, 11_990], [0, 1]] = np.nan
+    np.save(tmp_path / "many.npy", x)
+    arguments = ("--data", tmp_path / "many.npy", "--likelihood", "Normal", "--stream", "--batch-size", "4000")
+    run = fitted(tmp_path / "run", *arguments)
+    assert main([str(run), *OPTIONS]) == 0
+    filled = np.load(run / "filled.npy")
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[np.isfinite(x)], x[np.isfinite(x)])
+    assert pd.read_csv(run / "filled_cells.csv")["row"].tolist() == [5, 11_990]
+
+
 def test_files_of_before(array, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(array[0], run)
