@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
+from pyrovae.evaluation.summaries import counted
 from pyrovae.report.files.folder import is_of_a_run
 from pyrovae.runs import CODES_FILE, ModelRows, check_place_of_table, codes_of_rows, data_columns, load, write_table
 
@@ -70,7 +71,7 @@ def _encode(options: dict[str, Any]) -> int:
     if labels is not None:
         codes.insert(0, "label", labels)
     write_table(codes.assign(**data_columns(rows.provenance())), table)
-    print(f"{rows.summary()}\n\n{len(codes):,} rows, {_what(run.autoencoder is None)}")
+    print(f"{rows.summary()}\n\n{counted(len(codes), 'row')}, {_what(run.autoencoder is None)}")
     for name, reason in missing.items():
         print(f"left out: latent {name!r}: {reason}")
     print(f"table: {table}")

@@ -10,6 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from pyrovae.command_line import CommandParser, check_seed, choose_device, rows_of_run, run_command
 from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
+from pyrovae.evaluation.summaries import counted
 from pyrovae.processes import processes_now
 from pyrovae.runs import (
     ScoringOptions,
@@ -123,7 +124,7 @@ def _evaluate(options: dict[str, Any]) -> int:
             processes_now().from_first(partial(path.unlink, missing_ok=True))
     print(rows.summary(), flush=True)
     if options["all_rows"]:
-        print(f"{'scored':<12}all {len(rows.test):,} rows of {rows.data.name}", flush=True)
+        print(f"{'scored':<12}all {counted(len(rows.test), 'row')} of {rows.data.name}", flush=True)
     weights = weights_checksum(options["run"])
     provenance = rows.provenance() | ({"all_rows": True} if options["all_rows"] else {})
     frame = score_rows(run, rows.test.to(device), scoring, table, provenance, weights, progress=not options["quiet"])

@@ -9,6 +9,7 @@ from pyrovae.command_line.preparing import Prepared
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.data import all_in_memory
 from pyrovae.evaluation import reconstruction_errors
+from pyrovae.evaluation.summaries import counted
 from pyrovae.models import Autoencoder
 from pyrovae.report import write_autoencoder
 from pyrovae.training import LossResult, NonFiniteLossError, fit_autoencoder, pretrain_layers
@@ -83,8 +84,8 @@ def fit_reconstructions(
     if layers:
         print(f"\npretrained layer by layer, loss of each at its end: {layers}", end="")
     print(
-        f"\nfitted in {seconds['fit']:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} "
-        f"kept{more}; {len(errors.loss)} test rows:\n{errors.summary()}\n"
+        f"\nfitted in {seconds['fit']:.0f} s, {counted(len(result.history), 'epoch')}, weights of epoch "
+        f"{result.best_epoch} kept{more}; {counted(len(errors.loss), 'test row')}:\n{errors.summary()}\n"
         f"no ELBO and no log p(x): {run.system.no_density}\nrun folder: {folder}"
     )
     return 0

@@ -7,6 +7,7 @@ from pyrovae.command_line.part_errors import errors_of_parts
 from pyrovae.command_line.preparing import Prepared
 from pyrovae.command_line.resuming import RunKeeper
 from pyrovae.evaluation import BoundComparison, compare_bounds
+from pyrovae.evaluation.summaries import counted
 from pyrovae.objectives import Cosine, Objective
 from pyrovae.programs import borrowed, inspect_pair
 from pyrovae.report import write_run
@@ -102,8 +103,8 @@ def _print_results(
     system, config = prepared.run.system, prepared.run.config
     more = " (still improving: more --epochs would help)"
     print(
-        f"\nfitted in {seconds:.0f} s, {len(result.history)} epochs, weights of epoch {result.best_epoch} kept"
-        f"{more if still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
+        f"\nfitted in {seconds:.0f} s, {counted(len(result.history), 'epoch')}, weights of epoch {result.best_epoch} "
+        f"kept{more if still_improving(result, config['epochs'], objective) else ''}; KL {_kl(result)}; test rows:\n"
         f"{system.in_words(bounds.summary())}"
     )
     remark = system.remark(config)

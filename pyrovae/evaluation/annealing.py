@@ -19,8 +19,9 @@ from pyrovae.evaluation.hamiltonian import (
     transition,
 )
 from pyrovae.evaluation.latent_space import LatentSpace
-from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
+from pyrovae.evaluation.log_mean import log_mean, row_means
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.summaries import counted, means_table
 from pyrovae.programs import Program, Sampler, check_positive, check_rows
 from pyrovae.progress import Progress
 
@@ -88,9 +89,10 @@ class AnnealedEstimate:
         """A table of the mean over rows, and one line on the chains."""
         lines = means_table({"log p(x)": self.means()["log_px"]})
         lines.append(
-            f"{len(self.log_px):,} rows, {self.num_chains:,} chains of {self.num_temperatures:,} temperatures; "
-            f"effective chains: median {self.ess.median().item():,.1f}, least {self.ess.min().item():,.1f}; "
-            f"acceptance: mean {self.acceptance.mean().item():.2f}, least {self.acceptance.min().item():.2f}"
+            f"{counted(len(self.log_px), 'row')}, {counted(self.num_chains, 'chain')} of {self.num_temperatures:,} "
+            f"temperatures; effective chains: median {self.ess.median().item():,.1f}, least "
+            f"{self.ess.min().item():,.1f}; acceptance: mean {self.acceptance.mean().item():.2f}, least "
+            f"{self.acceptance.min().item():.2f}"
         )
         return "\n".join(lines)
 

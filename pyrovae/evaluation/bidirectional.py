@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pyrovae.evaluation.annealing import AnnealedEstimate, Annealing, anneal, prepare
 from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
-from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.evaluation.log_mean import row_means
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.summaries import counted, means_table
 from pyrovae.programs import (
     Latents,
     Program,
@@ -83,7 +84,7 @@ class BidirectionalEstimate:
         means = self.means()
         lines = means_table({"lower bound": means["lower"], "upper bound": means["upper"], "gap": means["gap"]})
         lines.append(
-            f"{len(self.rows):,} simulated rows, {self.forward.num_chains:,} chains of "
+            f"{counted(len(self.rows), 'simulated row')}, {counted(self.forward.num_chains, 'chain')} of "
             f"{self.forward.num_temperatures:,} temperatures each way; acceptance: forward "
             f"{self.forward.acceptance.mean().item():.2f}, reverse {self.reverse.acceptance.mean().item():.2f}"
         )

@@ -14,6 +14,7 @@ from pyrovae.distributions.arguments import is_finite_number
 from pyrovae.distributions.layers import entry_support, without_reshaping
 from pyrovae.evaluation.bounds import BoundComparison
 from pyrovae.evaluation.log_mean import row_means
+from pyrovae.evaluation.summaries import counted, decimals
 from pyrovae.programs import (
     Program,
     borrowed,
@@ -72,17 +73,18 @@ class BitsPerDim:
             }
         )
         for label, (mean, over_rows, over_draws) in means.items():
-            lines.append(f"{label:<20}{mean:>12.4f}{over_rows:>12.4f}{over_draws:>12.5f}")
+            lines.append(f"{label:<20}{mean:>12.4f}{decimals(over_rows, 4):>12}{decimals(over_draws, 5):>12}")
         of_what = (
             "discrete values"
             if self.bin_width is None
             else f"values dequantised in bins of {self.bin_width:g}, an upper bound for the discrete values; these "
             f"rows span {self.levels:,} bins"
         )
-        lines.append(f"{rows:,} rows of {self.data_dim:,} {of_what}.")
+        all_rows = counted(rows, "row")
+        lines.append(f"{all_rows} of {self.data_dim:,} {of_what}.")
         if unreliable := int((~self.reliable).sum()):
             lines.append(
-                f"Too many bits, or uncertain, in {unreliable:,} of {rows:,} rows, where k-hat is too large or unknown."
+                f"Too many bits, or uncertain, in {unreliable:,} of {all_rows}, where k-hat is too large or unknown."
             )
         return "\n".join(lines)
 

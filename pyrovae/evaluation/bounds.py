@@ -15,7 +15,8 @@ from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit, make_arv
 from pyrovae.evaluation.chunks import MEMORY_GIB
 from pyrovae.evaluation.estimates import estimates
 from pyrovae.evaluation.importance import importance_blocks, number_of_blocks
-from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.evaluation.log_mean import row_means
+from pyrovae.evaluation.summaries import counted, means_table
 from pyrovae.processes import processes_now
 from pyrovae.programs import Program, check_positive
 from pyrovae.progress import Progress
@@ -145,15 +146,17 @@ class BoundComparison:
         labels = {"elbo": "ELBO", "log_px": "log p(x)", "gap": "gap"}
         lines = means_table({labels[name]: numbers for name, numbers in self.means().items()})
         sweep = zip(self.sweep, self.sweep_bounds.mean(1).tolist(), strict=True)
-        finite_k = self.k_hat[~self.k_hat.isnan()]
+        known = self.k_hat[~self.k_hat.isnan()]
+        bias = self.bias.mean().item()
+        k_hat = "k-hat unknown"
+        if len(known):
+            k_hat = f"k-hat: median {known.median().item():.2f}, largest {known.max().item():.2f}"
         lines += [
             "bound by draws  " + "   ".join(f"{k:,}: {bound:.3f}" for k, bound in sweep),
             f"log p(x) with smoothed weights {self.log_px_smoothed.mean().item():.3f}; "
-            f"bias of log p(x) about {self.bias.mean().item():.3f}",
-            f"{len(self.elbo):,} rows, {self.num_samples:,} draws each; effective draws: median "
-            f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; "
-            f"k-hat: median {finite_k.median().item() if len(finite_k) else math.nan:.2f}, "
-            f"largest {finite_k.max().item() if len(finite_k) else math.nan:.2f}",
+            f"bias of log p(x) {'unknown' if math.isnan(bias) else f'about {bias:z.3f}'}",
+            f"{counted(len(self.elbo), 'row')}, {counted(self.num_samples, 'draw')} each; effective draws: median "
+            f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; {k_hat}",
             self.verdict(),
         ]
         return "\n".join(lines)
@@ -161,10 +164,11 @@ class BoundComparison:
     def verdict(self) -> str:
         """One sentence on how far log p(x) can be believed."""
         rows, unreliable = len(self.k_hat), len(self.unreliable_rows)
+        all_rows = counted(rows, "row")
         infinite = (~self.log_px.isfinite()).nonzero().flatten().tolist()
         if infinite:
             return (
-                f"log p(x) is infinite or NaN in {len(infinite):,} of {rows:,} rows, the first is row {infinite[0]}: "
+                f"log p(x) is infinite or NaN in {len(infinite):,} of {all_rows}, the first is row {infinite[0]}: "
                 "look there for values at the edge of the likelihood's support, or far from all others."
             )
         if self.k_hat.isnan().all():
@@ -172,7 +176,7 @@ class BoundComparison:
         if not unreliable:
             return f"log p(x) can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row."
         flagged = (
-            f"log p(x) is too low or uncertain in {unreliable:,} of {rows:,} rows, whose k-hat is above "
+            f"log p(x) is too low or uncertain in {unreliable:,} of {all_rows}, whose k-hat is above "
             f"{self.k_hat_limit:.2f} or unknown"
         )
         if unreliable <= rows / 2:

@@ -14,9 +14,10 @@ from pyrovae.evaluation.blocks import ROWS_PER_BLOCK
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.importance import number_of_blocks
 from pyrovae.evaluation.local_guide import LocalGuide, Offsets
-from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.evaluation.log_mean import row_means
 from pyrovae.evaluation.opening import open_sampler
 from pyrovae.evaluation.recorded import recorded
+from pyrovae.evaluation.summaries import counted, means_table
 from pyrovae.evaluation.two_guides import halves, scored_twice
 from pyrovae.programs import (
     PROBE_ROWS,
@@ -132,7 +133,7 @@ def belief_in_split(k_hat: Tensor, num_samples: int) -> str:
         return f"Approximation, and with it the total of both halves, cannot be judged: {WHEN_K_HAT}."
     return (
         f"Approximation, and with it the total of both halves, is too low or uncertain in {unreliable:,} of "
-        f"{len(k_hat):,} rows, whose k-hat of the split is above {limit:.2f} or unknown."
+        f"{counted(len(k_hat), 'row')}, whose k-hat of the split is above {limit:.2f} or unknown."
     )
 
 

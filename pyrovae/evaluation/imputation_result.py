@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit
+from pyrovae.evaluation.summaries import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,8 @@ class Imputation:
         incomplete = self.missing.reshape(len(self.missing), -1).any(1).cpu()
         line = (
             f"{int(self.missing.sum()):,} of {self.missing.numel():,} entries filled in, in {int(incomplete.sum()):,} "
-            f"of {len(incomplete):,} rows; {len(self.draws):,} draws from {self.num_proposals:,} proposals each"
+            f"of {counted(len(incomplete), 'row')}; {counted(len(self.draws), 'draw')} from "
+            f"{counted(self.num_proposals, 'proposal')} each"
         )
         return f"{line}\n{self.verdict()}" if bool(incomplete.any()) else line
 
@@ -81,8 +83,8 @@ class Imputation:
             verdict = f"they cannot be judged: {WHEN_K_HAT}"
         elif unreliable:
             verdict = (
-                f"k-hat is above {self.k_hat_limit:.2f} or unknown in {unreliable:,} rows: draw more proposals, or "
-                "take a better guide"
+                f"k-hat is above {self.k_hat_limit:.2f} or unknown in {counted(unreliable, 'row')}: draw more "
+                "proposals, or take a better guide"
             )
         else:
             verdict = f"they can be believed: k-hat is at most {self.k_hat_limit:.2f} in every row"

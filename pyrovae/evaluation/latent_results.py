@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from pyrovae.evaluation.log_mean import error_of_mean, standard_error
+from pyrovae.evaluation.summaries import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,8 @@ class LatentSummary:
                 f"{self.marginal_kl_standard_error.item():>12.4f}"
             )
         lines.append(
-            f"{rows:,} rows, {self.num_samples:,} draws each; I(x; z) is at most log({rows}) = {math.log(rows):.3f}"
+            f"{counted(rows, 'row')}, {counted(self.num_samples, 'draw')} each; I(x; z) is at most log({rows}) = "
+            f"{math.log(rows):.3f}"
         )
         lines += [_site_line(name, site) for name, site in self.sites.items()]
         return "\n".join([*lines, self.verdict()])

@@ -72,10 +72,3 @@ def row_means(terms: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[float,
         name: (value.mean().item(), standard_error(value).item(), error_of_mean(error).item())
         for name, (value, error) in terms.items()
     }
-
-
-def means_table(means: dict[str, tuple[float, float, float]]) -> list[str]:
-    """Lines of a table of ``row_means``."""
-    lines = [f"{'nats per row':<14}{'mean':>12}{'se (rows)':>12}{'se (draws)':>12}"]
-    lines += [f"{name:<14} {mean:>11.3f} {rows:>11.3f} {draws:>11.4f}" for name, (mean, rows, draws) in means.items()]
-    return lines

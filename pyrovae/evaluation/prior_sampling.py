@@ -10,8 +10,9 @@ from torch import Tensor
 from pyrovae.data import AnyRows
 from pyrovae.evaluation.arviz_interface import WHEN_K_HAT, k_hat_limit, pareto_k
 from pyrovae.evaluation.blocks import ROWS_PER_BLOCK, draws_at_once
-from pyrovae.evaluation.log_mean import log_mean, means_table, row_means
+from pyrovae.evaluation.log_mean import log_mean, row_means
 from pyrovae.evaluation.opening import open_sampler
+from pyrovae.evaluation.summaries import counted, means_table
 from pyrovae.programs import Program, Sampler, check_positive
 from pyrovae.progress import Progress
 
@@ -70,12 +71,12 @@ class PriorEstimate:
         belief = (
             f"log p(x) cannot be judged: {WHEN_K_HAT}"
             if self.k_hat.isnan().all()
-            else f"k-hat is above {self.k_hat_limit:.2f} or unknown in {int((~self.reliable).sum()):,} rows"
+            else f"k-hat is above {self.k_hat_limit:.2f} or unknown in {counted(int((~self.reliable).sum()), 'row')}"
         )
         lines = means_table({"log p(x)": self.means()["log_px"]})
         lines.append(
-            f"{len(self.log_px):,} rows, {self.num_samples:,} draws from the prior each; effective draws: median "
-            f"{self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; {belief}"
+            f"{counted(len(self.log_px), 'row')}, {counted(self.num_samples, 'draw')} from the prior each; effective "
+            f"draws: median {self.ess.median().item():,.0f}, least {self.ess.min().item():,.0f}; {belief}"
         )
         return "\n".join(lines)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, check_names, counted, legend_below, new_figure, say
+from pyrovae.evaluation.summaries import counted
+from pyrovae.plots.figures import GREY, ORANGE, PALE_BLUE, check_names, legend_below, new_figure, say
 from pyrovae.plots.names import level_ticks, short_names
 
 if TYPE_CHECKING:

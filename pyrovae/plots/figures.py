@@ -47,16 +47,6 @@ def new_figure(width: float, height: float) -> "Figure":
     return ShownFigure(figsize=(width, height), layout="constrained")
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, in words.
-
-    Example:
-        >>> counted(1, "row"), counted(2000, "row")
-        ('1 row', '2,000 rows')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def legend_below(figure: "Figure", axes: "Axes", columns: int = 1) -> None:
     """A legend of what is drawn in some axes, below all of them, where it hides nothing."""
     from matplotlib.collections import PathCollection

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrovae.evaluation.summaries import counted
 from pyrovae.plots.figures import (
     BLUE,
     check_labels,
     check_names,
     class_colours,
     class_legend,
-    counted,
     new_figure,
     wrapped,
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, counted, new_figure
+from pyrovae.evaluation.summaries import counted
+from pyrovae.plots.figures import BLUE, check_labels, class_colours, class_legend, new_figure
 from pyrovae.plots.histograms import latent_histograms
 from pyrovae.plots.names import short
 from pyrovae.plots.projection import ProjectionMethod, project

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.evaluation.summaries import counted
 from pyrovae.plots.figures import (
     BLACK,
     BLUE,
@@ -15,7 +16,6 @@ from pyrovae.plots.figures import (
     GREY,
     ORANGE,
     PALE_BLUE,
-    counted,
     in_style,
     legend_below,
     new_figure,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyrovae.plots.figures import BLACK, BLUE, GREY, counted, in_style, legend_below, new_figure
+from pyrovae.evaluation.summaries import counted
+from pyrovae.plots.figures import BLACK, BLUE, GREY, in_style, legend_below, new_figure
 from pyrovae.plots.names import literal
 
 if TYPE_CHECKING:

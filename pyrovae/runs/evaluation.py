@@ -16,7 +16,8 @@ from pyrovae.evaluation.blocks import evaluations_at_once
 from pyrovae.evaluation.bounds import column_of
 from pyrovae.evaluation.gap import belief_in_split
 from pyrovae.evaluation.hamiltonian import Start, TemperatureSchedule
-from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.evaluation.log_mean import row_means
+from pyrovae.evaluation.summaries import means_table
 from pyrovae.processes import Processes, alone, processes_now
 from pyrovae.programs import check_any_rows
 from pyrovae.progress import Progress

@@ -12,6 +12,7 @@ from torch import Tensor
 from pyrovae.data import DataSplits, table_as_written
 from pyrovae.evaluation import Imputation
 from pyrovae.evaluation.imputed_blocks import ImputedBlock, impute_in_blocks
+from pyrovae.evaluation.summaries import counted
 from pyrovae.runs.run import Run
 
 if TYPE_CHECKING:
@@ -108,8 +109,9 @@ def fill_rows(
     of_row = {"ess": ess, "k_hat": k_hat, "reliable": found.reliable}
     frame = _named(frame, data).assign(**{name: numbers.numpy()[row] for name, numbers in of_row.items()})
     summary = (
-        f"{int(missing.sum()):,} of {missing.numel():,} cells filled in, in {int(incomplete.sum()):,} of {len(x):,} "
-        f"rows; {num_samples:,} draws from {num_proposals:,} proposals each\n{found.verdict()}"
+        f"{int(missing.sum()):,} of {missing.numel():,} cells filled in, in {int(incomplete.sum()):,} of "
+        f"{counted(len(x), 'row')}; {counted(num_samples, 'draw')} from {counted(num_proposals, 'proposal')} each\n"
+        f"{found.verdict()}"
     )
     return FilledRows(values, tables, frame, summary)
 
