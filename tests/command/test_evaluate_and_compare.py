@@ -23,7 +23,8 @@ from pyrovae.compare import main as compare_main
 from pyrovae.encode import main as encode_main
 from pyrovae.evaluate import main as evaluate_main
 from pyrovae.evaluation import BoundComparison
-from pyrovae.evaluation.log_mean import means_table, row_means
+from pyrovae.evaluation.log_mean import row_means
+from pyrovae.evaluation.summaries import means_table
 from pyrovae.fit import main as fit_main
 
 ROOT = Path(__file__).parents[2]
@@ -662,7 +663,7 @@ def test_all_rows_of_other_data_are_scored(runs, tmp_path, capsys):
         np.save(tmp_path / "new.npy", x[:count].numpy())
         arguments = [str(runs / "short"), "--data", str(tmp_path / "new.npy"), "--num-samples", "20", "--quiet"]
         assert evaluate_main([*arguments, "--all-rows", "--overwrite"]) == 0
-        assert f"scored      all {count} rows of new.npy" in capsys.readouterr().out
+        assert f"scored      all {count} row{'s' * (count > 1)} of new.npy" in capsys.readouterr().out
         table = runs / "short" / "evaluation-20-new-all.csv"
         assert (
             read(table)["log_px"].tolist()
