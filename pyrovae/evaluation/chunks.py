@@ -1,6 +1,7 @@
 """The joint density of many draws: a chunk at a time, by recorded operations where there are many chunks."""
 
 import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,7 @@ class LogJoint:
 
     def _draws_at_once(self, rows: Tensor, latents: Latents) -> int:
         if self._bytes is None:
-            with _Allocations() as allocations:
+            with _allocations() as allocations:
                 self.sampler.log_joint(rows, {name: value[:1] for name, value in latents.items()})
             self._bytes = max(1, allocations.bytes // len(rows))
         most = min(_MOST_IN_A_CHUNK, evaluations_at_once(rows), int(self.memory_gib * 2**30) // self._bytes)
@@ -93,3 +94,19 @@ class _Allocations(TorchDispatchMode):
             made = result if isinstance(result, tuple | list) else [result]
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in made if isinstance(tensor, Tensor))
         return result
+
+
+class _AllocationsOfCompiledParts(_Allocations):
+    """The same, kept from the compiler, which would compile the counting itself, anew for each number of bytes."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    # Torch keeps the compiler from the method of a class that has one of its own.
+    __torch_dispatch__ = _Allocations.__torch_dispatch__
+
+
+def _allocations() -> _Allocations:
+    # Parts that are compiled have the compiler imported already.
+    return _AllocationsOfCompiledParts() if "torch._dynamo" in sys.modules else _Allocations()

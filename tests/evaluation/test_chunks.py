@@ -7,7 +7,7 @@ import torch
 from problems import bits, small_vae
 from torch import nn
 
-from pyrovae import VAE, likelihoods, log_weights, networks, posteriors, priors
+from pyrovae import VAE, compare_bounds, likelihoods, log_weights, networks, posteriors, priors
 from pyrovae.evaluation import chunks
 from pyrovae.evaluation.chunks import LogJoint
 from pyrovae.evaluation.opening import open_sampler
@@ -82,3 +82,13 @@ def test_the_chunks_of_usual_images_are_those_of_the_cache():
     with open_sampler(vae.model, vae.guide, x, seed=0) as sampler:
         latents, _ = sampler.draw(x, 100)
         assert LogJoint(sampler, 100)._draws_at_once(x, latents) * 64 == chunks._MOST_IN_A_CHUNK
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")
+def test_parts_that_are_compiled_are_not_compiled_anew_to_count_their_memory():
+    vae = small_vae()
+    own = compare_bounds(vae.model, vae.guide, bits(40), num_samples=200).log_px
+    vae.likelihood.decoder = torch.compile(vae.likelihood.decoder, backend="eager")
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        compiled = compare_bounds(vae.model, vae.guide, bits(40), num_samples=200).log_px
+    torch.testing.assert_close(compiled, own)
