@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -146,12 +147,21 @@ def write(path: Path, **result: Any) -> None:
     made = {
         "command": shlex.join(["python", str(Path(sys.argv[0])), *sys.argv[1:]]),
         "versions": {"pyrovae": pyrovae.__version__, "torch": torch.__version__, "pyro": pyro.__version__},
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CUDA {torch.cuda.is_available()}",
+        "machine": _machine(),
         "day": datetime.now(UTC).date().isoformat(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result | made, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
+
+
+def _machine() -> str:
+    information, threads = Path("/proc/cpuinfo"), torch.get_num_threads()
+    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    named = re.search(r"model name\s*: (.+)", text)
+    processor = named[1] if named else platform.processor() or platform.machine()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{processor}, {threads} thread{'' if threads == 1 else 's'}, {gpu}"
 
 
 def hours(history: list[EpochTerms], scoring_seconds: float) -> float:
