@@ -60,3 +60,11 @@ def test_numbers_are_those_of_plain_torch():
     torch.testing.assert_close(bounds.log_px, w.mean(0).log(), rtol=1e-12, atol=0)
     torch.testing.assert_close(bounds.ess, w.sum(0) ** 2 / (w**2).sum(0), rtol=1e-10, atol=0)
     torch.testing.assert_close(bounds.standard_error, w.std(0) / w.mean(0) / 50**0.5, rtol=1e-10, atol=0)
+    torch.testing.assert_close(bounds.bias, -0.5 * bounds.standard_error**2, rtol=1e-10, atol=0)
+    torch.testing.assert_close(bounds.elbo_standard_error, weights.std(0) / 50**0.5, rtol=1e-10, atol=0)
+    # Both numbers are functions of two means, of weights and of their logarithms, from the same draws.
+    covariances = torch.stack([torch.cov(torch.stack(both)) for both in zip(w.T, weights.T, strict=True)]) / 50
+    slopes = torch.stack([1 / w.mean(0), -torch.ones(len(x), dtype=w.dtype)], -1)
+    variances = torch.einsum("ri,rij,rj->r", slopes, covariances, slopes)
+    torch.testing.assert_close(bounds.gap, w.mean(0).log() - weights.mean(0), rtol=1e-10, atol=0)
+    torch.testing.assert_close(bounds.gap_standard_error, variances.sqrt(), rtol=1e-8, atol=0)

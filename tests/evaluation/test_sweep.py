@@ -54,6 +54,18 @@ def test_bounds_of_a_discrete_latent_by_enumeration():
         assert error.square().mean().sqrt().item() == pytest.approx(estimate.std().item(), rel=0.15)
 
 
+def test_errors_of_elbo_log_px_and_gap_are_those_of_equal_rows():
+    """Rows that are equal have numbers that differ by their draws alone."""
+    bounds = compare_bounds(discrete_model, uniform_guide, torch.full((500,), VALUE), num_samples=480)
+    for estimate, error in (
+        (bounds.elbo, bounds.elbo_standard_error),
+        (bounds.log_px, bounds.standard_error),
+        (bounds.gap, bounds.gap_standard_error),
+    ):
+        # The spread of 500 rows is known to 3.2 %: a false alarm in less than 1 of 100,000 seeds.
+        assert error.square().mean().sqrt().item() == pytest.approx(estimate.std().item(), rel=0.15)
+
+
 def test_the_error_of_a_bound_from_few_groups_is_that_of_all_their_draws():
     """Of 480 draws there are ten groups of 48, and three of 160."""
     rows = torch.full((500,), VALUE)
